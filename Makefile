@@ -1,0 +1,27 @@
+# `make demo` and `make test` need only Python (3.10 or later) and make; each makes .venv when it is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint docs bench clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/.installed  ## train a spiking network on handwritten digits, write demo_out/
+	$(BIN)/python examples/digits.py
+
+test: $(VENV)/.installed  ## the tests and the doctests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed  ## ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) demo_out .pytest_cache .hypothesis .ruff_cache
