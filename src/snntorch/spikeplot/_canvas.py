@@ -1,0 +1,78 @@
+"""What every plot shares: data as arrays, axes to draw on, colours, and the time axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# From Okabe and Ito (2008), "Color Universal Design": distinct for every common colour vision. The first
+# three also have a contrast of at least 3:1 to both white and black.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def to_numpy(data: torch.Tensor | np.ndarray, name: str, ndim: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return `data` as a NumPy array, whatever its device, dtype or gradient.
+
+    Args:
+        data: tensor or array whose first dimension is time (or, for weights, the neuron).
+        name: what an error message calls the argument.
+        ndim: the numbers of dimensions that are allowed; at least one dimension when left out.
+
+    Raises:
+        ValueError: `data` has another number of dimensions, or an empty first one.
+    """
+    if isinstance(data, torch.Tensor):
+        data = data.detach().cpu()
+        if data.is_floating_point() and data.dtype != torch.float64:
+            data = data.float()  # NumPy has no bfloat16
+    array = np.asarray(data)
+    if array.ndim == 0 or (ndim is not None and array.ndim not in ndim):
+        expected = "at least 1" if ndim is None else " or ".join(map(str, ndim))
+        raise ValueError(f"{name} has shape {list(array.shape)}; expected {expected} dimensions")
+    if len(array) == 0:
+        raise ValueError(f"{name} has shape {list(array.shape)}; its first dimension must not be empty")
+    return array
+
+
+def steps_shown(num_steps: int | bool | None, available: int) -> int:
+    """Return how many steps to draw: all that are `available` when `num_steps` is not given."""
+    if not num_steps:
+        return available
+    if not 0 < num_steps <= available:
+        raise ValueError(f"num_steps is {num_steps}, but data has {available} steps")
+    return int(num_steps)
+
+
+def new_axes() -> Axes:
+    """Return the axes of a new pyplot figure, which notebooks then show."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(layout="constrained")[1]
+
+
+def ink(ax: Axes) -> Any:
+    """Return the colour in which `ax` writes its labels: black on a light style, white on a dark one."""
+    return ax.xaxis.label.get_color()
+
+
+def tidy(ax: Axes) -> None:
+    """Hide the two spines that carry no scale."""
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def time_scale(time_step: float | None) -> tuple[float, str, str]:
+    """Return the length of a step on the time axis, that axis' label, and the label of a rate.
+
+    Args:
+        time_step: seconds in a step; None counts steps.
+    """
+    if time_step is None:
+        return 1.0, "Time step", "Spikes per step"
+    if not time_step > 0:
+        raise ValueError(f"time_step is {time_step}; expected a positive number of seconds")
+    return float(time_step), "Time [s]", "Rate [Hz]"

@@ -1,0 +1,148 @@
+"""Statistics of spike trains: the rate over time and the intervals between spikes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ._canvas import COLORS, new_axes, tidy, time_scale, to_numpy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.patches import StepPatch
+
+
+def psth(
+    spikes: torch.Tensor | np.ndarray,
+    *,
+    ax: Axes | None = None,
+    bin_size: int | None = None,
+    time_step: float | None = None,
+    color: Any = COLORS[0],
+    label: str | None = None,
+) -> StepPatch:
+    r"""Peri-stimulus time histogram: the mean firing rate of a neuron over time, across trials.
+
+    .. math:: r_k = \frac{1}{B\,N\,|k|\,\Delta t} \sum_{b=1}^{B} \sum_{n=1}^{N} \sum_{t \in k} S_{t,b,n}
+
+    for the steps t in bin k. The shade is the standard error of the mean over the B trials.
+
+    Args:
+        spikes: ``[T, B, N...]``: steps, trials (the batch), neurons. ``[T, B]`` is one neuron, ``[T]`` also
+            one trial.
+        ax: axes to draw on; a new figure when left out.
+        bin_size: steps in a bin (the last one may be shorter); by default such that there are about 50 bins.
+        time_step: seconds in a step, to show seconds and Hz rather than steps.
+        color: colour of the line and its shade.
+        label: the line's name in a legend.
+
+    Returns:
+        The line; its ``get_data()`` has the rates and the edges of the bins.
+
+    Raises:
+        ValueError: `spikes` has no steps, trials or neurons, or a size is not positive.
+
+    Source:
+        G. L. Gerstein and N. Y.-S. Kiang, "An approach to the quantitative analysis of electrophysiological
+        data from single neurons", Biophysical Journal 1(1), 1960.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from snntorch import spikeplot as splt
+        >>> spikes = torch.zeros(6, 2)
+        >>> spikes[0, :] = 1
+        >>> line = splt.psth(spikes, ax=Figure().subplots(), bin_size=2, time_step=0.001)
+        >>> line.get_data().values.tolist()
+        [500.0, 0.0, 0.0]
+    """
+    step, time_label, rate_label = time_scale(time_step)
+    array = to_numpy(spikes, "spikes").astype(float)
+    if array.size == 0:
+        raise ValueError(f"spikes has shape {list(array.shape)}; expected at least one trial and one neuron")
+    if bin_size is None:
+        bin_size = -(-len(array) // 50)
+    elif bin_size < 1:
+        raise ValueError(f"bin_size is {bin_size}; expected at least 1 step")
+    trials = array.reshape(len(array), array.shape[1] if array.ndim > 1 else 1, -1).mean(axis=2)
+    starts = np.arange(0, len(array), bin_size)
+    edges = np.append(starts, len(array)) * step
+    rates = np.add.reduceat(trials, starts, axis=0) / np.diff(edges)[:, None]
+    mean = rates.mean(axis=1)
+
+    ax = new_axes() if ax is None else ax
+    line = ax.stairs(mean, edges, baseline=None, color=color, label=label, linewidth=1.5)
+    if trials.shape[1] > 1:
+        error = rates.std(axis=1, ddof=1) / trials.shape[1] ** 0.5
+        ax.stairs(mean + error, edges, baseline=mean - error, fill=True, color=color, alpha=0.25, linewidth=0)
+    ax.set_xlim(0, edges[-1])
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel(time_label)
+    ax.set_ylabel(rate_label)
+    tidy(ax)
+    return line
+
+
+def isi_histogram(
+    spikes: torch.Tensor | np.ndarray,
+    *,
+    ax: Axes | None = None,
+    bin_size: int | None = None,
+    time_step: float | None = None,
+    color: Any = COLORS[0],
+) -> StepPatch:
+    """Histogram of the inter-spike intervals: the gaps between one spike of a neuron and its next.
+
+    The title gives their mean and their coefficient of variation (standard deviation over mean): 0 for a
+    clock, 1 for a Poisson process, above 1 for bursts.
+
+    Args:
+        spikes: ``[T, ...]``: spike trains over time, which are pooled.
+        ax: axes to draw on; a new figure when left out.
+        bin_size: steps in a bin; by default such that there are at most about 50 bins.
+        time_step: seconds in a step, to show seconds rather than steps.
+        color: colour of the bars.
+
+    Returns:
+        The bars; their ``get_data()`` has the counts and the edges of the bins.
+
+    Raises:
+        ValueError: `spikes` has no steps, or a size is not positive.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from snntorch import spikeplot as splt
+        >>> bars = splt.isi_histogram(torch.tensor([1, 0, 1, 0, 1, 1]), ax=Figure().subplots())
+        >>> bars.get_data().values.tolist()  # intervals of 1, 2 and 3 steps
+        [1, 2]
+    """
+    step, _, _ = time_scale(time_step)
+    array = to_numpy(spikes, "spikes")
+    if bin_size is not None and bin_size < 1:
+        raise ValueError(f"bin_size is {bin_size}; expected at least 1 step")
+    trains, steps = array.reshape(len(array), -1).T.nonzero()  # train by train, each in order of time
+    intervals = np.diff(steps)[np.diff(trains) == 0]
+
+    longest = int(intervals.max(initial=1))
+    bin_size = -(-longest // 50) if bin_size is None else bin_size
+    num_bins = -(-longest // bin_size)
+    edges = 0.5 + bin_size * np.arange(num_bins + 1)  # whole steps lie inside the bins, not on their edges
+    counts, _ = np.histogram(intervals, edges)
+
+    ax = new_axes() if ax is None else ax
+    bars = ax.stairs(counts, edges * step, fill=True, color=color)
+    if intervals.size:
+        mean, deviation = intervals.mean(), intervals.std()
+        unit = "steps" if time_step is None else "s"
+        ax.set_title(f"mean {mean * step:.3g} {unit}, CV {deviation / mean:.2f}", fontsize="medium")
+    else:
+        ax.set_title("no neuron fired twice", fontsize="medium")
+    ax.set_xlim(left=0)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("Interval [steps]" if time_step is None else "Interval [s]")
+    ax.set_ylabel("Count")
+    tidy(ax)
+    return bars

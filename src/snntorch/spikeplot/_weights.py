@@ -1,0 +1,140 @@
+"""Weights as images: a layer's matrix, and what each neuron looks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ._canvas import new_axes, to_numpy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+
+def weight_map(
+    weight: torch.Tensor | np.ndarray,
+    *,
+    ax: Axes | None = None,
+    cmap: str = "RdBu_r",
+    limit: float | None = None,
+) -> AxesImage:
+    """Show a weight matrix with a colour scale that is symmetric about zero.
+
+    Args:
+        weight: ``[out, in...]``; dimensions after the first are flattened.
+        ax: axes to draw on; a new figure when left out.
+        cmap: diverging colour map: red for positive and blue for negative weights by default.
+        limit: magnitude at the ends of the colour scale; by default the largest one in `weight`.
+
+    Returns:
+        The image; its ``colorbar`` is drawn beside it.
+
+    Raises:
+        ValueError: `weight` has fewer than two dimensions or no entries.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from snntorch import spikeplot as splt
+        >>> image = splt.weight_map(torch.tensor([[1.0, -3.0]]), ax=Figure().subplots())
+        >>> image.get_clim()
+        (-3.0, 3.0)
+    """
+    array = _weights(weight)
+    ax = new_axes() if ax is None else ax
+    image = _signed_image(array.reshape(len(array), -1), ax, cmap, limit)
+    image.axes.set_aspect("auto")
+    ax.set_xlabel("Input")
+    ax.set_ylabel("Neuron")
+    return image
+
+
+def receptive_fields(
+    weight: torch.Tensor | np.ndarray,
+    shape: tuple[int, int] | None = None,
+    *,
+    ax: Axes | None = None,
+    columns: int | None = None,
+    scale: str = "all",
+    cmap: str = "RdBu_r",
+) -> AxesImage:
+    """Show the incoming weights of every neuron as a tile, in the shape of what it sees.
+
+    Args:
+        weight: of a linear layer, ``[N, H * W]`` with `shape`, or ``[N, H, W]``; of a convolution,
+            ``[N, C, H, W]``, which gets a row of C tiles for each of its N filters (C > 1).
+        shape: ``(H, W)``, to fold the inputs of a linear layer.
+        ax: axes to draw on; a new figure when left out.
+        columns: tiles in a row; by default as near to a square of tiles as can be.
+        scale: "all" gives all tiles one colour scale, "each" divides each tile by its largest magnitude.
+        cmap: diverging colour map.
+
+    Returns:
+        The image of all tiles.
+
+    Raises:
+        ValueError: `weight` does not fit `shape` or has another number of dimensions, or `scale` is unknown.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from snntorch import spikeplot as splt
+        >>> ax = Figure().subplots()
+        >>> image = splt.receptive_fields(torch.randn(6, 28 * 28), (28, 28), ax=ax, columns=3)
+        >>> image.get_array().shape  # 2 rows of 3 tiles, a pixel apart
+        (57, 86)
+    """
+    array = _weights(weight)
+    if shape is not None:
+        if array[0].size != shape[0] * shape[1]:
+            raise ValueError(
+                f"weight has shape {list(array.shape)}, whose {array[0].size} inputs do not fill {shape}"
+            )
+        array = array.reshape(len(array), *shape)
+    if array.ndim not in (3, 4):
+        raise ValueError(
+            f"weight has shape {list(array.shape)}; expected [N, H, W], [N, C, H, W] or a shape to fold"
+        )
+    if scale not in ("all", "each"):
+        raise ValueError(f"scale is {scale!r}; expected 'all' or 'each'")
+    tiles = array.reshape(-1, *array.shape[-2:])
+    if columns is None:
+        has_channels = array.ndim == 4 and array.shape[1] > 1
+        columns = array.shape[1] if has_channels else int(np.ceil(len(tiles) ** 0.5))
+    elif columns < 1:
+        raise ValueError(f"columns is {columns}; expected at least 1")
+    if scale == "each":
+        largest = np.abs(tiles).max(axis=(1, 2), keepdims=True)
+        tiles = tiles / np.where(largest > 0, largest, 1)
+
+    rows = -(-len(tiles) // columns)
+    missing = rows * columns - len(tiles)
+    tiles = np.pad(tiles.astype(float), ((0, missing), (0, 1), (0, 1)), constant_values=np.nan)
+    height, width = tiles.shape[1:]
+    grid = tiles.reshape(rows, columns, height, width).swapaxes(1, 2)
+    mosaic = grid.reshape(rows * height, columns * width)
+
+    ax = new_axes() if ax is None else ax
+    image = _signed_image(mosaic[:-1, :-1], ax, cmap, None)
+    ax.axis("off")
+    return image
+
+
+def _weights(weight: torch.Tensor | np.ndarray) -> np.ndarray:
+    """Return `weight` as an array of neurons by inputs, neither of them empty."""
+    array = to_numpy(weight, "weight")
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(f"weight has shape {list(array.shape)}; expected [neurons, inputs...], none empty")
+    return array
+
+
+def _signed_image(matrix: np.ndarray, ax: Axes, cmap: str, limit: float | None) -> AxesImage:
+    """Draw `matrix` with white at zero and a colour bar that leaves the other axes where they are."""
+    if limit is None:
+        limit = float(np.nanmax(np.abs(matrix))) or 1.0
+    image = ax.imshow(matrix, cmap=cmap, vmin=-limit, vmax=limit, interpolation="nearest")
+    ax.figure.colorbar(image, cax=ax.inset_axes((1.03, 0, 0.04, 1)))
+    return image
