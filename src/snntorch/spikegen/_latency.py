@@ -1,0 +1,343 @@
+"""Latency codes: the larger the value, the earlier its one spike."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ._checks import at_least_float32, floating, given_steps, positive, required_steps, whole, within_unit
+
+Normalize = bool | Literal["sample"]
+
+
+def latency(
+    data: Tensor,
+    num_steps: int | None = False,
+    threshold: float = 0.01,
+    tau: float = 1,
+    first_spike_time: int = 0,
+    on_target: float = 1,
+    off_target: float = 0,
+    clip: bool = False,
+    normalize: Normalize = False,
+    linear: bool = False,
+    interpolate: bool = False,
+    bypass: bool = False,
+    epsilon: float = 1e-7,
+) -> Tensor:
+    """One spike an element, in step round(t), with t from `latency_code`.
+
+    Args:
+        data: values in [0, 1], `[B, ...]`.
+        num_steps: length T of the train; may be left out with `bypass=True`: then the last spike ends the
+            train.
+        threshold: charge θ at which the neuron fires; lower values are raised to it, or removed by `clip`.
+        tau: time constant τ in steps.
+        first_spike_time: first step f in which a spike may fall.
+        on_target: level of a spike.
+        off_target: level elsewhere.
+        clip: give elements below the threshold no spike.
+        normalize: stretch the times so that the last falls in step T-1. "sample" does so for each sample of
+            the first dimension (a vector is one sample), so that a train does not depend on its batch.
+        linear: times linear in the data, instead of those of a charging capacitor.
+        interpolate: ramp up to each spike; see `latency_interpolate`.
+        bypass: drop spikes beyond the last step instead of raising.
+        epsilon: ε, which keeps the time of elements below the threshold finite.
+
+    Returns:
+        `[T, B, ...]` in the data's floating dtype.
+
+    Raises:
+        ValueError: if data lie outside [0, 1], the last spike falls beyond the last step, `num_steps` is
+            missing, or as in `latency_code`.
+
+    Example:
+        >>> latency(torch.tensor([0.02, 0.5, 1.0]), num_steps=5, normalize=True, linear=True)
+        tensor([[0., 0., 1.],
+                [0., 0., 0.],
+                [0., 1., 0.],
+                [0., 0., 0.],
+                [1., 0., 0.]])
+    """
+    steps = given_steps(num_steps)
+    if not steps and not bypass:
+        raise ValueError("num_steps must be given unless bypass=True")
+    values = floating(data)
+    within_unit(values)
+    times = _spike_times(
+        values.detach(), num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon
+    )
+    if clip:
+        times = times.masked_fill(values < threshold, _NEVER)
+    return emit(times, steps, on_target, off_target, interpolate, bypass).to(values.dtype)
+
+
+def latency_code(
+    data: Tensor,
+    num_steps: int | None = False,
+    threshold: float = 0.01,
+    tau: float = 1,
+    first_spike_time: int = 0,
+    normalize: Normalize = False,
+    linear: bool = False,
+    epsilon: float = 1e-7,
+) -> tuple[Tensor, Tensor]:
+    """Spike times of the latency code, and which elements lie below the threshold.
+
+    Args:
+        data: any shape, read as the input current of a neuron.
+        num_steps: length T of the train; needed to normalise.
+        threshold: θ, in (0, 1).
+        tau: time constant τ in steps.
+        first_spike_time: f, added to every time.
+        normalize: stretch the times so that the last is T-1; see `latency`.
+        linear: `latency_code_linear` instead of `latency_code_log`.
+        epsilon: ε of the logarithmic code.
+
+    Returns:
+        Times in steps, not rounded, in the data's floating dtype; and a boolean tensor, data < θ.
+
+    Raises:
+        ValueError: if θ is not in (0, 1), τ not positive, f negative or beyond the last step, f is given for
+            data with values both above 1 and below 0, or `num_steps` is negative or missing with `normalize`.
+
+    Example:
+        >>> latency_code(torch.tensor([0.0]), first_spike_time=5)
+        (tensor([16.5...]), tensor([True]))
+    """
+    values = floating(data)
+    times = _spike_times(values, num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
+    return times.to(values.dtype), values < threshold
+
+
+def latency_code_log(
+    data: Tensor,
+    num_steps: int | None = False,
+    threshold: float = 0.01,
+    tau: float = 1,
+    first_spike_time: int = 0,
+    normalize: Normalize = False,
+    epsilon: float = 1e-7,
+) -> Tensor:
+    """Times at which a leaky capacitor charges to the threshold: t = τ ln(x / (x - θ)) + f, x = max(data, θ +
+    ε).
+
+    With `normalize`, t = (t - f) (T - 1 - f) / max(t - f) + f.
+
+    Args:
+        data: any shape.
+        num_steps: length T of the train; needed to normalise.
+        threshold: θ, in (0, 1).
+        tau: time constant τ in steps.
+        first_spike_time: f.
+        normalize: stretch the times so that the last is T-1; see `latency`.
+        epsilon: ε, so that values up to θ fire late, at about τ ln(θ / ε), and not never.
+
+    Returns:
+        Times in steps, not rounded, in the data's floating dtype.
+
+    Raises:
+        ValueError: as `latency_code`.
+
+    Example:
+        >>> latency_code_log(torch.tensor([0.02, 0.5, 1.0]), num_steps=5, normalize=True)
+        tensor([4.0000, 0.1166, 0.0580])
+    """
+    return latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, False, epsilon)[0]
+
+
+def latency_code_linear(
+    data: Tensor,
+    num_steps: int | None = False,
+    threshold: float = 0.01,
+    tau: float = 1,
+    first_spike_time: int = 0,
+    normalize: Normalize = False,
+) -> Tensor:
+    """Times that fall linearly with the data: t = τ (1 - max(data, θ)) + f.
+
+    With `normalize`, τ = T - 1 - f; if data above 1 make times negative, these are mapped linearly to 0 …
+    T-1.
+
+    Args:
+        data: any shape.
+        num_steps: length T of the train; needed to normalise.
+        threshold: θ, in (0, 1).
+        tau: time constant τ in steps.
+        first_spike_time: f.
+        normalize: fit the times to the train.
+
+    Returns:
+        Times in steps, not rounded, in the data's floating dtype.
+
+    Raises:
+        ValueError: as `latency_code`.
+
+    Example:
+        >>> latency_code_linear(torch.tensor([0.02, 0.5, 1.0]), num_steps=5, normalize=True)
+        tensor([3.9200, 2.0000, 0.0000])
+    """
+    return latency_code(data, num_steps, threshold, tau, first_spike_time, normalize, linear=True)[0]
+
+
+def latency_interpolate(
+    spike_time: Tensor, num_steps: int | None, on_target: float = 1, off_target: float = 0
+) -> Tensor:
+    """Ramp up to a spike in step s = round(spike_time): off + (k / s) (on - off) for k ≤ s, then off.
+
+    A spike in step 0 has no ramp; one outside the train leaves all steps off.
+
+    Args:
+        spike_time: times in steps, any shape.
+        num_steps: length T of the train.
+        on_target: level in the step of the spike.
+        off_target: level before the ramp and after the spike.
+
+    Returns:
+        `[T, ...]` in the floating dtype of the times.
+
+    Raises:
+        ValueError: if `on_target` < `off_target`, or `num_steps` is missing.
+
+    Example:
+        >>> latency_interpolate(torch.tensor([0.0, 4.0]), num_steps=5)[:, 1]
+        tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+    """
+    steps = required_steps(num_steps)
+    if on_target < off_target:
+        raise ValueError(f"on_target must not be below off_target, got {on_target} < {off_target}")
+    times = floating(spike_time, "spike_time")
+    peak = at_least_float32(times).round()
+    step = torch.arange(steps, dtype=peak.dtype, device=peak.device).view(-1, *[1] * peak.dim())
+    progress = torch.where(step == peak, 1.0, step / peak.clamp(min=1))
+    ramp = torch.lerp(peak.new_tensor(off_target), peak.new_tensor(on_target), progress)
+    return torch.where((step <= peak) & (peak < steps), ramp, off_target).to(times.dtype)
+
+
+def latency_decode(
+    spikes: Tensor,
+    threshold: float = 0.01,
+    tau: float = 1,
+    first_spike_time: int = 0,
+    normalize: bool = False,
+    linear: bool = False,
+) -> Tensor:
+    """Values in [0, 1] from the spike times t of `latency`, by inverting its equation.
+
+    Logarithmic: x = θ / (1 - exp(-(t - f) / τ)); linear: x = 1 - (t - f) / τ, with τ = T - 1 - f if
+    normalised. Elements without a spike decode to 0. A linear code of values above θ comes back to within 1 /
+    2τ.
+
+    Args:
+        spikes: `[T, B, ...]` of 0 and 1, at most one spike an element.
+        threshold: θ of the encoder.
+        tau: τ of the encoder.
+        first_spike_time: f of the encoder.
+        normalize: whether a linear code was normalised.
+        linear: whether the code is linear.
+
+    Returns:
+        `[B, ...]` in the floating dtype of the spikes.
+
+    Raises:
+        ValueError: for a normalised logarithmic code: its scale depends on the data and is lost; or as
+            `latency_code`.
+
+    Example:
+        >>> spikes = latency(torch.tensor([0.1, 0.5, 1.0]), num_steps=11, normalize=True, linear=True)
+        >>> latency_decode(spikes, normalize=True, linear=True)
+        tensor([0.1000, 0.5000, 1.0000])
+    """
+    trains = floating(spikes, "spikes")
+    steps, start = _check_code(trains, len(trains), threshold, tau, first_spike_time, normalize)
+    if normalize and not linear:
+        raise ValueError(
+            "normalize=True: the scale of a normalised logarithmic code is lost, it cannot be decoded"
+        )
+    elapsed = (torch.arange(steps, dtype=torch.float64, device=trains.device) - start).clamp(min=0)
+    if linear:
+        values = 1 - elapsed / ((steps - 1 - start) if normalize else tau)
+    else:
+        values = threshold / -torch.expm1(-elapsed / tau)
+    return torch.tensordot(values.clamp(0, 1).to(trains.dtype), trains, dims=1)
+
+
+_NEVER = -1  # the time of an element without a spike
+
+
+def emit(
+    times: Tensor, steps: int, on_target: float, off_target: float, interpolate: bool, bypass: bool
+) -> Tensor:
+    """The train `[T, ...]` with a spike in step round(times); negative times are silent.
+
+    With 0 steps, T is as long as the last spike needs. Later ones raise, or are dropped by `bypass`.
+    """
+    spike_step = times.round()
+    last = int(spike_step.max()) if spike_step.numel() else 0
+    if not steps:
+        steps = max(last, 0) + 1
+    elif last >= steps and not bypass:
+        raise ValueError(
+            f"the last spike falls in step {last}, beyond num_steps = {steps}: raise num_steps, lower tau, "
+            "use normalize=True, or bypass=True to drop late spikes"
+        )
+    if interpolate:
+        return latency_interpolate(spike_step, steps, on_target, off_target)
+    inside = (spike_step >= 0) & (spike_step < steps)
+    level = torch.full_like(times, off_target).masked_fill_(inside, on_target)
+    index = spike_step.long().clamp(0, steps - 1)
+    return times.new_full((steps, *times.shape), off_target).scatter_(0, index[None], level[None])
+
+
+def _check_code(
+    data: Tensor,
+    num_steps: int | None,
+    threshold: float,
+    tau: float,
+    first_spike_time: int,
+    normalize: Normalize,
+) -> tuple[int, int]:
+    """The checks of all latency codes; returns T (0 if not given) and f."""
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must lie in (0, 1), got {threshold}")
+    positive(tau, "tau")
+    start = whole(first_spike_time, "first_spike_time", least=0)
+    steps = given_steps(num_steps)
+    if steps and start >= steps:
+        raise ValueError(f"first_spike_time must be less than num_steps = {steps}, got {start}")
+    if start and data.numel() and data.max() > 1 and data.min() < 0:
+        raise ValueError("data must not go both above 1 and below 0 when first_spike_time is given")
+    if normalize not in (False, True, "sample"):
+        raise ValueError(f'normalize must be False, True or "sample", got {normalize!r}')
+    if normalize and not steps:
+        raise ValueError("num_steps must be given when the code is normalised")
+    return steps, start
+
+
+def _spike_times(
+    data: Tensor,
+    num_steps: int | None,
+    threshold: float,
+    tau: float,
+    first_spike_time: int,
+    normalize: Normalize,
+    linear: bool,
+    epsilon: float,
+) -> Tensor:
+    """Times of either code in at least float32: in float16, ε would vanish and steps beyond 2048 merge."""
+    steps, start = _check_code(data, num_steps, threshold, tau, first_spike_time, normalize)
+    x = at_least_float32(data)
+    if x.numel() == 0:
+        return x
+    over = tuple(range(1, x.dim())) if normalize == "sample" else tuple(range(x.dim()))
+    if linear:
+        times = (steps - 1 - start if normalize else tau) * (1 - x.clamp(min=threshold)) + start
+        if normalize and bool((times < 0).any()):
+            first, last = times.amin(over, keepdim=True), times.amax(over, keepdim=True)
+            times = (times - first) / (last - first).clamp(min=epsilon) * (steps - 1)
+        return times
+    x = x.clamp(min=threshold + epsilon)
+    times = tau * torch.log(x / (x - threshold))
+    if normalize:
+        times = times / times.amax(over, keepdim=True) * (steps - 1 - start)
+    return times + start

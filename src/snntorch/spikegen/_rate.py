@@ -1,0 +1,169 @@
+"""Rate codes: the value sets the probability of a spike in each step."""
+
+import torch
+from torch import Tensor
+
+from ._checks import floating, given_steps, over_time, positive, whole
+
+
+def rate(
+    data: Tensor,
+    num_steps: int | None = False,
+    gain: float = 1,
+    offset: float = 0,
+    first_spike_time: int = 0,
+    time_var_input: bool = False,
+    *,
+    straight_through: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Independent Bernoulli spikes in every step, with probability P = clamp(gain · data + offset, 0, 1).
+
+    Args:
+        data: `[B, ...]`, held for `num_steps` steps; or `[T, ...]` with `time_var_input=True`.
+        num_steps: length T of the train; only for static data.
+        gain: factor on the data.
+        offset: added after the gain.
+        first_spike_time: steps at the start without spikes. They are part of the T steps of static data and
+            are put before time-varying data.
+        time_var_input: whether the data vary over time.
+        straight_through: pass ∂P/∂data back as the gradient (Bengio et al. 2013). Otherwise the gradient is
+            zero.
+        generator: source of randomness; the default one of the device if None.
+
+    Returns:
+        `[T, B, ...]`, or `[first_spike_time + T, ...]` for time-varying data, of 0 and 1.
+
+    Raises:
+        ValueError: unless exactly one of `num_steps` and `time_var_input` is given, or if `first_spike_time`
+            is negative or beyond the last step.
+        RuntimeError: if the data hold NaN.
+
+    References:
+        Bengio, Léonard, Courville. Estimating or Propagating Gradients Through Stochastic Neurons for
+        Conditional Computation. arXiv:1308.3432, 2013.
+
+    Example:
+        >>> rate(torch.tensor([0.0, 1.0]), num_steps=3, first_spike_time=1)
+        tensor([[0., 0.],
+                [0., 1.],
+                [0., 1.]])
+    """
+    steps = given_steps(num_steps)
+    silent = whole(first_spike_time, "first_spike_time", least=0)
+    if time_var_input and steps:
+        raise ValueError("num_steps is set by the data when time_var_input=True: give one of the two")
+    if not time_var_input and not steps:
+        raise ValueError("num_steps must be given unless the data vary over time (time_var_input=True)")
+    if steps and silent >= steps:
+        raise ValueError(f"first_spike_time must be less than num_steps = {steps}, got {silent}")
+
+    probability = (floating(data) * gain + offset).clamp(0, 1)
+    if time_var_input:
+        spikes = _draw(over_time(probability), straight_through, generator)
+        return torch.cat([spikes.new_zeros(silent, *spikes.shape[1:]), spikes])
+    spikes = _draw(probability.expand(steps, *probability.shape), straight_through, generator)
+    spikes[:silent] = 0
+    return spikes
+
+
+def rate_conv(
+    data: Tensor, *, straight_through: bool = False, generator: torch.Generator | None = None
+) -> Tensor:
+    """One Bernoulli draw an element, with probability P = clamp(data, 0, 1).
+
+    Args:
+        data: probabilities of any shape.
+        straight_through: pass ∂P/∂data back as the gradient; see `rate`.
+        generator: source of randomness; the default one of the device if None.
+
+    Returns:
+        0 and 1 in the shape of the data.
+
+    Raises:
+        RuntimeError: if the data hold NaN.
+
+    Example:
+        >>> rate_conv(torch.tensor([-1.0, 0.0, 1.0, 2.0]))
+        tensor([0., 0., 1., 1.])
+    """
+    return _draw(floating(data).clamp(0, 1), straight_through, generator)
+
+
+def poisson(
+    rates: Tensor,
+    num_steps: int | None = False,
+    dt: float = 1e-3,
+    refractory: float = 0.0,
+    time_var_input: bool = False,
+    *,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Poisson spike trains from firing rates in Hz, independent for every element.
+
+    A step holds a spike with probability P = rates · dt, unless one came in the r = refractory / dt steps
+    before it (Dayan & Abbott 2001, section 1.4). A neuron with a refractory period so fires with probability
+    P / (1 + r·P).
+
+    Args:
+        rates: firing rates in Hz, `[B, ...]`; or `[T, ...]` with `time_var_input=True`.
+        num_steps: length T of the train; only for constant rates.
+        dt: duration of a step in seconds.
+        refractory: silence after each spike in seconds, rounded to whole steps.
+        time_var_input: whether the rates vary over time.
+        generator: source of randomness; the default one of the device if None.
+
+    Returns:
+        `[T, B, ...]`, or `[T, ...]` for time-varying rates, of 0 and 1.
+
+    Raises:
+        ValueError: if a rate is negative, NaN or above 1 / dt, `dt` is not positive, `refractory` is
+            negative, or unless exactly one of `num_steps` and `time_var_input` is given.
+
+    References:
+        Dayan, Abbott. Theoretical Neuroscience. MIT Press, 2001.
+
+    Example:
+        >>> spikes = poisson(torch.full((4,), 200.0), num_steps=1000, refractory=2e-3)
+        >>> spikes.shape
+        torch.Size([1000, 4])
+        >>> bool((spikes[1:] * spikes[:-1] == 0).all())  # never two in a row
+        True
+    """
+    positive(dt, "dt")
+    if refractory < 0:
+        raise ValueError(f"refractory must not be negative, got {refractory}")
+    probability = floating(rates, "rates") * dt
+    if not bool(((probability >= 0) & (probability <= 1)).all()):
+        raise ValueError(f"rates must lie in [0, 1 / dt] = [0, {1 / dt:g}] Hz, got values outside or NaN")
+    spikes = rate(probability, num_steps, time_var_input=time_var_input, generator=generator)
+    silence = round(refractory / dt)
+    return _thin(spikes != 0, silence).to(spikes.dtype) if silence else spikes
+
+
+def _draw(probability: Tensor, straight_through: bool, generator: torch.Generator | None) -> Tensor:
+    spikes = torch.bernoulli(probability, generator=generator)
+    # The term is zero, and its gradient is that of the probability.
+    return spikes + (probability - probability.detach()) if straight_through else spikes
+
+
+def _thin(candidates: Tensor, silence: int) -> Tensor:
+    """Keep the candidates `[T, ...]` that come more than `silence` steps after the last one kept.
+
+    Each candidate points to the one that would follow it. The kept ones are the path from the first; doubling
+    the pointers walks it in log2(T) rounds, without a loop over time.
+    """
+    steps = len(candidates)
+    end = candidates.new_full(candidates.shape[1:], steps, dtype=torch.long)
+    index = torch.arange(steps, device=candidates.device).view(-1, *[1] * end.dim())
+    times = torch.cat([torch.where(candidates, index, steps), end[None]])
+    upcoming = times.flip(0).cummin(0).values.flip(0)  # the first candidate at or after each step
+    later = (torch.arange(steps + 1, device=candidates.device) + silence + 1).clamp(max=steps)
+    jump = upcoming[later]
+
+    kept = torch.zeros_like(jump, dtype=torch.bool).scatter_(0, upcoming[:1], True)
+    most = -(-steps // (silence + 1))  # spikes that fit
+    for _ in range(most.bit_length()):
+        kept.scatter_(0, torch.where(kept, jump, steps), True)
+        jump = jump.gather(0, jump)
+    return kept[:steps]
