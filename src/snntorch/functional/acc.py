@@ -1,0 +1,112 @@
+"""Accuracies of output spikes [T, B, N]: the most active class, or the first to fire, against the labels."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .loss import check_labels, check_outputs, first_spike_steps, pool_population
+
+
+def predict_rate(spk_out: Tensor, population_code: bool = False, num_classes: int = False) -> Tensor:
+    """The class that fires most; of several, the lowest.
+
+    Args:
+        spk_out: output spikes, [T, B, N].
+        population_code: sum the spikes of each class's population first (see `loss.pool_population`).
+        num_classes: number of classes, with population_code.
+
+    Returns:
+        Class indices, int64 [B], on the device of the spikes.
+
+    Raises:
+        ValueError: a bad shape or num_classes.
+
+    Example:
+        >>> predict_rate(torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]], [[1.0, 0.0]]]))
+        tensor([1])
+    """
+    check_outputs(spk_out)
+    counts = spk_out.sum(0, dtype=torch.promote_types(spk_out.dtype, torch.float32))
+    return (pool_population(counts, num_classes) if population_code else counts).argmax(1)
+
+
+def predict_temporal(spk_out: Tensor) -> Tensor:
+    """The class that fires first; of several, the lowest. A silent neuron counts as firing at the last step.
+
+    Args:
+        spk_out: output spikes, [T, B, N]; any nonzero value is a spike.
+
+    Returns:
+        Class indices, int64 [B], on the device of the spikes; 0 for a sample without spikes.
+
+    Raises:
+        ValueError: a bad shape.
+
+    Example:
+        >>> predict_temporal(torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]], [[1.0, 0.0]]]))
+        tensor([1])
+    """
+    check_outputs(spk_out)
+    return first_spike_steps(spk_out)[0].argmin(1)
+
+
+def accuracy_rate(
+    spk_out: Tensor,
+    targets: Tensor,
+    population_code: bool = False,
+    num_classes: int = False,
+    *,
+    as_tensor: bool = False,
+) -> np.float64 | Tensor:
+    """Fraction of the samples whose label is the class that fires most (see `predict_rate`).
+
+    Args:
+        spk_out: output spikes, [T, B, N].
+        targets: class labels, integers [B].
+        population_code: sum the spikes of each class's population first (see `loss.pool_population`).
+        num_classes: number of classes, with population_code.
+        as_tensor: leave the result on the device of the spikes, without waiting for it.
+
+    Returns:
+        The accuracy, `numpy.float64`; with as_tensor a float32 scalar tensor.
+
+    Raises:
+        ValueError: a bad shape, such as one-hot targets, or num_classes.
+        TypeError: labels that are no integers.
+
+    Example:
+        >>> spk_out = torch.tensor([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
+        >>> float(accuracy_rate(spk_out, torch.tensor([1, 1])))
+        0.5
+        >>> accuracy_rate(spk_out, torch.tensor([1, 1]), as_tensor=True)
+        tensor(0.5000)
+    """
+    return _fraction(predict_rate(spk_out, population_code, num_classes), targets, as_tensor)
+
+
+def accuracy_temporal(spk_out: Tensor, targets: Tensor, *, as_tensor: bool = False) -> np.float64 | Tensor:
+    """Fraction of the samples whose label is the class that fires first (see `predict_temporal`).
+
+    Args:
+        spk_out: output spikes, [T, B, N]; any nonzero value is a spike.
+        targets: class labels, integers [B].
+        as_tensor: leave the result on the device of the spikes, without waiting for it.
+
+    Returns:
+        The accuracy, `numpy.float64`; with as_tensor a float32 scalar tensor.
+
+    Raises:
+        ValueError: a bad shape, such as one-hot targets.
+        TypeError: labels that are no integers.
+
+    Example:
+        >>> spk_out = torch.tensor([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
+        >>> float(accuracy_temporal(spk_out, torch.tensor([1, 0])))
+        0.5
+    """
+    return _fraction(predict_temporal(spk_out), targets, as_tensor)
+
+
+def _fraction(predicted: Tensor, targets: Tensor, as_tensor: bool) -> np.float64 | Tensor:
+    hits = predicted == check_labels(targets, tuple(predicted.shape))
+    return hits.float().mean() if as_tensor else np.float64(hits.cpu().numpy().mean())
