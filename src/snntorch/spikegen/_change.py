@@ -159,7 +159,7 @@ def moving_window(data: Tensor, threshold: float | Tensor, window: int) -> Tenso
     """
     signal = floating(over_time(data)).detach()
     _check_threshold(threshold)
-    columns = at_least_float32(signal).reshape(len(signal), -1)
+    columns = at_least_float32(signal)[..., None].flatten(1)
     gap = (columns - _past_mean(columns, window) @ columns).view(signal.shape)
     gap[:1] = 0
     return (gap > threshold).to(signal.dtype) - (gap < -threshold).to(signal.dtype)
@@ -191,7 +191,7 @@ def moving_window_decode(
     """
     trains = floating(over_time(spikes, "spikes"), "spikes")
     _check_threshold(threshold)
-    jumps = at_least_float32(trains * threshold).reshape(len(trains), -1)
+    jumps = at_least_float32(trains * threshold)[..., None].flatten(1)
     # x̂ = M x̂ + θ s is a unit lower-triangular system: M, the moving mean, looks only back.
     system = torch.eye(len(jumps), dtype=jumps.dtype, device=jumps.device) - _past_mean(jumps, window)
     signal = torch.linalg.solve_triangular(system, jumps, upper=False, unitriangular=True)

@@ -279,7 +279,8 @@ def target_rate_code(
     start = whole(first_spike_time, "first_spike_time", least=0)
     _check_start(steps, start)
     if pattern == "poisson":
-        times = (torch.rand(steps - start, generator=generator) < rate).nonzero().flatten() + start
+        times = (torch.rand(steps, generator=generator) < rate).nonzero().flatten()
+        times = times[times >= start]
     else:
         times = _regular(steps - start, rate)
         if pattern == "uniform":
@@ -404,8 +405,8 @@ def _regular(steps: int, rate: float) -> Tensor:
     if rate == 0:
         return torch.empty(0, dtype=torch.long)
     spike = torch.arange(int(steps * rate) + 2, dtype=torch.float64)
-    times = (spike / rate + 1e-6).long()
-    return times[times < steps]
+    times = spike / rate + 1e-6
+    return times[times < steps].long()
 
 
 def _check_rate(rate: float, name: str) -> None:
