@@ -1,0 +1,190 @@
+"""Make the README's table and plot from a result of run.py.
+
+    python benchmarks/report.py RESULT.json [--plot PLOT.svg]
+
+Prints markdown. Times are medians over rounds. A ratio is taken within each round, so that a slow minute of
+the machine falls on both sides, and shown as its median with quartiles.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAMES = {
+    "snntorch": "snnTorch",
+    "spikingjelly": "SpikingJelly",
+    "unmodified": "ours, same code",
+    "unroll": "ours, `unroll`",
+    "floor": "floor",
+    "floor-stepped": "floor, stepped",
+}
+COLOURS = dict(
+    zip(NAMES, ("#E69F00", "#CC79A7", "#56B4E9", "#0072B2", "#999999", "#BBBBBB"), strict=True)
+)  # Okabe-Ito
+SECTIONS = {
+    "net": "Nets: one training step (ms)",
+    "neuron": "Neurons alone: forward + backward (ms)",
+    "variant": "Variants (ms)",
+    "loss": "Losses and accuracies (ms)",
+    "spikegen": "Spike generation (ms)",
+    "scaling": "Scaling (ms)",
+}
+
+
+def best(row: dict) -> str:
+    """The implementation of ours that a row stands for: `unroll` where there is one."""
+    return "unroll" if "unroll" in row["seconds"] else "unmodified"
+
+
+def ratio(row: dict, slow: str, fast: str) -> np.ndarray | None:
+    """Quartiles over the rounds of how many times `fast` is faster."""
+    if not {slow, fast} <= row["seconds"].keys():
+        return None
+    return np.nanpercentile(np.divide(row["seconds"][slow], row["seconds"][fast]), [25, 50, 75])
+
+
+def cell(values: np.ndarray | None) -> str:
+    return "–" if values is None else f"{values[1]:.3g}× ({values[0]:.3g}–{values[2]:.3g})"
+
+
+def table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    header = list(header)
+    rule = ["---", *["--:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
+
+
+def label(row: dict) -> str:
+    """Its name, with the value of the size that the row varies."""
+    return " ".join([row["workload"], *(f"{key}={row['sizes'][key]}" for key in row["scan"])])
+
+
+def times(rows: list[dict]) -> str:
+    """A line a row: medians of every implementation, then ours against each other one."""
+    impls = [impl for impl in NAMES if any(impl in row["seconds"] for row in rows)]
+    others = [impl for impl in impls if impl not in ("unmodified", "unroll")]
+    header = ["workload", *(NAMES[i] for i in impls), *(f"{NAMES[i]} / ours" for i in others)]
+    lines = []
+    for row in rows:
+        medians = [1e3 * np.nanmedian(row["seconds"][i]) if i in row["seconds"] else math.nan for i in impls]
+        cells = ["–" if math.isnan(m) else f"{m:.3g}" for m in medians]
+        lines.append([label(row), *cells, *(cell(ratio(row, i, best(row))) for i in others)])
+    return table(header, lines)
+
+
+def means(rows: list[dict]) -> str:
+    """Geometric means of the ratios over the rows of a kind that have both sides."""
+    kinds = {"nets": ("net",), "neurons alone": ("neuron",), "both": ("net", "neuron")}
+    lines = []
+    for name, groups in kinds.items():
+        chosen = [row for row in rows if row["group"] in groups]
+        columns = [
+            [ratio(row, "snntorch", best(row)) for row in chosen],
+            [ratio(row, "snntorch", "unmodified") for row in chosen],
+            [ratio(row, "spikingjelly", best(row)) for row in chosen],
+            [ratio(row, best(row), "floor") for row in chosen],
+        ]
+        logs = [[math.log(r[1]) for r in column if r is not None] for column in columns]
+        lines.append([name, *(f"{math.exp(np.mean(log)):.3g}× ({len(log)})" if log else "–" for log in logs)])
+    names = ("snnTorch / ours", "snnTorch / ours, same code", "SpikingJelly / ours", "ours / floor")
+    return table(["geometric means (rows)", *names], lines)
+
+
+def memory(lines: list[dict]) -> str:
+    keys = {
+        "step_bytes": "peak added",
+        "saved_bytes": "kept for backward",
+        "saved_leaf_bytes": "inputs, weights",
+    }
+    names = [f"{line['workload']} · {NAMES[line['impl']]}" for line in lines]
+    body = [
+        [name, *(f"{line[key] / 2**20:.3g}" for key in keys)] for name, line in zip(names, lines, strict=True)
+    ]
+    return table(["one step (MiB)", *keys.values()], body)
+
+
+def starts(lines: list[dict]) -> str:
+    keys = {"total": "import to first result", "import": "import", "first": "step 1", "second": "step 2"}
+    keys |= {"reshaped_first": "other T, B: step 1", "reshaped_second": "step 2"}
+    body = []
+    for line in lines:
+        line["total"] = line["import"] + line["first"]
+        kernel = ", kernel known" if line["cache_filled"] else ""
+        name = f"{NAMES[line['impl']]}, T={line['T']}{kernel}"
+        body.append([name, *(f"{line[key]:.3g}" for key in keys)])
+    return table(["fresh process (s)", *keys.values()], body)
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Everything in a result as markdown."""
+    about, rows = result["machine"], result["rows"]
+    versions = {name: v for software in about["software"].values() for name, v in software.items()}
+    machine = f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['system']}"
+    software = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "threads")
+    how = f"medians of {result['rounds']} interleaved rounds, ratios with quartiles"
+    parts = [f"{result['date']}; {machine}; {software}; {how}.", means(rows)]
+    for group, title in SECTIONS.items():
+        if chosen := [row for row in rows if row["group"] == group]:
+            parts += [f"### {title}", times(chosen)]
+    for make, name in ((memory, "memory"), (starts, "start")):
+        if lines := [line for line in result[name] if "error" not in line]:
+            parts.append(make(lines))
+    faults = {f"{row['workload']} · {NAMES[i]}: {e}" for row in rows for i, e in row["errors"].items()}
+    parts += ["Not timed:", "\n".join(f"- {fault}" for fault in sorted(faults))] if faults else []
+    return "\n\n".join(parts) + "\n"
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Left: times of the table's rows; right: how ours grow with T."""
+    import matplotlib.pyplot as plt
+
+    rows = [row for row in result["rows"] if row["group"] in ("net", "neuron") and row["seconds"]]
+    scans = [row for row in result["rows"] if row["scan"] == ["T"] and row["seconds"]]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), width_ratios=(2, 1), layout="constrained")
+    for impl, name in NAMES.items():
+        at = [i for i, row in enumerate(rows) if impl in row["seconds"]]
+        quartiles = [1e3 * np.nanpercentile(rows[i]["seconds"][impl], [25, 50, 75]) for i in at]
+        if at:
+            low, middle, high = np.transpose(quartiles)
+            spread = [middle - low, high - middle]
+            style = dict(fmt="|" if "floor" in impl else "o", markersize=12 if "floor" in impl else 7)
+            left.errorbar(middle, at, xerr=spread, color=COLOURS[impl], label=name.replace("`", ""), **style)
+    left.set(
+        xscale="log",
+        xlabel="one training step [ms]",
+        yticks=range(len(rows)),
+        yticklabels=map(label_short, rows),
+    )
+    left.invert_yaxis()
+    left.grid(axis="x", alpha=0.3)
+    left.legend(fontsize="small")
+    for name in dict.fromkeys(row["workload"] for row in scans):
+        chosen = [row for row in scans if row["workload"] == name]
+        T = [row["sizes"]["T"] for row in chosen]
+        seconds = [np.nanmedian(row["seconds"].get(best(row), [math.nan])) for row in chosen]
+        right.plot(T, np.divide(seconds, seconds[0]), "o-", label=name.removesuffix(" over T"))
+    if scans:
+        right.plot(T, np.divide(T, T[0]), "k--", label="linear")
+        right.set(xscale="log", yscale="log", xlabel="steps T", ylabel="our time over that of the first T")
+        right.legend(fontsize="x-small")
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("result", type=Path)
+    parser.add_argument("--plot", type=Path, help="where to draw (the suffix names the format)")
+    options = parser.parse_args()
+    result = json.loads(options.result.read_text())
+    print(markdown(result))
+    if options.plot:
+        plot(result, options.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""Time the registry's workloads in ours and the peers' environments, interleaved, and keep the raw numbers.
+
+    python benchmarks/run.py [--only TEXT] [--quick] [--name NAME] [--rounds N]
+
+Runs with the Python that has this package; makes the peers' environments in `benchmarks/.peers` at first use.
+Writes `benchmarks/results/<date>-<name>.json`; `benchmarks/report.py` makes the table and the plot from it.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from workloads import ENVIRONMENT, REGISTRY, Workload
+
+HERE = Path(__file__).resolve().parent
+TORCH = "torch==2.13.0"
+# What each peer needs beyond torch for what we run; its own requirements would pull another torch.
+PEERS = {
+    "snntorch": ("snntorch==1.0.0", ["numpy"]),
+    "spikingjelly": ("spikingjelly==2.0.0", ["numpy", "loguru"]),
+}
+MEMORY = ("Leaky alone, T=100, 64×512", "MLP 784-512-512-10, T=30, B=100, spikes")
+START = "Leaky over T"
+ROUNDS, QUICK = 15, 3
+
+
+def environment(name: str) -> str:
+    """The Python of an environment, made when it is missing or its recipe changed."""
+    if name == "ours":
+        return sys.executable
+    package, needs = PEERS[name]
+    folder, recipe = HERE / ".peers" / name, json.dumps([TORCH, needs, package])
+    python, made = folder / "bin" / "python", folder / "recipe.json"
+    if not made.exists() or made.read_text() != recipe:
+        print(f"making {folder.relative_to(HERE.parent)} ...", flush=True)
+        venv.create(folder, with_pip=True, clear=True)
+        for arguments in ([TORCH], needs, ["--no-deps", package]):
+            subprocess.run([python, "-m", "pip", "install", "--quiet", *arguments], check=True)
+        made.write_text(recipe)
+    return str(python)
+
+
+class Worker:
+    """A process of worker.py in one environment."""
+
+    def __init__(self, name: str, **variables: str) -> None:
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | variables
+        command = [environment(name), str(HERE / "worker.py")]
+        self.process = subprocess.Popen(
+            command,
+            env=env,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def ask(self, do: str, **request: Any) -> dict:
+        """Send a request and wait for its answer."""
+        assert self.process.stdin and self.process.stdout
+        try:
+            self.process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+            self.process.stdin.flush()
+            return json.loads(self.process.stdout.readline() or '{"error": "the process died"}')
+        except BrokenPipeError:
+            return {"error": "the process died"}
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+
+def gate(reference: Path, ours: Path, kind: str) -> str | None:
+    """Why our result is not the published one's, or None.
+
+    Spikes are discontinuous: up to its first differing spike a neuron must agree, and there the published
+    membrane must be within rounding of the threshold. In a net a hidden spike may have been the one to flip:
+    that is allowed to one sample in ten. Gradients agree to 1e-3 in norm where no spike differs, else to 10 %.
+    """
+    a, b = np.load(reference), np.load(ours)
+    x, y = a["out0"], b["out0"]
+    if x.shape != y.shape:
+        return f"shape {y.shape}, expected {x.shape}"
+    if kind == "mean":
+        return (
+            None
+            if abs(x.mean() - y.mean()) < 0.01 * max(x.mean(), 0.01)
+            else f"mean {y.mean()}, not {x.mean()}"
+        )
+    tolerance = 1e-3
+    if kind == "values":
+        if not np.allclose(x, y, rtol=1e-4, atol=1e-5):
+            return f"values differ by up to {np.abs(x - y).max():.3g}"
+    elif (x != y).any():
+        tolerance = 0.1
+        first = (x != y) & (np.cumsum(x != y, axis=0) == 1)
+        near = np.abs(a["out1"] - 1) < 1e-4 if "out1" in a else np.zeros_like(first)
+        wrong = (first & ~near).reshape(*x.shape[:2], -1).any(axis=(0, 2))
+        if wrong.mean() > 0.1:
+            return f"spikes differ in {wrong.sum()} of {wrong.size} samples"
+    for name in sorted(set(a.files) & set(b.files)):
+        if name.startswith("grad"):
+            error = np.linalg.norm(a[name] - b[name]) / max(np.linalg.norm(a[name]), 1e-12)
+            if not error <= tolerance:
+                return f"{name} differs by {error:.3g} of its norm"
+    return None
+
+
+def sizes_of(workload: Workload, quick: bool) -> list[dict]:
+    """The sizes to replace, one dict for each row of the workload."""
+    if not workload.scan:
+        return [{}]
+    ((key, values),) = workload.scan.items()
+    values = [v for v in values if key != "threads" or v <= (os.cpu_count() or 1)]
+    return [{key: v} for v in ((values[0], values[-1]) if quick else values)]
+
+
+def gated(workers: dict[str, Worker], workload: Workload, sizes: dict) -> dict[str, dict]:
+    """For each implementation the mean of its first output, and why it may not be timed."""
+    with tempfile.TemporaryDirectory() as folder:
+        verdicts = {}
+        for impl in workload.impls:
+            path = Path(folder) / f"{impl}.npz"
+            request = dict(workload=workload.name, impl=impl, sizes=sizes, path=str(path))
+            verdicts[impl] = workers[ENVIRONMENT[impl]].ask("check", **request)
+            if impl in ("unmodified", "unroll") and "error" not in verdicts[impl]:
+                if fault := gate(Path(folder) / "snntorch.npz", path, workload.gate):
+                    verdicts[impl]["error"] = f"gate: {fault}"
+    return verdicts
+
+
+def rows(
+    workers: dict[str, Worker], workload: Workload, rounds: int, quick: bool, threads: int
+) -> Iterator[dict]:
+    """Gate a workload, then time its implementations round by round, A B C A B C."""
+    verdicts = {}
+    for sizes in sizes_of(workload, quick):
+        verdicts = verdicts or gated(workers, workload, sizes)
+        steps = {}
+        errors = {i: v["error"] for i, v in verdicts.items() if "error" in v}
+        count = sizes.pop("threads", threads)
+        for impl in (i for i in workload.impls if i not in errors):
+            request = dict(workload=workload.name, impl=impl, sizes=sizes, threads=count)
+            answer = workers[ENVIRONMENT[impl]].ask("build", **request)
+            steps |= {impl: answer["steps"]} if "steps" in answer else {}
+            errors |= {impl: answer["error"]} if "error" in answer else {}
+        seconds: dict[str, list[float]] = {impl: [] for impl in steps}
+        for _ in range(rounds):
+            for impl, n in steps.items():
+                answer = workers[ENVIRONMENT[impl]].ask("measure", workload=workload.name, impl=impl, steps=n)
+                seconds[impl].append(answer.get("seconds", float("nan")))
+        for worker in workers.values():
+            worker.ask("drop")
+        shown = {k: v for k, v in (workload.sizes | sizes).items() if isinstance(v, (int, float))}
+        means = {i: v["mean"] for i, v in verdicts.items() if "mean" in v}
+        named = dict(workload=workload.name, group=workload.group, scan=list(workload.scan))
+        shown["threads"] = count
+        yield dict(**named, sizes=shown, seconds=seconds, output_mean=means, errors=errors)
+
+
+def memory(name: str) -> Iterator[dict]:
+    """Peak memory and bytes kept for backward, each in a fresh process."""
+    for impl in REGISTRY[name].impls:
+        with Worker(ENVIRONMENT[impl]) as worker:
+            yield dict(workload=name, impl=impl, **worker.ask("memory", workload=name, impl=impl, sizes={}))
+
+
+def starts(name: str) -> Iterator[dict]:
+    """Import to first result in fresh processes: with an empty kernel cache, then with the filled one."""
+    for impl in REGISTRY[name].impls:
+        for steps in (100, 800):
+            with tempfile.TemporaryDirectory() as cache:
+                for filled in (False, True) if ENVIRONMENT[impl] == "ours" else (False,):
+                    with Worker(ENVIRONMENT[impl], SNNTORCH_CACHE_DIR=cache) as worker:
+                        request = dict(sizes={"T": steps}, reshaped={"T": steps // 2, "B": 24})
+                        answer = worker.ask("start", workload=name, impl=impl, **request)
+                        yield dict(workload=name, impl=impl, T=steps, cache_filled=filled, **answer)
+
+
+def machine(workers: dict[str, Worker]) -> dict:
+    """The machine by its parts and the software; no names, no paths."""
+
+    def read(path: str, key: str) -> str:
+        lines = Path(path).read_text().splitlines() if Path(path).exists() else []
+        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "unknown")
+
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cpu = read("/proc/cpuinfo", "model name")
+    return dict(
+        cpu=cpu if cpu != "unknown" else platform.processor(), cores=os.cpu_count(), memory_gib=round(total),
+        system=platform.system(), software={name: w.ask("about") for name, w in workers.items()},
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="workloads whose name or group contains this text")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK} rounds and the ends of each scan")
+    parser.add_argument("--rounds", type=int, help=f"rounds of interleaved measurements (default {ROUNDS})")
+    parser.add_argument("--name", default="cpu", help="the result's name")
+    options = parser.parse_args()
+    rounds = options.rounds or (QUICK if options.quick else ROUNDS)
+
+    def wanted(text: str) -> bool:
+        return options.only.lower() in text.lower()
+
+    result: dict[str, Any] = dict(date=datetime.date.today().isoformat(), rounds=rounds)
+    workers = {name: Worker(name) for name in ("ours", *PEERS)}
+    result["machine"] = machine(workers)
+    threads = result["machine"]["software"]["ours"]["threads"]
+    result["rows"] = []
+    for workload in REGISTRY.values():
+        if wanted(workload.name) or wanted(workload.group):
+            for row in rows(workers, workload, rounds, options.quick, threads):
+                result["rows"].append(row)
+                medians = {impl: f"{1e3 * np.median(s):.3g} ms" for impl, s in row["seconds"].items()}
+                print(
+                    row["workload"],
+                    row["sizes"] if row["scan"] else "",
+                    medians,
+                    row["errors"] or "",
+                    flush=True,
+                )
+    for worker in workers.values():
+        worker.__exit__()
+    result["memory"] = [line for name in MEMORY if wanted("memory") for line in memory(name)]
+    result["start"] = list(starts(START)) if wanted("start") else []
+    path = HERE / "results" / f"{result['date']}-{options.name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wrote {os.path.relpath(path)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""One process in one Python environment that builds tasks and times them, told what to do by lines of JSON.
+
+Requests come on stdin and answers go to stdout, one line each. A request names an action (`do`), a workload,
+an implementation and sizes to replace; `threads` sets torch's thread count first.
+"""
+
+import gc
+import json
+import math
+import os
+import resource
+import sys
+import time
+from typing import Any
+
+TASKS: dict[tuple[str, str], Any] = {}
+
+
+def build(workload: str, impl: str, sizes: dict) -> dict:
+    """Make a task and warm it up; answers how many steps fill 20 ms."""
+    from workloads import REGISTRY
+
+    TASKS.pop((workload, impl), None)
+    task = TASKS[workload, impl] = REGISTRY[workload].make(impl, **sizes)
+    seconds = [timed(task.step) for _ in range(3)][-1]
+    return {"steps": max(1, math.ceil(0.02 / seconds))}
+
+
+def timed(step: Any) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def measure(workload: str, impl: str, steps: int) -> dict:
+    """Mean seconds of a step over one round; one step before it refills caches that other processes took."""
+    step = TASKS[workload, impl].step
+    step()
+    gc.collect()
+    gc.disable()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    seconds = (time.perf_counter() - start) / steps
+    gc.enable()
+    return {"seconds": seconds}
+
+
+def check(workload: str, impl: str, sizes: dict, path: str) -> dict:
+    """Save what a fresh task computes in its first step: outputs and gradients."""
+    import numpy as np
+    import torch
+    from workloads import REGISTRY
+
+    def array(value: Any) -> Any:
+        value = torch.stack(list(value)) if isinstance(value, (list, tuple)) else torch.as_tensor(value)
+        return value.detach().double().numpy()
+
+    task = REGISTRY[workload].make(impl, **sizes)
+    outs = [out for out in task.step() if not isinstance(out, list) or torch.is_tensor(out[0])]
+    grads = [leaf.grad for leaf in task.leaves if leaf.grad is not None]
+    named = {f"out{i}": array(v) for i, v in enumerate(outs)} | {
+        f"grad{i}": array(v) for i, v in enumerate(grads)
+    }
+    np.savez(path, **named)
+    return {"mean": float(named["out0"].mean())}
+
+
+def memory(workload: str, impl: str, sizes: dict) -> dict:
+    """Peak resident memory that one step adds, and bytes kept for backward. Needs a fresh process."""
+    import torch
+    from workloads import REGISTRY, TOY
+
+    REGISTRY[workload].make(impl, **TOY).step()  # imports and compilation happen here, not in the figure
+    task = REGISTRY[workload].make(impl, **sizes)
+    known = {leaf.untyped_storage().data_ptr() for leaf in task.leaves}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    task.step()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    saved: dict[int, Any] = {}
+
+    def keep(tensor: Any) -> Any:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage  # alive until counted, so that no address comes twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        task.step()
+    return {
+        "peak_bytes": 1024 * peak,
+        "step_bytes": 1024 * (peak - before),
+        "saved_bytes": sum(s.nbytes() for p, s in saved.items() if p not in known),
+        "saved_leaf_bytes": sum(s.nbytes() for p, s in saved.items() if p in known),
+    }
+
+
+def start(workload: str, impl: str, sizes: dict, reshaped: dict) -> dict:
+    """Seconds of a library's import and of two steps, then of two of another shape. Needs a fresh process."""
+    begin = time.perf_counter()
+    import torch  # noqa: F401
+    from workloads import ENVIRONMENT, REGISTRY
+
+    torch_seconds = time.perf_counter() - begin
+    begin = time.perf_counter()
+    __import__("spikingjelly.activation_based.neuron" if ENVIRONMENT[impl] == "spikingjelly" else "snntorch")
+    answer = {"import_torch": torch_seconds, "import": time.perf_counter() - begin}
+    task = REGISTRY[workload].make(impl, **sizes)
+    answer |= {"first": timed(task.step), "second": timed(task.step)}
+    task = REGISTRY[workload].make(impl, **reshaped)
+    return answer | {"reshaped_first": timed(task.step), "reshaped_second": timed(task.step)}
+
+
+def about() -> dict:
+    """The software of this environment."""
+    import platform
+    from importlib import metadata
+
+    import torch
+
+    packages = ("torch", "numpy", "numba", "snntorch", "spikingjelly")
+    found = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
+    versions = {"python": platform.python_version()} | {p: found[p] for p in packages if p in found}
+    return versions | {"threads": torch.get_num_threads()}
+
+
+def drop() -> dict:
+    """Forget the tasks."""
+    TASKS.clear()
+    return {}
+
+
+ACTIONS = dict(build=build, measure=measure, check=check, memory=memory, start=start, about=about, drop=drop)
+
+
+def main() -> None:
+    # Libraries may print: their stdout becomes stderr, and answers keep the pipe.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        threads = request.pop("threads", None)
+        try:
+            if threads:
+                import torch
+
+                torch.set_num_threads(threads)
+            answer = ACTIONS[request.pop("do")](**request)
+        except Exception as error:  # a library that lacks something is a result, not a crash
+            answer = {"error": f"{type(error).__name__}: {error}".split(" (/")[0]}  # no paths in results
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The benchmarks' registry, gate, worker and report, at toy size."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+
+import report
+import run
+from workloads import ENVIRONMENT, REGISTRY, TOY
+
+OURS = [(w, impl) for w in REGISTRY.values() for impl in w.impls if ENVIRONMENT[impl] == "ours"]
+
+
+def test_registry_names_known_implementations():
+    for workload in REGISTRY.values():
+        assert set(workload.impls) <= ENVIRONMENT.keys()
+        assert workload.group in report.SECTIONS
+        assert len(workload.scan) <= 1
+
+
+@pytest.mark.parametrize(("workload", "impl"), OURS, ids=[f"{w.name}|{i}" for w, i in OURS])
+def test_our_workloads_run(workload, impl):
+    task = workload.make(impl, **TOY)
+    out, *_ = task.step()
+    if workload.group not in ("loss", "spikegen"):
+        assert out.shape[:2] == (TOY["T"], TOY["B"]) or impl == "floor"
+        if "floor" not in impl:
+            assert set(out.unique().tolist()) <= {0.0, 1.0}
+            assert any(leaf.grad is not None and leaf.grad.abs().sum() > 0 for leaf in task.leaves)
+    assert np.isfinite(np.asarray(out.detach() if torch.is_tensor(out) else out)).all()
+
+
+@pytest.mark.parametrize(
+    "name", [w.name for w in REGISTRY.values() if {"unroll", "unmodified"} <= {*w.impls}]
+)
+def test_unroll_computes_what_the_loop_does(name):
+    tasks = [REGISTRY[name].make(impl, **TOY) for impl in ("unmodified", "unroll")]
+    loop, unrolled = (task.step()[0] for task in tasks)
+    assert torch.equal(loop, unrolled)
+    for a, b in zip(tasks[0].leaves, tasks[1].leaves, strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def save(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def test_gate(tmp_path):
+    spikes, membranes, gradient = np.zeros((4, 2, 3)), np.full((4, 2, 3), 0.5), np.ones(5)
+    reference = save(tmp_path / "a.npz", out0=spikes, out1=membranes, grad0=gradient)
+    assert run.gate(reference, reference, "spikes") is None
+
+    flipped = spikes.copy()
+    flipped[1, 0, 0] = 1
+    other = save(tmp_path / "b.npz", out0=flipped, grad0=gradient)
+    assert run.gate(reference, other, "spikes") == "spikes differ in 1 of 2 samples"
+    membranes[1, 0, 0] = 1 + 1e-7
+    excused = save(tmp_path / "c.npz", out0=spikes, out1=membranes, grad0=gradient)
+    assert run.gate(excused, other, "spikes") is None
+
+    wrong = save(tmp_path / "d.npz", out0=spikes, grad0=1.01 * gradient)
+    assert "grad0" in run.gate(reference, wrong, "spikes")
+    assert "shape" in run.gate(reference, save(tmp_path / "e.npz", out0=spikes[1:]), "spikes")
+    assert "values" in run.gate(reference, save(tmp_path / "f.npz", out0=spikes + 0.1), "values")
+    assert "mean" in run.gate(excused, save(tmp_path / "g.npz", out0=flipped), "mean")
+
+
+def test_worker_measures_and_survives_errors():
+    name, sizes = "MLP 784-512-512-10, T=30, B=100, static", TOY
+    with run.Worker("ours") as worker:
+        memory = worker.ask("memory", workload=name, impl="floor", sizes=sizes)
+        assert memory["saved_bytes"] > 0
+        assert "KeyError" in worker.ask("build", workload="nothing", impl="floor", sizes={})["error"]
+        steps = worker.ask("build", workload=name, impl="floor", sizes=sizes, threads=1)["steps"]
+        assert worker.ask("measure", workload=name, impl="floor", steps=steps)["seconds"] > 0
+        assert worker.ask("about")["torch"].startswith(torch.__version__.split("+")[0])
+
+
+def tiny_result():
+    def row(group, scan, T, **seconds):
+        sizes, name = {"T": T, "threads": 1}, f"{group} row"
+        return dict(
+            workload=name, group=group, scan=scan, sizes=sizes, seconds=seconds, output_mean={}, errors={}
+        )
+
+    rows = [
+        row("net", [], 5, snntorch=[0.2, 0.4], unroll=[0.1, 0.2], unmodified=[0.2, 0.4], floor=[0.05, 0.1]),
+        row("neuron", [], 5, snntorch=[0.8, 0.8], unroll=[0.1, 0.1]),
+        row("scaling", ["T"], 5, unroll=[0.1]),
+        row("scaling", ["T"], 10, unroll=[0.2]),
+    ]
+    rows[1]["errors"] = {"unmodified": "gate: spikes differ"}
+    memory = dict(workload="net row", impl="unroll", step_bytes=2**20, saved_bytes=2**21, saved_leaf_bytes=0)
+    start = dict.fromkeys(("import", "first", "second", "reshaped_first", "reshaped_second"), 0.5)
+    start |= dict(workload="net row", impl="unroll", T=5, cache_filled=True)
+    machine = dict(cpu="a CPU", cores=2, memory_gib=4, system="Linux", software={"ours": {"torch": "2"}})
+    return dict(date="2026-01-01", rounds=2, machine=machine, rows=rows, memory=[memory], start=[start])
+
+
+def test_report_renders(tmp_path):
+    result = json.loads(json.dumps(tiny_result()))
+    text = report.markdown(result)
+    assert "| net row | 200 " not in text  # medians of rounds, not the first
+    assert "| net row | 300 | 300 | 150 | 75 | 2× (2–2) | 0.5× (0.5–0.5) |" in text
+    assert "| both | 4× (2) | 1× (1) | – | 2× (1) |" in text
+    assert "neuron row · ours, same code: gate: spikes differ" in text
+    assert "scaling row T=10" in text
+    pytest.importorskip("matplotlib").use("Agg")
+    report.plot(result, tmp_path / "plot.svg")
+    assert (tmp_path / "plot.svg").stat().st_size > 1000
