@@ -9,10 +9,11 @@ import torch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
-# From Okabe and Ito (2008), "Color Universal Design": distinct for every common colour vision. The first
-# three also have a contrast of at least 3:1 to both white and black.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# After Okabe and Ito (2008), "Color Universal Design": distinct for every common colour vision. The blue is
+# lighter than theirs, so that the first three have a contrast above 3:1 to white and 5:1 to black.
+COLORS = ("#2383C4", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def to_numpy(data: torch.Tensor | np.ndarray, name: str, ndim: tuple[int, ...] | None = None) -> np.ndarray:
@@ -65,6 +66,13 @@ def tidy(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def whole_ticks(axis: Axis) -> None:
+    """Put the ticks of an axis that counts neurons at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator("auto", integer=True))
+
+
 def time_scale(time_step: float | None) -> tuple[float, str, str]:
     """Return the length of a step on the time axis, that axis' label, and the label of a rate.
 
@@ -72,7 +80,7 @@ def time_scale(time_step: float | None) -> tuple[float, str, str]:
         time_step: seconds in a step; None counts steps.
     """
     if time_step is None:
-        return 1.0, "Time step", "Spikes per step"
+        return 1.0, "Time step", "Rate [1/step]"
     if not time_step > 0:
         raise ValueError(f"time_step is {time_step}; expected a positive number of seconds")
     return float(time_step), "Time [s]", "Rate [Hz]"

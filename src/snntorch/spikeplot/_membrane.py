@@ -156,7 +156,7 @@ def membrane_traces(
             color=COLORS[1],
         )
     ax.set_yticks(zeros, [str(label) for label in labels])
-    ax.set_ylim(bottom - 0.05 * height, zeros[0] + top + 0.22 * height)
+    ax.set_ylim(bottom - 0.12 * height, zeros[0] + top + 0.22 * height)
     ax.set_xlim(0, times[-1] or step)
     ax.set_xlabel(time_label)
     ax.set_ylabel("Neuron")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, ink, tidy, to_numpy
+from ._canvas import COLORS, ink, tidy, to_numpy, whole_ticks
 from ._raster import raster_groups
 from ._statistics import psth
 
@@ -88,14 +88,16 @@ def overview(
         right = fig.add_subplot(grid[row, 1], sharex=shared)
         num_neurons = spikes.shape[2]
         shown = np.unique(np.linspace(0, num_neurons - 1, min(num_neurons, max_neurons)).round().astype(int))
-        raster_groups(spikes[:, sample, shown], ax=left, colors=[ink(left)], time_step=time_step)
+        visible = np.zeros((len(spikes), num_neurons), spikes.dtype)
+        visible[:, shown] = spikes[:, sample, shown]
+        raster_groups(visible, ax=left, colors=[ink(left)], time_step=time_step)
         left.set_title(
             f"{name}: {num_neurons} neurons" + (f", {len(shown)} shown" if len(shown) < num_neurons else ""),
             fontsize="medium",
         )
         psth(spikes, ax=right, time_step=time_step)
         if row == 0:
-            right.set_title(f"mean of {num_samples} samples", fontsize="medium")
+            right.set_title(f"mean of {num_samples} sample{'s' * (num_samples > 1)}", fontsize="medium")
         if row < len(layers) - 1:
             for ax in (left, right):
                 ax.set_xlabel("")
@@ -106,16 +108,14 @@ def overview(
 
 def _output_counts(counts: np.ndarray, labels: Sequence[Any] | None, ax: Axes) -> None:
     """Draw a bar a class; the winners also carry their count, so that colour is not their only sign."""
-    from matplotlib.ticker import MaxNLocator
-
     winners = counts == counts.max()
     bars = ax.bar(np.arange(len(counts)), counts, color=np.where(winners, COLORS[1], COLORS[0]).tolist())
     ax.bar_label(bars, np.where(winners, [f"{count:g}" for count in counts], "").tolist())
     ax.margins(y=0.2)
-    if labels is not None:
-        ax.set_xticks(np.arange(len(counts)), [str(label) for label in labels])
+    if labels is None and len(counts) > 20:
+        whole_ticks(ax.xaxis)
     else:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_xticks(np.arange(len(counts)), [str(label) for label in labels or range(len(counts))])
     ax.set_title("output spikes", fontsize="medium")
     ax.set_xlabel("Class")
     ax.set_ylabel("Count")

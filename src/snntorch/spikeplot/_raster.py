@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, ink, tidy, time_scale, to_numpy
+from ._canvas import COLORS, ink, tidy, time_scale, to_numpy, whole_ticks
 from ._statistics import psth
 
 if TYPE_CHECKING:
@@ -113,7 +113,8 @@ def raster_groups(
 
     first_rows = np.cumsum([0, *(member.shape[1] for member in members.values())])
     tints = [colors[i % len(colors)] for i in range(len(members))]
-    style = {"marker": "|", "s": 12, "linewidths": 1.0} | kwargs
+    row_height = ax.get_window_extent().height * 72 / ax.figure.dpi / first_rows[-1]  # in points
+    style = {"marker": "|", "s": np.clip(row_height, 2.5, 8) ** 2, "linewidths": 1.0} | kwargs
     marks = []
     for first, member, tint in zip(first_rows, members.values(), tints, strict=False):
         steps, rows = member.nonzero()
@@ -131,6 +132,7 @@ def raster_groups(
             ax.axhline(edge - 0.5, color=ink(ax), linewidth=0.5, alpha=0.4)
     else:
         ax.set_ylabel("Neuron")
+        whole_ticks(ax.yaxis)
     tidy(ax)
 
     if rate_ax is not None:

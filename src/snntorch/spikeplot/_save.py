@@ -54,18 +54,16 @@ def save(
         raise ValueError(f"fps is {fps}; expected a positive number of frames a second")
     suffix = path.suffix.lower()
     if suffix == ".gif":
-        writer = "pillow"
+        animation.save(path, writer="pillow", fps=fps, dpi=dpi)
     elif suffix == ".mp4":
         if not writers.is_available("ffmpeg"):
-            raise RuntimeError(
-                "an MP4 needs the program ffmpeg, which was not found; save a .gif or .html instead"
-            )
-        writer = "ffmpeg"
+            raise RuntimeError("MP4 needs the program ffmpeg, which was not found; save as .gif or .html")
+        animation.save(path, writer="ffmpeg", fps=fps, dpi=dpi)
     elif suffix in (".html", ".htm"):
-        writer = _player_writer(1000 / fps if fps else getattr(animation, "_interval", 200))
+        interval = 1000 / fps if fps else getattr(animation, "_interval", 200)  # as matplotlib's save has it
+        animation.save(path, writer=_player_writer(interval), dpi=dpi)
     else:
         raise ValueError(f"path ends in {path.suffix!r}; expected .gif, .mp4, .html or .htm")
-    animation.save(path, writer=writer, fps=fps, dpi=dpi)
     return path
 
 

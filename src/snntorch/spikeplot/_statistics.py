@@ -74,11 +74,14 @@ def psth(
 
     ax = new_axes() if ax is None else ax
     line = ax.stairs(mean, edges, baseline=None, color=color, label=label, linewidth=1.5)
+    line.sticky_edges.y.append(0)  # the rate starts at zero, and its axis still grows with what else is drawn
+    ax.update_datalim([(0, 0)])
     if trials.shape[1] > 1:
         error = rates.std(axis=1, ddof=1) / trials.shape[1] ** 0.5
-        ax.stairs(mean + error, edges, baseline=mean - error, fill=True, color=color, alpha=0.25, linewidth=0)
+        low = np.maximum(mean - error, 0)  # the difference is never negative but by rounding
+        ax.stairs(mean + error, edges, baseline=low, fill=True, color=color, alpha=0.3, linewidth=0)
+    ax.autoscale_view()
     ax.set_xlim(0, edges[-1])
-    ax.set_ylim(bottom=0)
     ax.set_xlabel(time_label)
     ax.set_ylabel(rate_label)
     tidy(ax)

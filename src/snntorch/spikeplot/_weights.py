@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ._canvas import new_axes, to_numpy
+from ._canvas import new_axes, to_numpy, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,6 +49,8 @@ def weight_map(
     image.axes.set_aspect("auto")
     ax.set_xlabel("Input")
     ax.set_ylabel("Neuron")
+    whole_ticks(ax.xaxis)
+    whole_ticks(ax.yaxis)
     return image
 
 
@@ -65,7 +67,7 @@ def receptive_fields(
 
     Args:
         weight: of a linear layer, ``[N, H * W]`` with `shape`, or ``[N, H, W]``; of a convolution,
-            ``[N, C, H, W]``, which gets a row of C tiles for each of its N filters (C > 1).
+            ``[N, C, H, W]``, which gets a column of C tiles for each of its N filters (C > 1).
         shape: ``(H, W)``, to fold the inputs of a linear layer.
         ax: axes to draw on; a new figure when left out.
         columns: tiles in a row; by default as near to a square of tiles as can be.
@@ -100,10 +102,10 @@ def receptive_fields(
         )
     if scale not in ("all", "each"):
         raise ValueError(f"scale is {scale!r}; expected 'all' or 'each'")
-    tiles = array.reshape(-1, *array.shape[-2:])
+    tiles = array.swapaxes(0, -3).reshape(-1, *array.shape[-2:])  # all filters of a channel in turn
     if columns is None:
-        has_channels = array.ndim == 4 and array.shape[1] > 1
-        columns = array.shape[1] if has_channels else int(np.ceil(len(tiles) ** 0.5))
+        has_channels = len(tiles) > len(array)
+        columns = len(array) if has_channels else int(np.ceil(len(tiles) ** 0.5))
     elif columns < 1:
         raise ValueError(f"columns is {columns}; expected at least 1")
     if scale == "each":

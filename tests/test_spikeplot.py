@@ -1,0 +1,917 @@
+"""Plots are checked by the artists they leave on their axes, and by pictures stored in ``tests/baseline``.
+
+To draw the stored pictures anew, run ``SNNTORCH_REGENERATE_BASELINES=1 pytest tests/test_spikeplot.py`` and
+look at every one that changed before it is committed.
+"""
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from matplotlib.animation import ArtistAnimation, writers
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb, to_rgba
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from PIL import Image
+
+from snntorch import spikeplot as splt
+from snntorch.spikeplot._canvas import COLORS
+
+BASELINES = Path(__file__).parent / "baseline"
+REGENERATE = "SNNTORCH_REGENERATE_BASELINES" in os.environ
+STYLES = {"light": "default", "dark": "dark_background"}
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def ax():
+    figure = new_figure(figsize=(2, 1.5), dpi=50)
+    yield figure.subplots()
+    figure.canvas.draw()  # matplotlib warns of animations that were never drawn
+
+
+def clockwork(num_steps, rates):
+    """Spikes [T, N...] of neurons that fire at regular intervals, `rates` spikes per step."""
+    rates = torch.as_tensor(rates, dtype=torch.float64)
+    steps = torch.arange(num_steps, dtype=torch.float64).reshape(-1, *[1] * rates.ndim)
+    return ((steps + 1) * rates).floor() - (steps * rates).floor()
+
+
+def leaky(num_steps, currents, threshold=1.0):
+    """Membrane potentials and spikes [T, N] of leaky neurons under constant currents."""
+    mem, trace, spikes = torch.zeros(len(currents)), [], []
+    for _ in range(num_steps):
+        mem = 0.9 * mem + torch.as_tensor(currents)
+        trace.append(mem)
+        spikes.append((mem > threshold).float())
+        mem = mem - threshold * spikes[-1]
+    return torch.stack(trace), torch.stack(spikes)
+
+
+# --- what holds for every plot --------------------------------------------------------------------------
+
+TRAINS = clockwork(20, [0.1, 0.3, 0.45, 0.2])  # [20, 4]
+
+PLOTS = {
+    "animator": lambda data, ax: splt.animator(data, ax.figure, ax),
+    "raster": lambda data, ax: splt.raster(data, ax),
+    "raster_groups": lambda data, ax: splt.raster_groups(data, {"a": [0, 2], "b": [3]}, ax=ax),
+    "spike_count": lambda data, ax: splt.spike_count(data, ax.figure, ax, labels=None),
+    "spike_count animated": lambda data, ax: splt.spike_count(data, ax.figure, ax, None, animate=True),
+    "psth": lambda data, ax: splt.psth(data, ax=ax),
+    "isi_histogram": lambda data, ax: splt.isi_histogram(data, ax=ax),
+    "membrane_traces": lambda data, ax: splt.membrane_traces(data, data, 0.5, ax=ax),
+    "weight_map": lambda data, ax: splt.weight_map(data, ax=ax),
+    "receptive_fields": lambda data, ax: splt.receptive_fields(data, (2, 2), ax=ax),
+}
+KINDS = {
+    "bfloat16": lambda spikes: spikes.bfloat16(),
+    "float16": lambda spikes: spikes.half(),
+    "requires_grad": lambda spikes: spikes.float().requires_grad_(),
+    "bool": lambda spikes: spikes.bool(),
+    "uint8": lambda spikes: spikes.to(torch.uint8),
+    "numpy": lambda spikes: spikes.numpy(),
+    "not contiguous": lambda spikes: spikes.T.contiguous().T,
+}
+
+
+def picture(figure):
+    """The figure as an array of pixels [H, W, 4] between 0 and 1."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba()) / 255
+
+
+def new_figure(**kwargs):
+    """A figure that pyplot does not know, on a canvas with pixels."""
+    figure = Figure(**kwargs)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("plot", PLOTS)
+def test_every_kind_of_data_draws_the_same(plot, kind):
+    drawn = []
+    for data in (TRAINS, KINDS[kind](TRAINS)):
+        figure = new_figure(figsize=(2, 1.5), dpi=50)
+        movie = PLOTS[plot](data, figure.subplots())  # noqa: F841  # an animation lives while it is held
+        drawn.append(picture(figure))
+    np.testing.assert_array_equal(*drawn)
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_settings_and_current_axes_stay(plot):
+    figure, (given_ax, current) = plt.subplots(1, 2)
+    plt.sca(current)
+    settings = mpl.rcParams.copy()
+    empty = {
+        kind: len(getattr(current, kind)) for kind in ("lines", "collections", "patches", "images", "texts")
+    }
+    position = given_ax.get_position().bounds
+
+    movie = PLOTS[plot](TRAINS, given_ax)  # noqa: F841  # an animation lives while it is held
+    figure.canvas.draw()
+
+    assert mpl.rcParams == settings
+    assert plt.gca() is current and plt.gcf() is figure
+    assert {kind: len(getattr(current, kind)) for kind in empty} == empty
+    assert current.axison
+    if plot != "receptive_fields":  # its square pixels shrink the axes
+        assert given_ax.get_position().bounds == position
+
+
+@pytest.mark.parametrize("plot", ["raster_groups", "psth", "isi_histogram", "membrane_traces", "weight_map"])
+def test_a_new_figure_is_made_without_axes(plot):
+    artists = {
+        "raster_groups": splt.raster_groups,
+        "psth": splt.psth,
+        "isi_histogram": splt.isi_histogram,
+        "membrane_traces": splt.membrane_traces,
+        "weight_map": splt.weight_map,
+    }[plot](TRAINS)
+    artist = artists[0] if isinstance(artists, list) else artists
+    assert artist.figure is plt.gcf()
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("shape", [(), (0, 4)])
+def test_data_without_time_is_refused(plot, shape, ax):
+    with pytest.raises(ValueError, match=re.escape(f"has shape {list(shape)}")):
+        PLOTS[plot](torch.zeros(shape), ax)
+
+
+def test_import_leaves_matplotlib_alone():
+    code = "import sys, snntorch.spikeplot; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_colours_stand_out_on_light_and_dark():
+    def luminance(color):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+        return np.dot(linear, [0.2126, 0.7152, 0.0722])
+
+    for color in COLORS[:3]:  # the contrast that WCAG 2.2 asks of graphics
+        assert 1.05 / (luminance(color) + 0.05) > 3
+        assert (luminance(color) + 0.05) / 0.05 > 3
+
+
+# --- animator and Camera --------------------------------------------------------------------------------
+
+
+def test_animator_shows_each_step_on_one_scale(ax):
+    data = torch.arange(24.0).reshape(4, 2, 3)
+    animation = splt.animator(data, ax.figure, ax, interval=70, cmap="viridis")
+    frames = list(animation.new_frame_seq())
+    assert len(frames) == 4
+    for step, (image,) in enumerate(frames):
+        np.testing.assert_array_equal(image.get_array(), data[step])
+        assert image.get_clim() == (0, 23)
+        assert image.get_cmap().name == "viridis"
+    assert animation.event_source.interval == 70
+    assert not ax.axison
+
+
+def test_animator_takes_a_row_and_fewer_steps(ax):
+    animation = splt.animator(torch.rand(5, 7), ax.figure, ax, num_steps=3)
+    frames = list(animation.new_frame_seq())
+    assert len(frames) == 3
+    assert frames[0][0].get_array().shape == (1, 7)
+
+
+@pytest.mark.parametrize("num_steps", [6, -1])
+@pytest.mark.parametrize("function", [splt.animator, splt.spike_count])
+def test_steps_that_are_not_there_are_refused(function, num_steps, ax):
+    labels = {"labels": None} if function is splt.spike_count else {}
+    with pytest.raises(ValueError, match=f"num_steps is {num_steps}, but data has 5 steps"):
+        function(torch.rand(5, 4), ax.figure, ax, num_steps=num_steps, **labels)
+
+
+def test_animator_refuses_other_dimensions(ax):
+    with pytest.raises(ValueError, match=re.escape("data has shape [5]; expected 2 or 3 dimensions")):
+        splt.animator(torch.rand(5), ax.figure, ax)
+
+
+def test_camera_records_what_is_new():
+    figure = new_figure()
+    left, right = figure.subplots(1, 2)
+    old = left.plot([0, 1])
+    camera = splt.Camera(figure)
+    assert camera.snap() == old
+    text, dots, bar = right.text(0, 0, "t"), left.scatter([0], [0]), right.bar([0], [1])[0]
+    image, line = left.imshow([[0]]), left.plot([1])[0]
+    assert camera.snap() == [dots, line, image, bar, text]
+    assert camera.snap() == []
+    animation = camera.animate(interval=30, blit=False)
+    assert isinstance(animation, ArtistAnimation)
+    assert list(animation.new_frame_seq()) == [old, [dots, line, image, bar, text], []]
+    assert animation.event_source.interval == 30
+    figure.canvas.draw()
+
+
+def test_camera_keeps_count_when_artists_are_removed(ax):
+    camera = splt.Camera(ax.figure)
+    (old,) = ax.plot([0, 1])
+    camera.snap()
+    old.remove()
+    new = ax.plot([1, 0])
+    assert camera.snap() == new
+
+
+def test_camera_without_frames_is_refused():
+    with pytest.raises(ValueError, match="no frames"):
+        splt.Camera(Figure()).animate()
+
+
+# --- raster ---------------------------------------------------------------------------------------------
+
+
+def test_raster_marks_steps_and_neurons(ax):
+    data = torch.zeros(4, 2, 3)
+    data[1, 0, 2] = data[3, 1, 0] = 1
+    marks = splt.raster(data, ax, s=1.5, c="black", marker="|")
+    assert marks.get_offsets().tolist() == [[1, 2], [3, 3]]
+    assert marks.get_sizes().tolist() == [1.5]
+    assert marks in ax.collections
+
+
+def test_raster_of_one_train_is_neuron_zero(ax):
+    assert splt.raster(torch.tensor([0, 1, 1]), ax).get_offsets().tolist() == [[1, 0], [2, 0]]
+
+
+def test_raster_groups_stack_by_group():
+    top, bottom = Figure().subplots(2)
+    spikes = torch.zeros(4, 5)
+    spikes[0, 0] = spikes[1, 4] = spikes[2, 2] = spikes[2, 1] = 1
+    mask = torch.tensor([False, True, True, False, False])
+    first, second = splt.raster_groups(
+        spikes, {"ends": [4, 0], "middle": mask}, ax=bottom, rate_ax=top, bin_size=2, time_step=0.5
+    )
+    assert first.get_offsets().tolist() == [[0, 1], [0.5, 0]]  # neuron 4 is the group's row 0
+    assert second.get_offsets().tolist() == [[1, 2], [1, 3]]  # above the two rows of the first group
+    assert [tick.get_text() for tick in bottom.get_yticklabels()] == ["ends", "middle"]
+    assert bottom.get_yticks().tolist() == [0.5, 2.5]
+    assert bottom.get_xlabel() == "Time [s]" and top.get_ylabel() == "Rate [Hz]"
+    assert [line.get_data().values.tolist() for line in top.patches] == [[1, 0], [0, 1]]
+    for marks, line, color in zip((first, second), top.patches, COLORS, strict=False):
+        assert to_rgba(color) == tuple(marks.get_edgecolor()[0]) == line.get_edgecolor()
+
+
+def test_raster_groups_rates_share_one_axis():
+    top, bottom = Figure().subplots(2)
+    spikes = clockwork(100, [0.1, 0.9])
+    splt.raster_groups(spikes, {"slow": [0], "fast": [1]}, ax=bottom, rate_ax=top)
+    low, high = top.get_ylim()
+    assert low == 0 and high >= 1
+
+
+@pytest.mark.parametrize(
+    "groups, message",
+    [
+        ({}, "groups is empty"),
+        ({"x": []}, "groups['x'] selects shape [20, 0]"),
+        ({"x": 1}, "selects shape [20]"),
+    ],
+)
+def test_raster_groups_refuses_groups_without_neurons(groups, message, ax):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        splt.raster_groups(TRAINS, groups, ax=ax)
+
+
+def test_raster_groups_refuses_rates_alone(ax):
+    with pytest.raises(ValueError, match="rate_ax was given without ax"):
+        splt.raster_groups(TRAINS, rate_ax=ax)
+
+
+# --- spike_count ----------------------------------------------------------------------------------------
+
+
+def stem_lengths(stems):
+    return [segment[1][0] for segment in stems.get_segments()]
+
+
+def test_spike_count_draws_totals(ax):
+    result = splt.spike_count(TRAINS, ax.figure, ax, labels=["a", "b", "c", "d"], num_steps=10)
+    assert result is None
+    stems, dots = ax.collections
+    assert stem_lengths(stems) == TRAINS[:10].sum(0).tolist()
+    assert dots.get_offsets().tolist() == [[n, i + 1] for i, n in enumerate(TRAINS[:10].sum(0).tolist())]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b", "c", "d"]
+    assert ax.get_yticks().tolist() == [1, 2, 3, 4]
+    assert ax.get_xlim() == (0, 10)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Time Step", "Labels")
+    visible = {side: spine.get_visible() for side, spine in ax.spines.items()}
+    assert visible == {"left": True, "bottom": True, "top": False, "right": False}
+
+
+def test_spike_count_shades_every_other_interval(ax):
+    splt.spike_count(TRAINS, ax.figure, ax, labels=None)
+    edges = [(band.get_x(), band.get_x() + band.get_width()) for band in ax.patches]
+    ticks = ax.get_xticks().tolist()
+    assert len(edges) >= 1
+    assert edges == list(pairwise([*ticks, 20]))[::2][: len(edges)]
+
+
+def test_spike_count_without_shade_or_labels(ax):
+    splt.spike_count(TRAINS, ax.figure, ax, labels=None, gridshader=False)
+    assert not ax.patches
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0", "1", "2", "3"]
+
+
+def test_spike_count_in_seconds(ax):
+    splt.spike_count(TRAINS, ax.figure, ax, labels=range(4), time_step=0.002)
+    assert ax.get_xlabel() == "Time [s]"
+    assert ax.get_xlim() == (0, 20)
+    assert [float(tick.get_text()) for tick in ax.get_xticklabels()] == pytest.approx(ax.get_xticks() * 0.002)
+
+
+def test_spike_count_animation_counts_through_its_step(ax):
+    animation = splt.spike_count(
+        TRAINS, ax.figure, ax, labels=None, num_steps=6, animate=True, interpolate=3, interval=11
+    )
+    frames = list(animation.new_frame_seq())
+    assert len(frames) == 18
+    for index, (stems, _, line) in enumerate(frames):
+        assert stem_lengths(stems) == TRAINS[: index // 3 + 1].sum(0).tolist()
+        assert line.get_xdata()[0] == pytest.approx(index / 3)
+    assert animation.event_source.interval == 11
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"labels": ["a"]}, "labels has 1 entries, but data has 4 classes"),
+        ({"labels": None, "interpolate": 0}, "interpolate is 0"),
+    ],
+)
+def test_spike_count_refuses(arguments, message, ax):
+    with pytest.raises(ValueError, match=message):
+        splt.spike_count(TRAINS, ax.figure, ax, **arguments)
+
+
+# --- traces and membranes -------------------------------------------------------------------------------
+
+
+def test_traces_fill_a_grid_of_the_current_figure():
+    mem, spk = leaky(30, [0.2, 0.3, 0.4])
+    figure = plt.figure()
+    assert splt.traces(mem, spk=spk, dim=(2, 2), spk_height=7, titles=["a", "b", "c"]) is None
+    assert [axes.get_title() for axes in figure.axes] == ["a", "b", "c"]  # the fourth cell stays empty
+    for neuron, axes in enumerate(figure.axes):
+        np.testing.assert_allclose(axes.lines[0].get_ydata(), mem[:, neuron] + 7 * spk[:, neuron], rtol=1e-6)
+        assert axes.get_ylim() == figure.axes[0].get_ylim()
+        assert not axes.axison
+
+
+def test_traces_ignore_neurons_beyond_the_grid():
+    splt.traces(torch.rand(5, 9), dim=(1, 2), titles=[])
+    assert len(plt.gcf().axes) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"spk": torch.zeros(5, 3)}, "spk has shape [5, 3]; expected data's [5, 4]"),
+        ({"dim": (0, 3)}, "dim is (0, 3)"),
+        ({"titles": ["a"]}, "titles has 1 entries; expected 4"),
+    ],
+)
+def test_traces_refuse(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        splt.traces(torch.rand(5, 4), **arguments)
+
+
+def test_membrane_traces_share_one_scale(ax):
+    mem, spk = leaky(40, [0.2, 0.3, 0.4])
+    thresholds = torch.tensor([1.0, 1.5, 2.0])
+    lines = splt.membrane_traces(mem, spk, thresholds, ax=ax, labels="abc")
+    zeros = ax.get_yticks()
+    assert (np.diff(zeros) < 0).all()  # the first neuron is on top
+    for line, zero, trace in zip(lines, zeros, mem.T, strict=True):
+        np.testing.assert_allclose(line.get_ydata() - zero, trace, atol=1e-6)
+    levels, marks = ax.collections
+    assert [segment[0, 1] for segment in levels.get_segments()] == pytest.approx(zeros + thresholds.numpy())
+    times, heights = marks.get_offsets().T
+    steps, neurons = spk.numpy().nonzero()
+    np.testing.assert_array_equal(times, steps)
+    peaks = zeros + mem.max().item()  # marks stand over their own lane and below the next
+    assert (heights > peaks[neurons]).all()
+    assert (heights[neurons > 0] < zeros[neurons[neurons > 0] - 1]).all()
+    assert [text.get_text() for text in ax.texts] == ["θ = 1", "θ = 1.5", "θ = 2"]
+
+
+def test_membrane_traces_of_one_neuron_in_seconds(ax):
+    (line,) = splt.membrane_traces(torch.rand(11), threshold=1.0, ax=ax, time_step=1e-3)
+    assert line.get_xdata()[-1] == pytest.approx(0.01)
+    assert ax.get_xlabel() == "Time [s]"
+
+
+def test_membrane_traces_at_rest(ax):
+    (line,) = splt.membrane_traces(torch.zeros(5, 1), ax=ax)
+    assert (line.get_ydata() == 0).all()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"spikes": torch.zeros(5, 3)}, "spikes has shape [5, 3]; expected mem's [5, 4]"),
+        ({"threshold": torch.ones(3)}, "threshold has shape [3]; expected one value or [4]"),
+        ({"labels": ["a"]}, "labels has 1 entries, but mem has 4 neurons"),
+        ({"time_step": 0.0}, "time_step is 0.0"),
+    ],
+)
+def test_membrane_traces_refuse(arguments, message, ax):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        splt.membrane_traces(torch.rand(5, 4), ax=ax, **arguments)
+
+
+# --- statistics -----------------------------------------------------------------------------------------
+
+
+def test_psth_is_the_mean_rate_with_its_standard_error(ax):
+    spikes = torch.zeros(5, 3, 2)  # 5 steps, 3 trials, 2 neurons
+    spikes[0, 0] = 1
+    spikes[1, 0, 0] = 1
+    spikes[4, 2] = 1
+    line = splt.psth(spikes, ax=ax, bin_size=2, time_step=0.1)
+    rates, edges, _ = line.get_data()
+    np.testing.assert_allclose(edges, [0, 0.2, 0.4, 0.5])
+    trials = np.array(
+        [[7.5, 0, 0], [0, 0, 0], [0, 0, 10]]
+    )  # spikes / neurons / seconds; the last bin is shorter
+    np.testing.assert_allclose(rates, trials.mean(1))
+    (shade,) = set(ax.patches) - {line}
+    error = trials.std(1, ddof=1) / 3**0.5
+    np.testing.assert_allclose(shade.get_data().values, trials.mean(1) + error)
+    np.testing.assert_allclose(shade.get_data().baseline, trials.mean(1) - error, atol=1e-12)
+    assert ax.get_ylim()[0] == 0
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Time [s]", "Rate [Hz]")
+
+
+def test_psth_of_one_trial_has_no_shade(ax):
+    line = splt.psth(clockwork(200, 0.25), ax=ax)
+    assert list(ax.patches) == [line]
+    np.testing.assert_allclose(line.get_data().values, 0.25)  # bins of 4 steps
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Time step", "Rate [1/step]")
+
+
+@pytest.mark.parametrize("function", [splt.psth, splt.isi_histogram])
+def test_bins_without_steps_are_refused(function, ax):
+    with pytest.raises(ValueError, match="bin_size is 0"):
+        function(TRAINS, ax=ax, bin_size=0)
+
+
+def test_psth_without_trials_is_refused(ax):
+    with pytest.raises(ValueError, match=re.escape("spikes has shape [5, 0]")):
+        splt.psth(torch.zeros(5, 0), ax=ax)
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 3), st.integers(1, 3))), st.integers(1, 4))
+def test_isi_histogram_counts_each_gap(spikes, bin_size):
+    bars = splt.isi_histogram(spikes, ax=Figure().subplots(), bin_size=bin_size)
+    gaps = [
+        later - earlier
+        for train in spikes.reshape(len(spikes), -1).T
+        for earlier, later in pairwise(train.nonzero()[0].tolist())
+    ]
+    counts, edges, _ = bars.get_data()
+    assert counts.sum() == len(gaps)
+    for count, (left, right) in zip(counts, pairwise(edges), strict=True):
+        assert count == sum(left < gap < right for gap in gaps)
+
+
+def test_isi_histogram_of_a_clock(ax):
+    splt.isi_histogram(clockwork(100, [0.25, 0.25]), ax=ax, time_step=0.01)
+    assert ax.get_title() == "mean 0.04 s, CV 0.00"
+    assert ax.get_xlabel() == "Interval [s]"
+
+
+def test_isi_histogram_of_a_poisson_process(ax):
+    """Gaps of a Bernoulli(p) train are geometric: mean 1/p, CV sqrt(1 - p)."""
+    spikes = torch.rand(20_000, 5, generator=torch.Generator().manual_seed(0)) < 0.1
+    splt.isi_histogram(spikes, ax=ax)
+    mean, cv = map(float, re.fullmatch(r"mean (\S+) steps, CV (\S+)", ax.get_title()).groups())
+    assert mean == pytest.approx(10, abs=0.4)  # four standard errors
+    assert cv == pytest.approx(0.9**0.5, abs=0.04)
+
+
+def test_isi_histogram_without_gaps(ax):
+    bars = splt.isi_histogram(torch.eye(4), ax=ax)
+    assert bars.get_data().values.sum() == 0
+    assert ax.get_title() == "no neuron fired twice"
+
+
+# --- weights --------------------------------------------------------------------------------------------
+
+
+def test_weight_map_is_symmetric_about_zero(ax):
+    weight = torch.tensor([[[1.0, -4.0], [2.0, 0.0]]])
+    image = splt.weight_map(weight, ax=ax)
+    assert image.get_clim() == (-4, 4)
+    assert image.get_array().tolist() == [[1, -4, 2, 0]]
+    assert splt.weight_map(weight, ax=ax, limit=10).get_clim() == (-10, 10)
+    assert splt.weight_map(0 * weight, ax=ax).get_clim() == (-1, 1)
+
+
+def test_receptive_fields_tile_neurons_row_by_row(ax):
+    weight = torch.arange(1.0, 13.0).reshape(3, 4)
+    mosaic = splt.receptive_fields(weight, (2, 2), ax=ax).get_array().filled(0)
+    expected = [
+        [1, 2, 0, 5, 6],
+        [3, 4, 0, 7, 8],
+        [0, 0, 0, 0, 0],
+        [9, 10, 0, 0, 0],
+        [11, 12, 0, 0, 0],
+    ]
+    assert mosaic.tolist() == expected
+
+
+def test_receptive_fields_give_each_filter_a_column(ax):
+    weight = torch.arange(1.0, 7.0).reshape(2, 3, 1, 1)  # two filters, three channels, one pixel
+    mosaic = splt.receptive_fields(weight, ax=ax).get_array().filled(0)
+    assert mosaic[::2, ::2].tolist() == [[1, 4], [2, 5], [3, 6]]
+    flat = splt.receptive_fields(weight[:, :1], ax=ax, columns=1).get_array().filled(0)
+    assert flat.tolist() == [[1], [0], [4]]
+
+
+def test_receptive_fields_scale_each(ax):
+    weight = torch.tensor([[[1.0, -2.0]], [[30.0, 10.0]], [[0.0, 0.0]]])
+    mosaic = splt.receptive_fields(weight, ax=ax, scale="each", columns=1).get_array().filled(9)
+    np.testing.assert_allclose(mosaic[::2], [[0.5, -1], [1, 1 / 3], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    "shape, arguments, message",
+    [
+        ((3, 4), {}, "weight has shape [3, 4]; expected [N, H, W]"),
+        ((3, 4), {"shape": (3, 2)}, "4 inputs do not fill (3, 2)"),
+        ((3, 2, 2), {"scale": "none"}, "scale is 'none'; expected 'all' or 'each'"),
+        ((3, 2, 2), {"columns": 0}, "columns is 0"),
+        ((3, 0), {}, "weight has shape [3, 0]; expected [neurons, inputs...], none empty"),
+        ((3,), {}, "weight has shape [3]; expected [neurons, inputs...], none empty"),
+    ],
+)
+def test_receptive_fields_refuse(shape, arguments, message, ax):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        splt.receptive_fields(torch.ones(shape), ax=ax, **arguments)
+
+
+# --- overview -------------------------------------------------------------------------------------------
+
+
+def network_run(batch=3):
+    """Spikes of a made-up network: each sample's output fires most for another class."""
+    image = torch.linspace(0.02, 0.3, 36).reshape(6, 6)
+    hidden = torch.linspace(0.05, 0.4, 12)
+    output = torch.tensor([0.1, 0.3, 0.2, 0.05])
+    shift = [1 + 0.1 * sample for sample in range(batch)]
+    return {
+        "input": clockwork(40, torch.stack([image * s for s in shift])),
+        "hidden": clockwork(40, torch.stack([hidden * s for s in shift])),
+        "output": clockwork(40, torch.stack([output.roll(sample) for sample in range(batch)])),
+    }
+
+
+def test_overview_shows_each_layer_and_the_counts():
+    run = network_run()
+    figure = splt.overview(run, sample=1, labels=["a", "b", "c", "d"], fig=Figure())
+    *rows, bars = figure.axes
+    assert [ax.get_title() for ax in rows[::2]] == [
+        "input: 36 neurons",
+        "hidden: 12 neurons",
+        "output: 4 neurons",
+    ]
+    assert rows[1].get_title() == "mean of 3 samples"
+    for raster_ax, rate_ax, spikes in zip(rows[::2], rows[1::2], run.values(), strict=True):
+        assert len(raster_ax.collections[0].get_offsets()) == spikes[:, 1].sum()
+        np.testing.assert_allclose(rate_ax.patches[0].get_data().values, spikes.flatten(1).mean(1))
+    assert [bar.get_height() for bar in bars.patches] == run["output"][:, 1].sum(0).tolist()
+    assert [text.get_text() for text in bars.texts] == ["", "", "12", ""]
+    assert [bar.get_facecolor() == to_rgba(COLORS[1]) for bar in bars.patches] == [False, False, True, False]
+    assert [tick.get_text() for tick in bars.get_xticklabels()] == ["a", "b", "c", "d"]
+
+
+def test_overview_thins_large_layers_and_says_so():
+    run = {"wide": torch.ones(2, 1, 10, 10)}
+    figure = splt.overview(run, max_neurons=4, time_step=0.01)
+    assert figure is plt.gcf()
+    ax = figure.axes[0]
+    assert ax.get_title() == "wide: 100 neurons, 4 shown"
+    assert sorted(set(ax.collections[0].get_offsets()[:, 1].tolist())) == [0, 33, 66, 99]
+    assert figure.axes[1].get_ylabel() == "Rate [Hz]"
+
+
+@pytest.mark.parametrize(
+    "run, arguments, error, message",
+    [
+        ({}, {}, ValueError, "run is empty"),
+        ({"a": torch.zeros(4, 2)}, {}, ValueError, "run['a'] has shape [4, 2]"),
+        ({"a": torch.zeros(4, 2, 3), "b": torch.zeros(5, 2, 3)}, {}, ValueError, "with [T, B] = [4, 2]"),
+        ({"a": torch.zeros(4, 2, 0)}, {}, ValueError, "run['a'] has shape [4, 2, 0]"),
+        (
+            {"a": torch.zeros(4, 2, 3)},
+            {"labels": ["x"]},
+            ValueError,
+            "labels has 1 entries, but the output has 3",
+        ),
+        ({"a": torch.zeros(4, 2, 3)}, {"max_neurons": 0}, ValueError, "max_neurons is 0"),
+        ({"a": torch.zeros(4, 2, 3)}, {"sample": 2}, IndexError, "sample is 2, but the batch has 2 samples"),
+    ],
+)
+def test_overview_refuses(run, arguments, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        splt.overview(run, fig=Figure(), **arguments)
+
+
+# --- save -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def movie():
+    """Three frames: red, green, blue."""
+    figure = new_figure(figsize=(1.5, 1), dpi=60)
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.axis("off")
+    frames = [[ax.imshow([[color]], aspect="auto")] for color in ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0))]
+    yield ArtistAnimation(figure, frames, interval=100)
+    figure.canvas.draw()
+
+
+def player_frames(page):
+    """The pictures in a saved player, each as the bytes of a PNG."""
+    sources = json.loads(re.search(r"const frames = (\[.*?\]);", page)[1])
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    return [base64.b64decode(source.split(",")[1]) for source in sources]
+
+
+def test_save_gif(movie, tmp_path):
+    path = splt.save(movie, tmp_path / "movie.GIF")
+    with Image.open(path) as image:
+        assert image.n_frames == 3
+        assert image.info["duration"] == 100
+        colors = []
+        for frame in range(3):
+            image.seek(frame)
+            colors.append(image.convert("RGB").getpixel((10, 10)))
+    assert colors == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+
+
+@pytest.mark.skipif(not writers.is_available("ffmpeg"), reason="ffmpeg is not installed")
+def test_save_mp4(movie, tmp_path):
+    path = splt.save(movie, str(tmp_path / "movie.mp4"), fps=7)
+    assert path.read_bytes()[4:8] == b"ftyp"
+
+
+def test_save_mp4_without_ffmpeg_names_what_works(movie, tmp_path, monkeypatch):
+    monkeypatch.setattr(writers, "is_available", lambda name: False)
+    with pytest.raises(RuntimeError, match=r"ffmpeg.*\.gif or \.html"):
+        splt.save(movie, tmp_path / "movie.mp4")
+
+
+def test_save_html_holds_everything(movie, tmp_path):
+    path = splt.save(movie, tmp_path / "a <b> $c.html", dpi=40)
+    page = path.read_text("utf-8")
+    assert len(player_frames(page)) == 3
+    assert player_frames(page)[0][:4] == b"\x89PNG"
+    assert "<title>a &lt;b&gt; $c</title>" in page
+    assert "const interval = 100" in page
+    assert not re.search(r"https?:|<link|<script src|@import|url\(", page)
+
+
+def test_save_html_at_another_speed(movie, tmp_path):
+    page = splt.save(movie, tmp_path / "movie.htm", fps=4).read_text("utf-8")
+    assert "const interval = 250.0" in page
+
+
+@pytest.mark.parametrize(
+    "name, arguments, message",
+    [("movie.avi", {}, "path ends in '.avi'; expected .gif"), ("movie.gif", {"fps": 0}, "fps is 0")],
+)
+def test_save_refuses(movie, tmp_path, name, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        splt.save(movie, tmp_path / name, **arguments)
+
+
+# --- the player in a browser ----------------------------------------------------------------------------
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+in_browser = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
+]
+
+
+def browse(page, *flags):
+    """Open a page in a headless browser, offline, for two seconds of its own time; return what it prints."""
+    assert CHROMIUM is not None
+    return subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--host-resolver-rules=MAP * ~NOTFOUND",
+            f"--user-data-dir={page.parent / 'profile'}",
+            "--virtual-time-budget=2000",
+            *flags,
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+
+def with_script(page, script):
+    page.write_text(page.read_text("utf-8").replace("</body>", f"<script>{script}</script></body>"), "utf-8")
+    return page
+
+
+NO_LOOP = "document.querySelector('#loop').checked = false"
+
+
+class TestPlayer:
+    pytestmark = in_browser
+
+    def test_plays_to_the_end_without_loop(self, movie, tmp_path):
+        page = with_script(
+            splt.save(movie, tmp_path / "movie.html"), "document.querySelector('#loop').checked = false"
+        )
+        dom = browse(page, "--dump-dom")
+        assert re.search(r'<output id="counter">3 / 3</output>', dom)
+        assert re.search(r'<button id="play"[^>]*>Play</button>', dom)
+
+    def test_buttons_keys_and_slider(self, movie, tmp_path):
+        script = """
+          const $ = id => document.getElementById(id), seen = [];
+          const note = () => seen.push($("counter").value.split(" ")[0] + $("play").textContent);
+          const key = k => document.body.dispatchEvent(new KeyboardEvent("keydown", {key: k, bubbles: true}));
+          note(); $("play").click(); note();
+          $("forward").click(); note(); $("back").click(); $("back").click(); note();
+          key("ArrowRight"); note(); key("ArrowRight"); key("ArrowLeft"); note();
+          $("slider").value = 2; $("slider").dispatchEvent(new Event("input")); note();
+          key(" "); note();
+          document.body.dataset.seen = seen.join(" ");
+        """
+        dom = browse(with_script(splt.save(movie, tmp_path / "movie.html"), script), "--dump-dom")
+        # Playing from the last frame starts over from the first one.
+        assert 'data-seen="1Pause 1Play 2Play 3Play 1Play 1Play 3Play 1Pause"' in dom
+
+    def test_shows_the_frame_in_light_and_dark(self, movie, tmp_path):
+        page = with_script(
+            splt.save(movie, tmp_path / "movie.html"), "document.querySelector('#loop').checked = false"
+        )
+        for scheme, is_dark in ((0, True), (1, False)):
+            target = tmp_path / f"{scheme}.png"
+            browse(
+                page,
+                f"--blink-settings=preferredColorScheme={scheme}",
+                f"--screenshot={target}",
+                "--window-size=500,300",
+            )
+            pixels = np.asarray(Image.open(target).convert("RGB")).astype(int)
+            blue = (np.abs(pixels - [0, 0, 255]) < 8).all(axis=2)
+            assert blue.sum() == pytest.approx(90 * 60, rel=0.02)  # the last frame, in its own size
+            assert (pixels[0, 0].mean() < 64) == is_dark
+
+
+# --- pictures -------------------------------------------------------------------------------------------
+
+
+def draw_animator(figure):
+    x = torch.linspace(-1, 1, 24)
+    wave = torch.cos(9 * torch.hypot(x[:, None], x[None, :]) - torch.arange(3.0)[:, None, None])
+    return splt.animator(wave, figure, figure.subplots())
+
+
+def draw_raster(figure):
+    splt.raster(clockwork(60, torch.linspace(0.05, 0.4, 30)), figure.subplots(), s=3, color=COLORS[0])
+
+
+def draw_raster_groups(figure):
+    top, bottom = figure.subplots(2, sharex=True, height_ratios=(1, 3))
+    groups = {"excitatory": slice(0, 24), "inhibitory": slice(24, 30)}
+    spikes = clockwork(60, torch.linspace(0.05, 0.4, 30))
+    splt.raster_groups(spikes, groups, ax=bottom, rate_ax=top, bin_size=4, time_step=1e-3)
+
+
+def draw_spike_count(figure):
+    spikes = clockwork(50, [0.1, 0.6, 0.3, 0.45])
+    splt.spike_count(spikes, figure, figure.subplots(), labels=["cat", "dog", "owl", "bat"])
+
+
+def draw_spike_count_animation(figure):
+    spikes = clockwork(30, [0.1, 0.6, 0.3, 0.45])
+    movie = splt.spike_count(spikes, figure, figure.subplots(), labels=None, animate=True, time_step=0.01)
+    return movie
+
+
+def draw_traces(figure):
+    mem, spk = leaky(40, [0.12, 0.2, 0.3, 0.4])
+    splt.traces(mem, spk=spk, dim=(2, 2), titles=["a", "b", "c", "d"])
+
+
+def draw_membrane_traces(figure):
+    mem, spk = leaky(60, [0.12, 0.2, 0.3])
+    splt.membrane_traces(mem, spk, 1.0, ax=figure.subplots(), time_step=1e-3)
+
+
+def draw_psth(figure):
+    bump = 0.1 + 0.6 * torch.exp(-((torch.arange(60) - 25) ** 2) / 128)
+    phases = torch.linspace(0, 1, 12, dtype=torch.float64)
+    level = bump.double().cumsum(0)[:, None] + phases
+    splt.psth(torch.diff(level.floor(), dim=0), ax=figure.subplots(), bin_size=3, time_step=1e-3)
+
+
+def draw_isi_histogram(figure):
+    splt.isi_histogram(clockwork(400, torch.linspace(0.03, 0.3, 40)), ax=figure.subplots())
+
+
+def draw_weight_map(figure):
+    angle = torch.linspace(0, 6, 20)
+    splt.weight_map(torch.sin(angle[:8, None] * angle), ax=figure.subplots())
+
+
+def draw_receptive_fields(figure):
+    x = torch.linspace(-2, 2, 12)
+    y, x = torch.meshgrid(x, x, indexing="ij")
+    turn = torch.linspace(0, 3, 8)[:, None, None]
+    gabor = torch.cos(4 * (x * turn.cos() + y * turn.sin())) * torch.exp(-(x**2) - y**2)
+    splt.receptive_fields(gabor, ax=figure.subplots(), columns=4)
+
+
+def draw_overview(figure):
+    figure.set_size_inches(7, 6)
+    splt.overview(network_run(), labels=["cat", "dog", "owl", "bat"], fig=figure)
+
+
+PICTURES = {
+    name.removeprefix("draw_"): function for name, function in globals().items() if name.startswith("draw_")
+}
+TOLERANCE = 0.03
+
+
+def blurred(pixels):
+    """Means over blocks of 4 x 4 pixels: what remains is the same in every version of the font renderer."""
+    height, width = pixels.shape[0] // 4, pixels.shape[1] // 4
+    return pixels[: height * 4, : width * 4, :3].reshape(height, 4, width, 4, 3).mean(axis=(1, 3))
+
+
+def distance(drawn, stored):
+    """Root mean square difference of two pictures after a blur, from 0 to 1."""
+    assert drawn.shape == stored.shape
+    return float(np.sqrt(((blurred(drawn) - blurred(stored)) ** 2).mean()))
+
+
+def draw(name, style, tmp_path):
+    with plt.style.context(STYLES[style]):
+        figure = plt.figure(figsize=(4.2, 3), dpi=80, layout="constrained")
+        movie = PICTURES[name](figure)
+        if movie is None:
+            return picture(figure)
+        page = splt.save(movie, tmp_path / "movie.html").read_text("utf-8")
+        return imread(io.BytesIO(player_frames(page)[-1]))
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture(name, style, tmp_path):
+    baseline = BASELINES / f"{name}_{style}.png"
+    drawn = draw(name, style, tmp_path)
+    if REGENERATE:
+        plt.imsave(baseline, drawn)
+    found = distance(drawn, imread(baseline))
+    if found > TOLERANCE:
+        plt.imsave(tmp_path / baseline.name, drawn)
+    assert found <= TOLERANCE, f"compare {tmp_path / baseline.name} with {baseline}"
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_differ_by_more_than_the_tolerance(name):
+    """The comparison would notice another plot, and the same plot in another style."""
+    stored = {path.stem: imread(path) for path in BASELINES.glob("*.png")}
+    mine = stored.pop(f"{name}_light")
+    others = [distance(mine, other) for other in stored.values() if other.shape == mine.shape]
+    assert min(others, default=1.0) > TOLERANCE
