@@ -153,12 +153,8 @@ def plot(result: dict[str, Any], path: Path) -> None:
             spread = [middle - low, high - middle]
             style = dict(fmt="|" if "floor" in impl else "o", markersize=12 if "floor" in impl else 7)
             left.errorbar(middle, at, xerr=spread, color=COLOURS[impl], label=name.replace("`", ""), **style)
-    left.set(
-        xscale="log",
-        xlabel="one training step [ms]",
-        yticks=range(len(rows)),
-        yticklabels=map(label_short, rows),
-    )
+    left.set(xscale="log", xlabel="one training step [ms]", yticks=range(len(rows)))
+    left.set_yticklabels([row["workload"].replace(", T=", "\nT=", 1) for row in rows])
     left.invert_yaxis()
     left.grid(axis="x", alpha=0.3)
     left.legend(fontsize="small")

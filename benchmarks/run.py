@@ -87,7 +87,7 @@ def gate(reference: Path, ours: Path, kind: str) -> str | None:
 
     Spikes are discontinuous: up to its first differing spike a neuron must agree, and there the published
     membrane must be within rounding of the threshold. In a net a hidden spike may have been the one to flip:
-    that is allowed to one sample in ten. Gradients agree to 1e-3 in norm where no spike differs, else to 10 %.
+    that is allowed to one sample in ten. Gradients agree to 1e-3 in norm where no spike differs, else 10 %.
     """
     a, b = np.load(reference), np.load(ours)
     x, y = a["out0"], b["out0"]

@@ -73,12 +73,13 @@ REGISTRY: dict[str, Workload] = {}
 
 
 def add(title: str, group: str, build: Callable[..., Task], impls: Iterable[str], /, **options: Any) -> None:
+    """Register a workload; options other than `gate` and `scan` are its sizes."""
     gate, scan = options.pop("gate", "spikes"), options.pop("scan", {})
     REGISTRY[title] = Workload(title, group, build, tuple(impls), options, gate, scan)
 
 
 def fill(module: nn.Module) -> nn.Module:
-    """Draw the weights, the same in every library: most neurons fire, and gradients through recurrence stay."""
+    """Draw weights, the same in every library: neurons fire, and gradients through time stay bounded."""
     generator = torch.Generator().manual_seed(1)
     for name, p in module.named_parameters():
         if p.dim() and not name.startswith("rnn.weight_hh"):  # that one holds LeakyParallel's decay
@@ -129,40 +130,36 @@ def loop(neuron: nn.Module, steps: Iterable[Tensor]) -> tuple[Tensor, list[Any]]
     """Step a neuron with explicit states, as snnTorch's users do."""
     states: Any = ((None, None),) if type(neuron).__name__ == "DeltaLeaky" else neuron.reset_mem()
     states = states if isinstance(states, tuple) else (states,)
-    skip = (
-        0 if type(neuron).__name__ in ("RLeaky", "RSynaptic") else 1
-    )  # a recurrent neuron's spikes are a state
+    recurrent = type(neuron).__name__ in ("RLeaky", "RSynaptic")  # whose spikes are a state
     outs = []
     for x in steps:
         outs.append(neuron(x, *states))
-        states = outs[-1][skip:]
+        states = outs[-1] if recurrent else outs[-1][1:]
     return torch.stack([out[0] for out in outs]), [out[-1] for out in outs]
 
 
-def jelly_lif() -> nn.Module:
+def jelly_lif(step_mode: str = "m") -> nn.Module:
     """SpikingJelly's LIF with our constants; its soft reset precedes the decay, else the same work."""
     from spikingjelly.activation_based import neuron, surrogate
 
     constants = dict(tau=1 / (1 - BETA), v_threshold=1.0, decay_input=False, v_reset=None, detach_reset=True)
-    return neuron.LIFNode(surrogate_function=surrogate.ATan(alpha=2.0), step_mode="m", **constants)
+    return neuron.LIFNode(surrogate_function=surrogate.ATan(alpha=2.0), step_mode=step_mode, **constants)
 
 
-def sequence(
-    impl: str, neuron: str, features: int, indexed: bool
-) -> tuple[nn.Module, Callable[[Tensor], Any]]:
+def sequence(impl: str, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Callable[[Tensor], Any]]:
     """A module, and the function from its input `[T, B, ...]` to spikes or to spikes and membranes."""
     if impl == "spikingjelly":
         module = jelly_lif()
         return module, lambda x: (module.reset(), module(x))[1]
     if neuron in WHOLE:
-        module = _neurons()[neuron](features)
+        module = _neurons()[neuron](n)
         return module, module
     if impl == "unroll":
         import snntorch as snn
 
-        module = _neurons()[neuron](features, init_hidden=True)
+        module = _neurons()[neuron](n, init_hidden=True)
         return module, lambda x: (module.reset_mem(), snn.unroll(module, x))[1]
-    module = _neurons()[neuron](features)
+    module = _neurons()[neuron](n)
     return module, lambda x: loop(module, (x[t] for t in range(len(x))) if indexed else x.unbind())
 
 
@@ -225,44 +222,38 @@ class Unroll(SnnTorch):
         return self.snn.unroll(net, x, num_steps=T)
 
 
-class SpikingJelly:
-    """Multi-step mode. The first layers of a static input run once, which is the faster of its two idioms."""
-
-    def __init__(self) -> None:
-        from spikingjelly.activation_based import functional, layer
-
-        self.functional, self.layer = functional, layer
-
-    def layers(self, *stateless: nn.Module) -> Sequence[nn.Module]:
-        return (self.layer.SeqToANNContainer(*stateless),)
-
-    def lif(self, last: bool = False) -> nn.Module:
-        return jelly_lif()
-
-    def recurrent(self, n: int) -> nn.Module:
-        node = jelly_lif()
-        node.step_mode = "s"
-        return Recurrent(n, node)
-
-    def run(self, net: nn.Module, x: Tensor, T: int | None) -> tuple:
-        self.functional.reset_net(net)
-        return (hoisted(net, x, T),)
-
-
 class Floor:
-    """ReLU for neurons, time folded into the batch."""
+    """The whole sequence layer by layer: ReLU for neurons, time folded into the batch."""
 
     def layers(self, *stateless: nn.Module) -> Sequence[nn.Module]:
         return (Folded(*stateless),)
 
-    def lif(self, last: bool = False) -> nn.Module:
+    def lif(self, last: bool = False, step_mode: str = "m") -> nn.Module:
         return nn.ReLU()
 
     def recurrent(self, n: int) -> nn.Module:
-        return Recurrent(n, nn.ReLU())
+        return Recurrent(n, self.lif(step_mode="s"))
 
     def run(self, net: nn.Module, x: Tensor, T: int | None) -> tuple:
-        return (hoisted(net, x, T),)
+        """Spikes of the last layer; the first block of a static input runs once."""
+        first, *rest = net.children()
+        x = first(x[None]).expand(T, *[-1] * x.dim()) if T else first(x)
+        for module in rest:
+            x = module(x)
+        return (x,)
+
+
+class SpikingJelly(Floor):
+    """Multi-step mode. That a static input's first block runs once is the faster of its idioms."""
+
+    def lif(self, last: bool = False, step_mode: str = "m") -> nn.Module:
+        return jelly_lif(step_mode)
+
+    def run(self, net: nn.Module, x: Tensor, T: int | None) -> tuple:
+        from spikingjelly.activation_based import functional
+
+        functional.reset_net(net)
+        return super().run(net, x, T)
 
 
 class Folded(nn.Sequential):
@@ -284,15 +275,6 @@ class Recurrent(nn.Module):
         for x_t in x.unbind():
             outs.append(self.node(x_t + self.recurrent(outs[-1])))
         return torch.stack(outs[1:])
-
-
-def hoisted(net: nn.Module, x: Tensor, T: int | None) -> Tensor:
-    """Run a net over a sequence; the leading stateless block of a static input runs once."""
-    first, *rest = net.children()
-    x = first(x[None]).expand(T, *[-1] * (x.dim())) if T else first(x)
-    for module in rest:
-        x = module(x)
-    return x
 
 
 LIBRARY = dict(snntorch=SnnTorch, unmodified=SnnTorch, unroll=Unroll, spikingjelly=SpikingJelly, floor=Floor)
