@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 from torch.utils.hooks import RemovableHandle
@@ -14,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Layers = type[nn.Module] | nn.Module | tuple[type[nn.Module] | nn.Module, ...] | None
+Layers = type[nn.Module] | nn.Module | tuple[type[nn.Module] | nn.Module, ...]
 
 
 def unpack_len1_tuple(x: Any) -> Any:
@@ -36,6 +38,11 @@ def _snapshot(x: Any) -> Any:
     return x.detach().clone() if isinstance(x, Tensor) else x
 
 
+def _classes(instance: Layers) -> tuple[type, ...]:
+    kinds = instance if isinstance(instance, tuple) else (instance,)
+    return tuple(kind if isinstance(kind, type) else type(kind) for kind in kinds)
+
+
 class BaseMonitor:
     """What all monitors share: hooks on the layers of a kind, and the records they make.
 
@@ -54,14 +61,13 @@ class BaseMonitor:
         hooks: handles of the registered hooks.
     """
 
-    def __init__(self, net: nn.Module, instance: Layers = None):
+    def __init__(self, net: nn.Module, instance: Layers | None = None):
         self.records: list[Any] = []
         self.monitored_layers: list[str] = []
         self.name_records_index: dict[str, list[int]] = {}
         self.hooks: list[RemovableHandle] = []
         self._enabled = True
-        kinds = instance if isinstance(instance, tuple) else (net if instance is None else instance,)
-        classes = tuple(kind if isinstance(kind, type) else type(kind) for kind in kinds)
+        classes = _classes(net if instance is None else instance)
         for name, module in net.named_modules():
             if isinstance(module, classes):
                 self.monitored_layers.append(name)
@@ -143,7 +149,10 @@ class OutputMonitor(BaseMonitor):
     """
 
     def __init__(
-        self, net: nn.Module, instance: Layers = None, function_on_output: Callable[[Any], Any] = _identity
+        self,
+        net: nn.Module,
+        instance: Layers | None = None,
+        function_on_output: Callable[[Any], Any] = _identity,
     ):
         self.function_on_output = function_on_output
         super().__init__(net, instance)
@@ -174,7 +183,10 @@ class InputMonitor(BaseMonitor):
     """
 
     def __init__(
-        self, net: nn.Module, instance: Layers = None, function_on_input: Callable[[Any], Any] = _identity
+        self,
+        net: nn.Module,
+        instance: Layers | None = None,
+        function_on_input: Callable[[Any], Any] = _identity,
     ):
         self.function_on_input = function_on_input
         super().__init__(net, instance)
@@ -214,7 +226,7 @@ class AttributeMonitor(BaseMonitor):
         attribute_name: str,
         pre_forward: bool,
         net: nn.Module,
-        instance: Layers = None,
+        instance: Layers | None = None,
         function_on_attribute: Callable[[Any], Any] = _snapshot,
     ):
         self.attribute_name = attribute_name
@@ -248,7 +260,7 @@ class GradInputMonitor(BaseMonitor):
     def __init__(
         self,
         net: nn.Module,
-        instance: Layers = None,
+        instance: Layers | None = None,
         function_on_grad_input: Callable[[Any], Any] = _identity,
     ):
         self.function_on_grad_input = function_on_grad_input
@@ -281,7 +293,7 @@ class GradOutputMonitor(BaseMonitor):
     def __init__(
         self,
         net: nn.Module,
-        instance: Layers = None,
+        instance: Layers | None = None,
         function_on_grad_output: Callable[[Any], Any] = _identity,
     ):
         self.function_on_grad_output = function_on_grad_output
@@ -303,3 +315,113 @@ class GradOutputMonitor(BaseMonitor):
                 register_multi_grad_hook([outputs[i] for i in watched], collect)
 
         return module.register_forward_hook(watch)
+
+
+class Recorder:
+    """Record every neuron of a network through time: spikes, states, and the spikes' gradients.
+
+    It records while its ``with`` block runs, whether the network is called in a loop over time, by
+    ``snn.unroll``, or holds neurons that take a whole sequence in one call. What it recorded stays readable
+    afterwards, stacked over time and keyed by the neurons' names in ``net.named_modules()``, in the order in
+    which they are registered:
+
+        splt.overview({"input": x, **recorder.spikes})
+
+    Args:
+        net: the network, or a single neuron.
+        states: names of the states to record, of the neurons that have them.
+        gradients: whether to record the gradients with respect to the spikes, in each later backward pass.
+        instance: which modules to record, as in :class:`BaseMonitor`; ``None`` means all neurons of this
+            package.
+
+    Raises:
+        ValueError: the network has no such module.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> net = nn.Sequential(nn.Linear(3, 4), snn.Leaky(beta=0.9, init_hidden=True))
+        >>> with Recorder(net, gradients=True) as recorder:
+        ...     spikes = torch.stack([net(x) for x in torch.rand(10, 5, 3)])
+        >>> spikes.sum().backward()
+        >>> recorder.spikes["1"].shape, recorder.states["mem"]["1"].shape, recorder.gradients["1"].shape
+        (torch.Size([10, 5, 4]), torch.Size([10, 5, 4]), torch.Size([10, 5, 4]))
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        states: Iterable[str] = ("mem",),
+        gradients: bool = False,
+        instance: Layers | None = None,
+    ):
+        classes = None if instance is None else _classes(instance)
+        self._modules = {
+            name: module
+            for name, module in net.named_modules()
+            if (hasattr(module, "reset_mem") if classes is None else isinstance(module, classes))
+        }
+        if not self._modules:
+            raise ValueError(f"net has no module to record: {type(net).__name__}")
+        self._state_names = tuple(states)
+        self._with_gradients = gradients
+        self._hooks: list[RemovableHandle] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was recorded: call it between batches."""
+        self._spikes: dict[str, list[Tensor]] = {name: [] for name in self._modules}
+        self._gradients: dict[str, list[Tensor | None]] = {name: [] for name in self._modules}
+        self._states: dict[str, dict[str, list[Tensor]]] = {
+            state: {name: [] for name, module in self._modules.items() if hasattr(module, state)}
+            for state in self._state_names
+        }
+
+    def __enter__(self) -> Self:
+        self._hooks = [
+            module.register_forward_hook(partial(self._record, name))
+            for name, module in self._modules.items()
+        ]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _record(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+        spikes = output[0] if isinstance(output, tuple) else output
+        self._spikes[name].append(spikes.detach())
+        for state, layers in self._states.items():
+            if name in layers:
+                layers[name].append(_snapshot(getattr(module, state)))
+        if self._with_gradients:
+            gradients, step = self._gradients[name], len(self._gradients[name])
+            gradients.append(None)
+            if spikes.requires_grad:
+                spikes.register_hook(lambda gradient: gradients.__setitem__(step, gradient))
+
+    def _join(self, layers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.stack(list(steps)) for name, steps in layers.items() if steps}
+
+    @property
+    def spikes(self) -> dict[str, Tensor]:
+        """Spikes ``[T, B, ...]`` of each neuron."""
+        return self._join(self._spikes)
+
+    @property
+    def states(self) -> dict[str, dict[str, Tensor]]:
+        """For each state's name, its values ``[T, B, ...]`` in each neuron, after every step."""
+        return {state: self._join(layers) for state, layers in self._states.items()}
+
+    @property
+    def gradients(self) -> dict[str, Tensor]:
+        """Gradients ``[T, B, ...]`` with respect to each neuron's spikes; zero where none came."""
+        return self._join(
+            {
+                name: [
+                    torch.zeros_like(spikes) if gradient is None else gradient
+                    for spikes, gradient in zip(self._spikes[name], gradients, strict=True)
+                ]
+                for name, gradients in self._gradients.items()
+                if gradients
+            }
+        )

@@ -1,0 +1,239 @@
+"""What training code keeps rewriting: states of a whole network, parts of data sets, seeds, firing rates."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
+
+_D = TypeVar("_D")
+
+
+def _neurons(net: nn.Module) -> Iterator[tuple[str, Any]]:
+    return ((name, module) for name, module in net.named_modules() if hasattr(module, "reset_mem"))
+
+
+def reset(net: nn.Module) -> None:
+    """Set the hidden states of every neuron in a network to zero: call it before each new sequence.
+
+    Args:
+        net: a network, or a single neuron. Its parameters do not change, nor does any other network.
+
+    Example:
+        >>> import snntorch as snn
+        >>> lif = snn.Leaky(beta=0.9, init_hidden=True)
+        >>> _ = lif(torch.ones(2))
+        >>> reset(lif)
+        >>> lif.mem
+        tensor([0., 0.])
+    """
+    for _, neuron in _neurons(net):
+        neuron.reset_mem()
+
+
+def detach(net: nn.Module) -> None:
+    """Cut the history of every hidden state in a network, for truncated backpropagation through time.
+
+    Args:
+        net: a network, or a single neuron. The values of its states do not change.
+
+    Example:
+        >>> import snntorch as snn
+        >>> lif = snn.Leaky(beta=0.9, init_hidden=True)
+        >>> _ = lif(torch.ones(2, requires_grad=True))
+        >>> detach(lif)
+        >>> lif.mem.requires_grad
+        False
+    """
+    for _, neuron in _neurons(net):
+        neuron.detach_mem()
+
+
+def seed(value: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's generators, on all devices.
+
+    Args:
+        value: the seed, from 0 to 2**32 - 1.
+
+    Example:
+        >>> seed(0)
+        >>> a = torch.rand(2), np.random.rand(), random.random()
+        >>> seed(0)
+        >>> a == (torch.rand(2), np.random.rand(), random.random())
+        True
+    """
+    random.seed(value)
+    np.random.seed(value)
+    torch.manual_seed(value)
+
+
+class FiringRate(NamedTuple):
+    """How much a layer fires.
+
+    Attributes:
+        mean: spikes per neuron, step and sample.
+        max: the same, of the neuron that fires most.
+        silent: fraction of neurons that never fired.
+        total: spikes per sample, of all neurons and steps.
+    """
+
+    mean: float
+    max: float
+    silent: float
+    total: float
+
+
+def firing_rates(spikes: Mapping[str, Tensor]) -> dict[str, FiringRate]:
+    """Summarise how much each layer of a network fires.
+
+    Args:
+        spikes: spikes ``[T, B, ...]`` of each layer, such as ``Recorder.spikes``.
+            Any value but zero is one spike.
+
+    Returns:
+        A :class:`FiringRate` for each layer.
+
+    Raises:
+        ValueError: spikes without time, batch or neurons.
+
+    Example:
+        >>> firing_rates({"hidden": torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]])})
+        {'hidden': FiringRate(mean=0.5, max=1.0, silent=0.5, total=2.0)}
+    """
+    summary = {}
+    for name, x in spikes.items():
+        if x.dim() < 2 or x.numel() == 0:
+            raise ValueError(f"spikes[{name!r}] must be a filled [T, B, ...], got shape {list(x.shape)}")
+        fired = (x != 0).double()
+        rate = fired.mean((0, 1))
+        summary[name] = FiringRate(
+            mean=rate.mean().item(),
+            max=rate.max().item(),
+            silent=(rate == 0).double().mean().item(),
+            total=fired.sum().item() / x.shape[1],
+        )
+    return summary
+
+
+def _labels_name(dataset: Any) -> str:
+    for name in ("targets", "labels"):
+        if hasattr(dataset, name):
+            return name
+    raise ValueError(f"dataset must have .targets or .labels, and {type(dataset).__name__} has neither")
+
+
+def _take(values: Any, indices: np.ndarray) -> Any:
+    """The values at some indices, as the kind of container that they came in."""
+    if isinstance(values, list | tuple):
+        return type(values)(values[i] for i in indices)
+    return values[torch.from_numpy(indices)] if isinstance(values, Tensor) else values[indices]
+
+
+def _keep(dataset: _D, source: Any, indices: np.ndarray) -> _D:
+    """Give a data set the samples of a source at some indices."""
+    for name in ("data", _labels_name(source)):
+        setattr(dataset, name, _take(getattr(source, name), indices))
+    return dataset
+
+
+def data_subset(dataset: _D, subset: int, idx: int = 0) -> _D:
+    """Keep one of ``subset`` equal, contiguous parts of a data set, in place.
+
+    Args:
+        dataset: has ``.data`` and ``.targets`` (or ``.labels``): tensors, arrays or lists.
+        subset: number of parts; at most 1 keeps everything.
+        idx: which part, from 0; ``idx=subset`` is what is left over. Where nothing lies, nothing is kept.
+
+    Returns:
+        The same data set.
+
+    Raises:
+        ValueError: ``subset`` is not an integer, or exceeds the number of samples.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> data_subset(SimpleNamespace(data=torch.arange(10), targets=list(range(10))), subset=3, idx=1)
+        namespace(data=tensor([3, 4, 5]), targets=[3, 4, 5])
+    """
+    if not isinstance(subset, int):
+        raise ValueError(f"subset must be an integer, got {subset!r}")
+    if subset <= 1:
+        return dataset
+    n = len(dataset.data)  # pyright: ignore[reportAttributeAccessIssue]
+    if subset > n:
+        raise ValueError(f"subset must be at most the number of samples, {n}, got {subset}")
+    return _keep(dataset, dataset, np.flatnonzero(np.arange(n) // (n // subset) == idx))
+
+
+def valid_split(ds_train: _D, ds_val: Any, split: float, seed: int = 0) -> tuple[_D, Any]:
+    """Divide the samples of ``ds_train`` at random between it and ``ds_val``, in place.
+
+    Args:
+        ds_train: has ``.data`` and ``.targets`` (or ``.labels``): tensors, arrays or lists.
+        ds_val: another data set of the kind; its own samples are replaced.
+        split: fraction of samples for ``ds_val``.
+        seed: seed of the division.
+
+    Returns:
+        ``ds_train``, in random order, and ``ds_val``, in the original order.
+
+    Raises:
+        ValueError: ``split`` lies outside [0, 1], or both data sets are the same object.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> train = SimpleNamespace(data=torch.arange(10), targets=list(range(10)))
+        >>> valid_split(train, SimpleNamespace(), split=0.3)[1]
+        namespace(data=tensor([6, 7, 8]), targets=[6, 7, 8])
+    """
+    if not 0 <= split <= 1:
+        raise ValueError(f"split must lie in [0, 1], got {split}")
+    if ds_train is ds_val:
+        raise ValueError("ds_train and ds_val must be two objects: both are changed in place")
+    n = len(ds_train.data)  # pyright: ignore[reportAttributeAccessIssue]
+    train = np.random.default_rng(seed).choice(n, size=n - int(n * split), replace=False)
+    _keep(ds_val, ds_train, np.setdiff1d(np.arange(n), train))
+    return _keep(ds_train, ds_train, train), ds_val
+
+
+def stratified_split(
+    dataset: Dataset, fraction: float, labels: Any = None, generator: torch.Generator | None = None
+) -> tuple[Subset, Subset]:
+    """Divide any data set at random into two, with the same fraction of each class.
+
+    Args:
+        dataset: any map-style data set. It does not change.
+        fraction: fraction of each class's samples, rounded, for the second part.
+        labels: the class of each sample; ``dataset.targets`` (or ``.labels``) unless given.
+        generator: source of randomness.
+
+    Returns:
+        Both parts, each in the original order.
+
+    Raises:
+        ValueError: ``fraction`` lies outside [0, 1], or there is not one label a sample.
+
+    Example:
+        >>> data = torch.utils.data.TensorDataset(torch.rand(12, 3))
+        >>> train, val = stratified_split(data, 0.25, labels=[0] * 8 + [1] * 4)
+        >>> len(train), sum(i < 8 for i in val.indices), len(val)
+        (9, 2, 3)
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"fraction must lie in [0, 1], got {fraction}")
+    labels = torch.as_tensor(getattr(dataset, _labels_name(dataset)) if labels is None else labels)
+    n = len(dataset)  # pyright: ignore[reportArgumentType]
+    if labels.shape != (n,):
+        raise ValueError(f"labels must have shape [{n}], one a sample, got {list(labels.shape)}")
+    _, classes, counts = labels.cpu().unique(return_inverse=True, return_counts=True)
+    shuffled = torch.randperm(n, generator=generator)
+    by_class = shuffled[classes[shuffled].argsort(stable=True)]
+    rank = torch.arange(n) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+    second = rank < (fraction * counts).round().repeat_interleave(counts)
+    first_part, second_part = by_class[~second].sort().values, by_class[second].sort().values
+    return Subset(dataset, first_part.tolist()), Subset(dataset, second_part.tolist())

@@ -1,0 +1,180 @@
+"""Monitors on plain layers, the recorder on neurons."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+from snntorch.functional.probe import (
+    AttributeMonitor,
+    GradInputMonitor,
+    GradOutputMonitor,
+    InputMonitor,
+    OutputMonitor,
+    unpack_len1_tuple,
+)
+
+
+def make_net():
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Sequential(nn.Linear(4, 2), nn.Tanh()))
+
+
+class Pair(nn.Module):
+    """Returns two tensors, as a neuron does."""
+
+    def forward(self, x, *, y=None):
+        return 2 * x, x - 1 if y is None else y
+
+
+def test_outputs_are_recorded_in_call_order_under_their_names():
+    net = make_net()
+    monitor = OutputMonitor(net, (nn.Linear, nn.Tanh))
+    xs = torch.randn(2, 5, 3)
+    ys = [net(x) for x in xs]
+    assert monitor.monitored_layers == ["0", "2.0", "2.1"] and len(monitor.hooks) == 3
+    assert monitor.name_records_index == {"0": [0, 3], "2.0": [1, 4], "2.1": [2, 5]}
+    assert monitor["2.1"][0] is ys[0] and monitor[5] is ys[1]  # neither detached nor copied
+    assert monitor[-2] is monitor["2.0"][1]
+    assert torch.equal(monitor[0], net[0](xs[0]))
+
+
+def test_indexing_errors():
+    monitor = OutputMonitor(make_net(), nn.ReLU)
+    with pytest.raises(KeyError):
+        monitor["0"]
+    with pytest.raises(ValueError, match="an integer or a layer's name, got \\('x',\\)"):
+        monitor["x",]
+    with pytest.raises(IndexError):
+        monitor[0]
+
+
+@pytest.mark.parametrize("instance", [nn.Linear, nn.Linear(1, 1), (nn.Linear,), (nn.Linear(1, 1), nn.Conv1d)])
+def test_an_example_serves_as_its_class(instance):
+    assert OutputMonitor(make_net(), instance).monitored_layers == ["0", "2.0"]
+
+
+@pytest.mark.parametrize("kind", [OutputMonitor, InputMonitor, GradInputMonitor, GradOutputMonitor])
+def test_the_net_itself_is_the_default(kind):
+    monitor = kind(nn.Linear(3, 2))
+    assert monitor.monitored_layers == [""]
+    assert AttributeMonitor("weight", False, nn.Linear(3, 2)).monitored_layers == [""]
+
+
+def test_enable_disable_clear_and_remove():
+    net = make_net()
+    monitor = OutputMonitor(net, nn.Linear)
+    x = torch.randn(5, 3)
+    assert monitor.is_enable()
+    monitor.disable()
+    net(x)
+    assert not monitor.is_enable() and monitor.records == []
+    monitor.enable()
+    net(x)
+    assert len(monitor.records) == 2
+    monitor.clear_recorded_data()
+    assert monitor.records == [] and monitor["0"] == []
+    net(x)
+    assert len(monitor["0"]) == 1 and monitor["0"][0] is monitor[0]
+    monitor.remove_hooks()
+    net(x)
+    assert len(monitor.records) == 2 and monitor.hooks == []
+
+
+def test_hooks_go_with_the_monitor_and_with_its_block():
+    net = make_net()
+    monitor = OutputMonitor(net, nn.Linear)
+    reference = weakref.ref(monitor)
+    del monitor
+    gc.collect()
+    assert reference() is None and not any(m._forward_hooks for m in net.modules())
+    with InputMonitor(net, nn.Linear) as monitor:
+        net(torch.randn(5, 3))
+    net(torch.randn(5, 3))
+    assert len(monitor.records) == 2 and not any(m._forward_hooks for m in net.modules())
+
+
+def test_functions_are_applied_before_storing():
+    net = make_net()
+    x = torch.randn(5, 3)
+    outputs = OutputMonitor(net, nn.Tanh, lambda y: y.detach().sum())
+    inputs = InputMonitor(net, nn.ReLU, torch.abs)
+    weights = AttributeMonitor("weight", True, net, nn.Linear, torch.Tensor.numel)
+    grad_in = GradInputMonitor(net, nn.Tanh, torch.Tensor.norm)
+    grad_out = GradOutputMonitor(net, nn.Tanh, torch.Tensor.norm)
+    y = net(x)
+    y.sum().backward()
+    assert torch.equal(outputs[0], y.sum().detach())
+    assert weights.records == [12, 8]
+    assert torch.equal(inputs[0], net[0](x).abs())
+    torch.testing.assert_close(grad_in[0], (1 - y**2).norm().detach())
+    torch.testing.assert_close(grad_out[0], torch.ones_like(y).norm())
+
+
+def test_several_outputs_and_inputs_are_recorded_whole():
+    net, x, y = Pair(), torch.ones(2), torch.zeros(2)
+    outputs, inputs = OutputMonitor(net), InputMonitor(net)
+    given = net(x, y=y)
+    net(y=y, x=x)
+    assert outputs[0] == given and isinstance(outputs[0], tuple)
+    assert inputs[0] == (x, y) and inputs[1] == (y, x)
+    assert unpack_len1_tuple((x,)) is x and unpack_len1_tuple(given) is given
+
+
+def test_attributes_before_and_after_are_copies():
+    class Counter(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mem, self.calls = torch.zeros(2), 0
+            self.inner = nn.Linear(1, 1)
+
+        def forward(self, x):
+            self.mem += x  # in place
+            self.calls += 1
+            return self.mem
+
+    net = nn.Sequential(Counter())
+    before, after = (AttributeMonitor("mem", pre, net, Counter) for pre in (True, False))
+    calls = AttributeMonitor("calls", False, net, Counter)
+    inner = AttributeMonitor("inner.bias", False, net, Counter)
+    live = AttributeMonitor("mem", False, net, Counter, lambda mem: mem)
+    with torch.no_grad():
+        for _ in range(3):
+            net(torch.ones(2))
+    assert [mem[0].item() for mem in before.records] == [0, 1, 2]
+    assert [mem[0].item() for mem in after.records] == [1, 2, 3]
+    assert calls["0"] == [1, 2, 3]
+    assert not inner[0].requires_grad and inner[0] == net[0].inner.bias
+    assert all(mem is net[0].mem for mem in live.records)
+
+
+def test_gradients_come_in_backward_order():
+    net = make_net()
+    x = torch.randn(5, 3, requires_grad=True)
+    grad_in, grad_out = GradInputMonitor(net, nn.Linear), GradOutputMonitor(net, nn.Linear)
+    hidden = net[1](net[0](x))
+    hidden.retain_grad()
+    net[2](hidden).pow(2).sum().backward()
+    assert grad_in.name_records_index == grad_out.name_records_index == {"0": [1], "2.0": [0]}
+    torch.testing.assert_close(grad_in["2.0"][0], hidden.grad)
+    torch.testing.assert_close(grad_in["0"][0], x.grad)
+    torch.testing.assert_close(grad_out["0"][0], hidden.grad * (hidden > 0))
+    torch.testing.assert_close(grad_out["0"][0].T @ x, net[0].weight.grad)
+
+
+def test_gradients_of_layers_in_a_loop_and_of_unused_outputs():
+    net = nn.Sequential(nn.Linear(3, 3), Pair())
+    monitor = GradOutputMonitor(net, Pair)
+    single = GradOutputMonitor(net, nn.Linear)
+    outputs = [net(torch.randn(4, 3))[0] for _ in range(3)]  # the second output is not used
+    sum((t + 1) * y.sum() for t, y in enumerate(outputs)).backward()
+    assert [g[1] for g in monitor.records] == [None] * 3
+    assert sorted(g[0][0, 0].item() for g in monitor.records) == [1, 2, 3]
+    assert sorted(g[0, 0].item() for g in single.records) == [2, 4, 6]
+    with torch.no_grad():
+        net(torch.randn(4, 3))
+    assert len(monitor.records) == 3
+    monitor.disable()
+    net(torch.randn(4, 3))[0].sum().backward()
+    assert len(monitor.records) == 3
