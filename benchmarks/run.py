@@ -7,6 +7,7 @@ Writes `benchmarks/results/<date>-<name>.json`; `benchmarks/report.py` makes the
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -32,6 +33,7 @@ PEERS = {
 MEMORY = ("Leaky alone, T=100, 64×512", "MLP 784-512-512-10, T=30, B=100, spikes")
 START = "Leaky over T"
 ROUNDS, QUICK = 15, 3
+Rows = Iterator[dict]  # what goes into the result
 
 
 def environment(name: str) -> str:
@@ -56,14 +58,8 @@ class Worker:
     def __init__(self, name: str, **variables: str) -> None:
         env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | variables
         command = [environment(name), str(HERE / "worker.py")]
-        self.process = subprocess.Popen(
-            command,
-            env=env,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+        pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, env=env, text=True, **pipes)
 
     def ask(self, do: str, **request: Any) -> dict:
         """Send a request and wait for its answer."""
@@ -94,22 +90,18 @@ def gate(reference: Path, ours: Path, kind: str) -> str | None:
     if x.shape != y.shape:
         return f"shape {y.shape}, expected {x.shape}"
     if kind == "mean":
-        return (
-            None
-            if abs(x.mean() - y.mean()) < 0.01 * max(x.mean(), 0.01)
-            else f"mean {y.mean()}, not {x.mean()}"
-        )
-    tolerance = 1e-3
-    if kind == "values":
-        if not np.allclose(x, y, rtol=1e-4, atol=1e-5):
-            return f"values differ by up to {np.abs(x - y).max():.3g}"
-    elif (x != y).any():
-        tolerance = 0.1
-        first = (x != y) & (np.cumsum(x != y, axis=0) == 1)
-        near = np.abs(a["out1"] - 1) < 1e-4 if "out1" in a else np.zeros_like(first)
-        wrong = (first & ~near).reshape(*x.shape[:2], -1).any(axis=(0, 2))
-        if wrong.mean() > 0.1:
-            return f"spikes differ in {wrong.sum()} of {wrong.size} samples"
+        close = abs(x.mean() - y.mean()) < 0.01 * max(x.mean(), 0.01)
+        return None if close else f"mean {y.mean():.4g}, expected {x.mean():.4g}"
+    if kind == "values" and not np.allclose(x, y, rtol=1e-4, atol=1e-5):
+        return f"values differ by up to {np.abs(x - y).max():.3g}"
+    differs = x != y
+    if kind == "spikes" and differs.any():
+        at_threshold = np.abs(a["out1"] - 1) < 1e-5 if "out1" in a else np.zeros_like(differs)
+        wrong = differs & (np.cumsum(differs, axis=0) == 1) & ~at_threshold
+        samples = wrong.reshape(*x.shape[:2], -1).any(axis=(0, 2))
+        if samples.mean() > 0.1:
+            return f"spikes differ in {samples.sum()} of {samples.size} samples"
+    tolerance = 0.1 if kind == "spikes" and differs.any() else 1e-3
     for name in sorted(set(a.files) & set(b.files)):
         if name.startswith("grad"):
             error = np.linalg.norm(a[name] - b[name]) / max(np.linalg.norm(a[name]), 1e-12)
@@ -129,55 +121,59 @@ def sizes_of(workload: Workload, quick: bool) -> list[dict]:
 
 def gated(workers: dict[str, Worker], workload: Workload, sizes: dict) -> dict[str, dict]:
     """For each implementation the mean of its first output, and why it may not be timed."""
+    verdicts = {}
     with tempfile.TemporaryDirectory() as folder:
-        verdicts = {}
         for impl in workload.impls:
             path = Path(folder) / f"{impl}.npz"
             request = dict(workload=workload.name, impl=impl, sizes=sizes, path=str(path))
             verdicts[impl] = workers[ENVIRONMENT[impl]].ask("check", **request)
-            if impl in ("unmodified", "unroll") and "error" not in verdicts[impl]:
-                if fault := gate(Path(folder) / "snntorch.npz", path, workload.gate):
+            reference = Path(folder) / "snntorch.npz"
+            if impl in ("unmodified", "unroll") and reference.exists() and path.exists():
+                if fault := gate(reference, path, workload.gate):
                     verdicts[impl]["error"] = f"gate: {fault}"
     return verdicts
 
 
-def rows(
-    workers: dict[str, Worker], workload: Workload, rounds: int, quick: bool, threads: int
-) -> Iterator[dict]:
+def rows(workers: dict[str, Worker], workload: Workload, rounds: int, quick: bool, threads: int) -> Rows:
     """Gate a workload, then time its implementations round by round, A B C A B C."""
-    verdicts = {}
+    verdicts: dict[str, dict] = {}
     for sizes in sizes_of(workload, quick):
         verdicts = verdicts or gated(workers, workload, sizes)
-        steps = {}
-        errors = {i: v["error"] for i, v in verdicts.items() if "error" in v}
-        count = sizes.pop("threads", threads)
+        errors = {impl: verdict["error"] for impl, verdict in verdicts.items() if "error" in verdict}
+        steps, seconds = {}, {}
+        request = dict(workload=workload.name, sizes=sizes, threads=sizes.get("threads", threads))
         for impl in (i for i in workload.impls if i not in errors):
-            request = dict(workload=workload.name, impl=impl, sizes=sizes, threads=count)
-            answer = workers[ENVIRONMENT[impl]].ask("build", **request)
-            steps |= {impl: answer["steps"]} if "steps" in answer else {}
-            errors |= {impl: answer["error"]} if "error" in answer else {}
-        seconds: dict[str, list[float]] = {impl: [] for impl in steps}
+            answer = workers[ENVIRONMENT[impl]].ask("build", impl=impl, **request)
+            if "error" in answer:
+                errors[impl] = answer["error"]
+            else:
+                steps[impl], seconds[impl] = answer["steps"], []
         for _ in range(rounds):
             for impl, n in steps.items():
                 answer = workers[ENVIRONMENT[impl]].ask("measure", workload=workload.name, impl=impl, steps=n)
                 seconds[impl].append(answer.get("seconds", float("nan")))
         for worker in workers.values():
             worker.ask("drop")
-        shown = {k: v for k, v in (workload.sizes | sizes).items() if isinstance(v, (int, float))}
-        means = {i: v["mean"] for i, v in verdicts.items() if "mean" in v}
-        named = dict(workload=workload.name, group=workload.group, scan=list(workload.scan))
-        shown["threads"] = count
-        yield dict(**named, sizes=shown, seconds=seconds, output_mean=means, errors=errors)
+        numbers = {key: value for key, value in workload.sizes.items() if type(value) is int}
+        yield dict(
+            workload=workload.name,
+            group=workload.group,
+            scan=list(workload.scan),
+            sizes=numbers | {"threads": threads} | sizes,
+            seconds=seconds,
+            output_mean={impl: verdict["mean"] for impl, verdict in verdicts.items() if "mean" in verdict},
+            errors=errors,
+        )
 
 
-def memory(name: str) -> Iterator[dict]:
+def memory(name: str) -> Rows:
     """Peak memory and bytes kept for backward, each in a fresh process."""
     for impl in REGISTRY[name].impls:
         with Worker(ENVIRONMENT[impl]) as worker:
             yield dict(workload=name, impl=impl, **worker.ask("memory", workload=name, impl=impl, sizes={}))
 
 
-def starts(name: str) -> Iterator[dict]:
+def starts(name: str) -> Rows:
     """Import to first result in fresh processes: with an empty kernel cache, then with the filled one."""
     for impl in REGISTRY[name].impls:
         for steps in (100, 800):
@@ -191,17 +187,16 @@ def starts(name: str) -> Iterator[dict]:
 
 def machine(workers: dict[str, Worker]) -> dict:
     """The machine by its parts and the software; no names, no paths."""
-
-    def read(path: str, key: str) -> str:
-        lines = Path(path).read_text().splitlines() if Path(path).exists() else []
-        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "unknown")
-
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cpu = read("/proc/cpuinfo", "model name")
-    return dict(
-        cpu=cpu if cpu != "unknown" else platform.processor(), cores=os.cpu_count(), memory_gib=round(total),
-        system=platform.system(), software={name: w.ask("about") for name, w in workers.items()},
-    )  # fmt: skip
+    info = Path("/proc/cpuinfo")
+    models = [line for line in info.read_text().splitlines() if "model name" in line] if info.exists() else []
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": models[0].split(": ")[1] if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(pages / 2**30),
+        "system": platform.system(),
+        "software": {name: worker.ask("about") for name, worker in workers.items()},
+    }
 
 
 def main() -> None:
@@ -212,33 +207,24 @@ def main() -> None:
     parser.add_argument("--name", default="cpu", help="the result's name")
     options = parser.parse_args()
     rounds = options.rounds or (QUICK if options.quick else ROUNDS)
+    date = datetime.date.today().isoformat()
+    path = HERE / "results" / f"{date}-{options.name}.json"
+    path.parent.mkdir(exist_ok=True)
 
-    def wanted(text: str) -> bool:
-        return options.only.lower() in text.lower()
+    def wanted(*texts: str) -> bool:
+        return any(options.only.lower() in text.lower() for text in texts)
 
-    result: dict[str, Any] = dict(date=datetime.date.today().isoformat(), rounds=rounds)
-    workers = {name: Worker(name) for name in ("ours", *PEERS)}
-    result["machine"] = machine(workers)
-    threads = result["machine"]["software"]["ours"]["threads"]
-    result["rows"] = []
-    for workload in REGISTRY.values():
-        if wanted(workload.name) or wanted(workload.group):
+    with contextlib.ExitStack() as stack:
+        workers = {name: stack.enter_context(Worker(name)) for name in ("ours", *PEERS)}
+        result: dict[str, Any] = dict(date=date, rounds=rounds, machine=machine(workers), rows=[])
+        threads = result["machine"]["software"]["ours"]["threads"]
+        for workload in (w for w in REGISTRY.values() if wanted(w.name, w.group)):
             for row in rows(workers, workload, rounds, options.quick, threads):
                 result["rows"].append(row)
-                medians = {impl: f"{1e3 * np.median(s):.3g} ms" for impl, s in row["seconds"].items()}
-                print(
-                    row["workload"],
-                    row["sizes"] if row["scan"] else "",
-                    medians,
-                    row["errors"] or "",
-                    flush=True,
-                )
-    for worker in workers.values():
-        worker.__exit__()
+                times = {impl: f"{1e3 * np.median(s):.3g} ms" for impl, s in row["seconds"].items()}
+                print(row["workload"], row["sizes"], times, row["errors"] or "", flush=True)
     result["memory"] = [line for name in MEMORY if wanted("memory") for line in memory(name)]
     result["start"] = list(starts(START)) if wanted("start") else []
-    path = HERE / "results" / f"{result['date']}-{options.name}.json"
-    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"wrote {os.path.relpath(path)}")
 
