@@ -27,11 +27,13 @@ def delta(data: Tensor, threshold: float = 0.1, padding: bool = False, off_spike
         >>> delta(torch.tensor([1.0, 2.0, 0.0, 2.0, 2.9]), threshold=1, off_spike=True)
         tensor([ 1.,  1., -1.,  1.,  0.])
     """
-    signal = over_time(data)
-    if not signal.is_floating_point():
-        signal = signal.long()  # differences of small and unsigned integers would wrap
-    before = torch.cat([signal[:1] if padding else torch.zeros_like(signal[:1]), signal[:-1]])
-    change = signal - before
+    signal = over_time(data).detach()
+    if not signal.is_floating_point():  # differences would wrap
+        signal = signal.to(torch.int16 if signal.element_size() == 1 else torch.int64)
+    change = signal.clone()
+    change[1:] -= signal[:-1]
+    if padding:
+        change[:1] = 0
     rises = change >= threshold
     if not off_spike:
         return rises.to(data.dtype)

@@ -209,9 +209,10 @@ def latency_interpolate(
     times = floating(spike_time, "spike_time")
     peak = at_least_float32(times).round()
     step = torch.arange(steps, dtype=peak.dtype, device=peak.device).view(-1, *[1] * peak.dim())
-    progress = torch.where(step == peak, 1.0, step / peak.clamp(min=1))
-    ramp = torch.lerp(peak.new_tensor(off_target), peak.new_tensor(on_target), progress)
-    return torch.where((step <= peak) & (peak < steps), ramp, off_target).to(times.dtype)
+    slope = (on_target - off_target) / peak.clamp(min=1)
+    ramp = torch.addcmul(peak.new_tensor(off_target), step, slope)
+    ramp.masked_fill_(step >= peak.masked_fill(peak >= steps, 0), off_target)
+    return _mark(ramp, peak, on_target, off_target).to(times.dtype)
 
 
 def latency_decode(
@@ -283,10 +284,15 @@ def emit(
         )
     if interpolate:
         return latency_interpolate(spike_step, steps, on_target, off_target)
-    inside = (spike_step >= 0) & (spike_step < steps)
-    level = torch.full_like(times, off_target).masked_fill_(inside, on_target)
-    index = spike_step.long().clamp(0, steps - 1)
-    return times.new_full((steps, *times.shape), off_target).scatter_(0, index[None], level[None])
+    return _mark(times.new_full((steps, *times.shape), off_target), spike_step, on_target, off_target)
+
+
+def _mark(train: Tensor, spike_step: Tensor, on_target: float, off_target: float) -> Tensor:
+    """Set `on_target` in the step of each spike that is inside the train, in place."""
+    inside = (spike_step >= 0) & (spike_step < len(train))
+    level = torch.full_like(spike_step, off_target).masked_fill_(inside, on_target)
+    index = spike_step.long().clamp(0, len(train) - 1)  # the others write off_target where it is already
+    return train.scatter_(0, index[None], level[None])
 
 
 def _check_code(

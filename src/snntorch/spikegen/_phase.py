@@ -34,8 +34,9 @@ def phase(data: Tensor, num_steps: int | None, period: int = 8) -> Tensor:
     within_unit(values)
     steps, period = required_steps(num_steps), _check_period(period)
     code = (at_least_float32(values) * 2**period).long().clamp(max=2**period - 1)
-    shift = period - 1 - torch.arange(steps, device=values.device) % period
-    return (code >> shift.view(-1, *[1] * values.dim()) & 1).to(values.dtype)
+    shift = torch.arange(period - 1, -1, -1, device=values.device).view(-1, *[1] * values.dim())
+    digits = (code >> shift & 1).to(values.dtype)
+    return digits[torch.arange(steps, device=values.device) % period]
 
 
 def phase_decode(spikes: Tensor, period: int = 8) -> Tensor:

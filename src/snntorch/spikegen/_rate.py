@@ -58,10 +58,10 @@ def rate(
     if steps and silent >= steps:
         raise ValueError(f"first_spike_time must be less than num_steps = {steps}, got {silent}")
 
-    probability = (floating(data) * gain + offset).clamp(0, 1)
+    probability = (floating(data) * gain).add_(offset).clamp_(0, 1)
     if time_var_input:
         spikes = _draw(over_time(probability), straight_through, generator)
-        return torch.cat([spikes.new_zeros(silent, *spikes.shape[1:]), spikes])
+        return torch.cat([spikes.new_zeros(silent, *spikes.shape[1:]), spikes]) if silent else spikes
     spikes = _draw(probability.expand(steps, *probability.shape), straight_through, generator)
     spikes[:silent] = 0
     return spikes
@@ -138,7 +138,7 @@ def poisson(
         raise ValueError(f"rates must lie in [0, 1 / dt] = [0, {1 / dt:g}] Hz, got values outside or NaN")
     spikes = rate(probability, num_steps, time_var_input=time_var_input, generator=generator)
     silence = round(refractory / dt)
-    return _thin(spikes != 0, silence).to(spikes.dtype) if silence else spikes
+    return spikes * _thin(spikes != 0, silence) if silence else spikes
 
 
 def _draw(probability: Tensor, straight_through: bool, generator: torch.Generator | None) -> Tensor:
@@ -150,20 +150,19 @@ def _draw(probability: Tensor, straight_through: bool, generator: torch.Generato
 def _thin(candidates: Tensor, silence: int) -> Tensor:
     """Keep the candidates `[T, ...]` that come more than `silence` steps after the last one kept.
 
-    Each candidate points to the one that would follow it. The kept ones are the path from the first; doubling
-    the pointers walks it in log2(T) rounds, without a loop over time.
+    All trains are laid end to end, with `silence` empty steps between them. Each candidate points to the one
+    that would follow it, also into the next train; the kept ones are the path from the first. Doubling the
+    pointers walks it in logarithmically many rounds, without a loop over time.
     """
-    steps = len(candidates)
-    end = candidates.new_full(candidates.shape[1:], steps, dtype=torch.long)
-    index = torch.arange(steps, device=candidates.device).view(-1, *[1] * end.dim())
-    times = torch.cat([torch.where(candidates, index, steps), end[None]])
-    upcoming = times.flip(0).cummin(0).values.flip(0)  # the first candidate at or after each step
-    later = (torch.arange(steps + 1, device=candidates.device) + silence + 1).clamp(max=steps)
-    jump = upcoming[later]
-
-    kept = torch.zeros_like(jump, dtype=torch.bool).scatter_(0, upcoming[:1], True)
-    most = -(-steps // (silence + 1))  # spikes that fit
-    for _ in range(most.bit_length()):
-        kept.scatter_(0, torch.where(kept, jump, steps), True)
-        jump = jump.gather(0, jump)
-    return kept[:steps]
+    trains = candidates.movedim(0, -1)
+    line = torch.nn.functional.pad(trains, (0, silence))
+    events = line.flatten().nonzero().flatten()
+    end = len(events)
+    jump = torch.searchsorted(events, torch.cat([events + silence + 1, events.new_tensor([line.numel()])]))
+    kept = torch.zeros(end + 1, dtype=torch.bool, device=line.device)
+    kept[0] = True
+    for _ in range(end.bit_length()):
+        kept.scatter_(0, torch.where(kept, jump, end), True)
+        jump = jump[jump]
+    thinned = torch.zeros_like(line.flatten()).index_fill_(0, events[kept[:end]], True)
+    return thinned.view(line.shape)[..., : len(candidates)].movedim(-1, 0)
