@@ -139,34 +139,45 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Left: times of the table's rows; right: how ours grow with T."""
+    """Left: times of the main table; right: how many times longer the longest T takes than the shortest."""
     import matplotlib.pyplot as plt
 
     rows = [row for row in result["rows"] if row["group"] in ("net", "neuron") and row["seconds"]]
-    scans = [row for row in result["rows"] if row["scan"] == ["T"] and row["seconds"]]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), width_ratios=(2, 1), layout="constrained")
+    scans: dict[str, list[dict]] = {}
+    for row in result["rows"]:
+        if row["scan"] == ["T"]:
+            scans.setdefault(row["workload"], []).append(row)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.5), width_ratios=(2, 1), layout="constrained")
     for impl, name in NAMES.items():
-        at = [i for i, row in enumerate(rows) if impl in row["seconds"]]
-        quartiles = [1e3 * np.nanpercentile(rows[i]["seconds"][impl], [25, 50, 75]) for i in at]
-        if at:
-            low, middle, high = np.transpose(quartiles)
-            spread = [middle - low, high - middle]
-            style = dict(fmt="|" if "floor" in impl else "o", markersize=12 if "floor" in impl else 7)
-            left.errorbar(middle, at, xerr=spread, color=COLOURS[impl], label=name.replace("`", ""), **style)
+        style = dict(
+            fmt="|" if "floor" in impl else "o", ms=12 if "floor" in impl else 7, color=COLOURS[impl]
+        )
+        for axes, lines in ((left, [[row] for row in rows]), (right, list(scans.values()))):
+            at = [
+                i
+                for i, line in enumerate(lines)
+                if impl in line[0]["seconds"] and impl in line[-1]["seconds"]
+            ]
+            if not at:
+                continue
+            times = [[np.array(row["seconds"][impl]) for row in lines[i]] for i in at]
+            values = [1e3 * t[0] if axes is left else t[-1] / t[0] for t in times]
+            low, middle, high = np.nanpercentile(values, [25, 50, 75], axis=1)
+            axes.errorbar(
+                middle, at, xerr=[middle - low, high - middle], label=name.replace("`", ""), **style
+            )
     left.set(xscale="log", xlabel="one training step [ms]", yticks=range(len(rows)))
     left.set_yticklabels([row["workload"].replace(", T=", "\nT=", 1) for row in rows])
-    left.invert_yaxis()
-    left.grid(axis="x", alpha=0.3)
-    left.legend(fontsize="small")
-    for name in dict.fromkeys(row["workload"] for row in scans):
-        chosen = [row for row in scans if row["workload"] == name]
-        T = [row["sizes"]["T"] for row in chosen]
-        seconds = [np.nanmedian(row["seconds"].get(best(row), [math.nan])) for row in chosen]
-        right.plot(T, np.divide(seconds, seconds[0]), "o-", label=name.removesuffix(" over T"))
-    if scans:
-        right.plot(T, np.divide(T, T[0]), "k--", label="linear")
-        right.set(xscale="log", yscale="log", xlabel="steps T", ylabel="our time over that of the first T")
-        right.legend(fontsize="x-small")
+    right.set(yticks=range(len(scans)), yticklabels=[name.removesuffix(" over T") for name in scans])
+    for first, *_, last in list(scans.values())[:1]:
+        T = first["sizes"]["T"], last["sizes"]["T"]
+        right.axvline(T[1] / T[0], color="black", linestyle=":", linewidth=1)
+        right.set(xscale="log", xlabel=f"time, T={T[1]} over T={T[0]} (dotted: linear)")
+    for axes in (left, right):
+        axes.invert_yaxis()
+        axes.grid(axis="x", alpha=0.3)
+    if rows:
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(NAMES))
     figure.savefig(path)
     plt.close(figure)
 
