@@ -172,7 +172,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     for first, *_, last in list(scans.values())[:1]:
         T = first["sizes"]["T"], last["sizes"]["T"]
         right.axvline(T[1] / T[0], color="black", linestyle=":", linewidth=1)
-        right.set(xscale="log", xlabel=f"time, T={T[1]} over T={T[0]} (dotted: linear)")
+        right.set(xscale="log", xlabel=f"time, T={T[1]} over T={T[0]}", title="dotted: linear")
     for axes in (left, right):
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
