@@ -339,12 +339,15 @@ def test_latency_interpolate_ramps_to_an_exact_peak():
 
 
 @few
-@given(seeds, st.integers(2, 60), st.integers(0, 5))
+@given(seeds, st.integers(1, 60), st.integers(0, 5))
 def test_latency_decode_inverts_the_linear_code_within_half_a_step(seed, room, start):
     data = uniform(7, seed=seed, dtype=torch.float64).clamp(min=0.01)
     spikes = spikegen.latency(data, start + room, first_spike_time=start, normalize=True, linear=True)
     decoded = spikegen.latency_decode(spikes, first_spike_time=start, normalize=True, linear=True)
-    assert (decoded - data).abs().max() <= 0.5 / (room - 1) + 1e-9
+    if room == 1:  # one step tells nothing apart
+        assert (decoded == 1).all()
+    else:
+        assert (decoded - data).abs().max() <= 0.5 / (room - 1) + 1e-9
 
 
 def test_latency_decode_inverts_the_log_code_on_whole_steps():

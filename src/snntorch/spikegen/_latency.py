@@ -5,9 +5,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._checks import at_least_float32, floating, given_steps, positive, required_steps, whole, within_unit
+from ._checks import (
+    at_least_float32,
+    floating,
+    given_steps,
+    over_time,
+    positive,
+    required_steps,
+    whole,
+    within_unit,
+)
 
 Normalize = bool | Literal["sample"]
+
+_NEVER = -1  # the time of an element without a spike
 
 
 def latency(
@@ -226,8 +237,7 @@ def latency_decode(
     """Values in [0, 1] from the spike times t of `latency`, by inverting its equation.
 
     Logarithmic: x = θ / (1 - exp(-(t - f) / τ)); linear: x = 1 - (t - f) / τ, with τ = T - 1 - f if
-    normalised. Elements without a spike decode to 0. A linear code of values above θ comes back to within 1 /
-    2τ.
+    normalised. Elements without a spike decode to 0. A linear code returns values above θ to within 1 / 2τ.
 
     Args:
         spikes: `[T, B, ...]` of 0 and 1, at most one spike an element.
@@ -249,7 +259,7 @@ def latency_decode(
         >>> latency_decode(spikes, normalize=True, linear=True)
         tensor([0.1000, 0.5000, 1.0000])
     """
-    trains = floating(spikes, "spikes")
+    trains = floating(over_time(spikes, "spikes"), "spikes")
     steps, start = _check_code(trains, len(trains), threshold, tau, first_spike_time, normalize)
     if normalize and not linear:
         raise ValueError(
@@ -257,13 +267,10 @@ def latency_decode(
         )
     elapsed = (torch.arange(steps, dtype=torch.float64, device=trains.device) - start).clamp(min=0)
     if linear:
-        values = 1 - elapsed / ((steps - 1 - start) if normalize else tau)
+        values = 1 - elapsed / (max(steps - 1 - start, 1) if normalize else tau)
     else:
         values = threshold / -torch.expm1(-elapsed / tau)
     return torch.tensordot(values.clamp(0, 1).to(trains.dtype), trains, dims=1)
-
-
-_NEVER = -1  # the time of an element without a spike
 
 
 def emit(
