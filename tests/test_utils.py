@@ -1,6 +1,8 @@
 """States of a whole network, parts of data sets, seeds, firing rates."""
 
+import importlib
 import random
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
+import snntorch as snn
 from snntorch import utils
 
 KINDS = [torch.arange, np.arange, lambda n: list(range(n)), lambda n: tuple(range(n))]
@@ -141,3 +144,56 @@ def test_firing_rates():
 def test_firing_rates_errors(shape):
     with pytest.raises(ValueError, match=r"spikes\['a'\] must be a filled \[T, B, ...\]"):
         utils.firing_rates({"a": torch.zeros(shape)})
+
+
+@pytest.fixture
+def nested():
+    """Neurons of two kinds at two depths, one of them without hidden state, after a step."""
+    net = torch.nn.Sequential(
+        torch.nn.Linear(3, 4),
+        snn.Leaky(beta=0.9, init_hidden=True),
+        torch.nn.Sequential(torch.nn.Linear(4, 4), snn.Synaptic(alpha=0.8, beta=0.9, init_hidden=True)),
+    )
+    net(torch.ones(2, 3))
+    return net
+
+
+def test_reset_reaches_nested_neurons_and_no_other_network(nested):
+    other = snn.Leaky(beta=0.9, init_hidden=True)
+    other(torch.ones(2, 4))
+    parameters = [p.clone() for p in nested.parameters()]
+    assert utils.reset(nested) is None
+    for state in (nested[1].mem, nested[2][1].syn, nested[2][1].mem):
+        assert not state.any() and not state.requires_grad
+    assert torch.equal(other.mem, torch.ones(2, 4))
+    assert all(torch.equal(a, b) for a, b in zip(parameters, nested.parameters(), strict=True))
+    assert nested(torch.ones(5, 3)).shape == (5, 4)  # another batch size
+
+
+def test_reset_of_a_bare_neuron_at_any_time():
+    lif = snn.Leaky(beta=0.9, init_hidden=True)
+    utils.reset(lif)
+    lif(torch.ones(2))
+    utils.reset(lif)
+    assert lif.mem.tolist() == [0, 0]
+    utils.reset(torch.nn.Linear(2, 2))  # nothing to do
+
+
+def test_detach_cuts_the_history_and_keeps_the_values(nested):
+    states = [nested[1].mem, nested[2][1].syn, nested[2][1].mem]
+    values = [state.detach().clone() for state in states]
+    assert all(state.requires_grad for state in states)
+    utils.detach(nested)
+    for state, value in zip((nested[1].mem, nested[2][1].syn, nested[2][1].mem), values, strict=True):
+        assert torch.equal(state, value) and not state.requires_grad
+    nested(torch.ones(2, 3)).sum().backward()
+    utils.detach(nested)
+    nested(torch.ones(2, 3)).sum().backward()  # no second backward through the first step
+
+
+def test_fit_example(monkeypatch, capsys):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("tqdm")
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
+    assert importlib.import_module("fit").main(epochs=3) > 0.7
+    assert "layer 1: 0." in capsys.readouterr().out

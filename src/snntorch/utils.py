@@ -62,9 +62,9 @@ def seed(value: int) -> None:
 
     Example:
         >>> seed(0)
-        >>> a = torch.rand(2), np.random.rand(), random.random()
+        >>> a = torch.rand(()), np.random.rand(), random.random()
         >>> seed(0)
-        >>> a == (torch.rand(2), np.random.rand(), random.random())
+        >>> a == (torch.rand(()), np.random.rand(), random.random())
         True
     """
     random.seed(value)

@@ -7,12 +7,15 @@ import pytest
 import torch
 from torch import nn
 
+import snntorch as snn
+from snntorch import spikeplot, utils
 from snntorch.functional.probe import (
     AttributeMonitor,
     GradInputMonitor,
     GradOutputMonitor,
     InputMonitor,
     OutputMonitor,
+    Recorder,
     unpack_len1_tuple,
 )
 
@@ -178,3 +181,114 @@ def test_gradients_of_layers_in_a_loop_and_of_unused_outputs():
     monitor.disable()
     net(torch.randn(4, 3))[0].sum().backward()
     assert len(monitor.records) == 3
+
+
+def make_spiking_net(**kwargs):
+    kwargs = {"beta": 0.9, "init_hidden": True} | kwargs
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(3, 6),
+        snn.Leaky(**kwargs),
+        nn.Sequential(nn.Linear(6, 4), snn.Synaptic(alpha=0.8, **kwargs)),
+    )
+
+
+def test_recorder_sees_what_a_loop_sees():
+    net, x = make_spiking_net(threshold=0.3), torch.rand(12, 5, 3)
+    expected = {"1": [], "2.1": []}
+    mem, syn = [], []
+    with Recorder(net, states=("mem", "syn")) as recorder:
+        for step in x:
+            net(step)
+            mem.append(net[1].mem.clone())
+            syn.append(net[2][1].syn.clone())
+    utils.reset(net)
+    for step in x:
+        expected["1"].append(net[1](net[0](step)))
+        expected["2.1"].append(net[2](expected["1"][-1]))
+    assert list(recorder.spikes) == ["1", "2.1"]
+    for name, spikes in expected.items():
+        assert torch.equal(recorder.spikes[name], torch.stack(spikes)) and recorder.spikes[name].sum() > 0
+        assert not recorder.spikes[name].requires_grad
+    assert list(recorder.states["mem"]) == ["1", "2.1"] and list(recorder.states["syn"]) == ["2.1"]
+    assert torch.equal(recorder.states["mem"]["1"], torch.stack(mem))
+    assert torch.equal(recorder.states["syn"]["2.1"], torch.stack(syn))
+
+
+def test_recorder_and_unroll():
+    net, x = make_spiking_net(threshold=0.3), torch.rand(12, 5, 3)
+    records = []
+    for run in (lambda: [net(step) for step in x], lambda: snn.unroll(net, x)):
+        utils.reset(net)
+        with Recorder(net) as recorder:
+            run()
+        records.append({**recorder.spikes, **{f"mem {k}": v for k, v in recorder.states["mem"].items()}})
+    torch.testing.assert_close(records[0], records[1])
+    assert records[0]["1"].shape == (12, 5, 6)
+
+
+def test_recorder_gradients_are_those_of_the_spikes():
+    net, x = make_spiking_net(), torch.rand(6, 5, 3)
+    kept = []
+
+    def keep(module, args, output):
+        output.retain_grad()
+        kept.append(output)
+
+    with Recorder(net, gradients=True) as recorder, net[1].register_forward_hook(keep):
+        loss = sum((t + 1) * net(step).sum() for t, step in enumerate(x))
+    assert not recorder.gradients["1"].any()  # no backward pass yet
+    loss.backward()
+    assert torch.equal(recorder.gradients["1"], torch.stack([spikes.grad for spikes in kept]))
+    assert torch.equal(recorder.gradients["2.1"], torch.arange(1.0, 7)[:, None, None].expand(6, 5, 4))
+    assert recorder.gradients["1"].abs().sum() > 0
+    with torch.no_grad(), Recorder(net, gradients=True) as recorder:
+        net(x[0])
+    assert recorder.gradients["1"].shape == (1, 5, 6) and not recorder.gradients["1"].any()
+
+
+def test_recorder_with_states_passed_by_hand():
+    lif, x, mem = snn.Leaky(beta=0.9), torch.rand(7, 5, 3), None
+    mems = []
+    with Recorder(lif) as recorder:
+        for step in x:
+            _, mem = lif(step, mem)
+            mems.append(mem)
+    assert torch.equal(recorder.states["mem"][""], torch.stack(mems))
+
+
+def test_recorder_takes_whole_sequences():
+    net = nn.Sequential(nn.Linear(3, 6), snn.StateLeaky(beta=4.0, channels=6, output=True))
+    x = torch.rand(12, 5, 3)
+    with Recorder(net, states=(), gradients=True) as recorder:
+        spikes, _ = net(x)
+    spikes.sum().backward()
+    assert torch.equal(recorder.spikes["1"], spikes)
+    assert torch.equal(recorder.gradients["1"], torch.ones(12, 5, 6))
+    layer = snn.LeakyParallel(3, 6)
+    with Recorder(layer) as recorder:
+        assert torch.equal(layer(x), recorder.spikes[""])
+
+
+def test_recorder_feeds_the_overview():
+    figure = pytest.importorskip("matplotlib.figure")
+    net, x = make_spiking_net(), torch.rand(12, 5, 3)
+    with Recorder(net) as recorder:
+        snn.unroll(net, x)
+    drawn = spikeplot.overview({"input": x, **recorder.spikes}, fig=figure.Figure(layout="constrained"))
+    titles = [ax.get_title() for ax in drawn.axes]
+    assert any("2.1" in title for title in titles)
+
+
+def test_recorder_clear_end_and_choice_of_modules():
+    net, x = make_spiking_net(), torch.rand(5, 3)
+    with Recorder(net, instance=(snn.Leaky, nn.Linear)) as recorder:
+        net(x)
+        recorder.clear()
+        assert recorder.spikes == {} and recorder.states == {"mem": {}}
+        net(x)
+    net(x)
+    assert {name: len(spikes) for name, spikes in recorder.spikes.items()} == {"0": 1, "1": 1, "2.0": 1}
+    assert list(recorder.states["mem"]) == ["1"]
+    with pytest.raises(ValueError, match="net has no neuron to record: Linear"):
+        Recorder(nn.Linear(2, 2))

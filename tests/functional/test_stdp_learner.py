@@ -1,6 +1,8 @@
 """STDP rules against their equations, convolutions against their dense equivalents."""
 
+import importlib
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -368,3 +370,10 @@ def test_errors():
     fc(torch.ones(4, 3))
     with pytest.raises(RuntimeError, match=r"called 1 times, but its neurons 0 times"):
         learner.step()
+
+
+def test_digit_prototypes_are_learned_without_labels(monkeypatch):
+    pytest.importorskip("sklearn")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    accuracy = importlib.import_module("stdp_digits").main(size=60, epochs=1)
+    assert accuracy > 0.6  # chance: 0.1

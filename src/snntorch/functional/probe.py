@@ -361,7 +361,7 @@ class Recorder:
             if (hasattr(module, "reset_mem") if classes is None else isinstance(module, classes))
         }
         if not self._modules:
-            raise ValueError(f"net has no module to record: {type(net).__name__}")
+            raise ValueError(f"net has no neuron to record: {type(net).__name__}")
         self._state_names = tuple(states)
         self._with_gradients = gradients
         self._hooks: list[RemovableHandle] = []
