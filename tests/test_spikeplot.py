@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
 from snntorch import spikeplot as splt
@@ -46,9 +48,7 @@ def no_figure_left():
 
 @pytest.fixture
 def ax():
-    figure = new_figure(figsize=(2, 1.5), dpi=50)
-    yield figure.subplots()
-    figure.canvas.draw()  # matplotlib warns of animations that were never drawn
+    return new_figure(figsize=(2, 1.5), dpi=50).subplots()
 
 
 def clockwork(num_steps, rates):
@@ -87,10 +87,8 @@ PLOTS = {
 }
 KINDS = {
     "bfloat16": lambda spikes: spikes.bfloat16(),
-    "float16": lambda spikes: spikes.half(),
     "requires_grad": lambda spikes: spikes.float().requires_grad_(),
     "bool": lambda spikes: spikes.bool(),
-    "uint8": lambda spikes: spikes.to(torch.uint8),
     "numpy": lambda spikes: spikes.numpy(),
     "not contiguous": lambda spikes: spikes.T.contiguous().T,
 }
@@ -109,15 +107,34 @@ def new_figure(**kwargs):
     return figure
 
 
+def frames_of(animation):
+    """The artists of each frame. They are drawn once, as matplotlib warns of animations that never were."""
+    frames = list(animation.new_frame_seq())
+    frames[0][0].figure.canvas.draw()
+    return frames
+
+
+@cache
+def plotted(plot, change=lambda spikes: spikes):
+    """The picture of a plot of `TRAINS` after a change; of an animation, its last frame."""
+    figure = new_figure(figsize=(2, 1.5), dpi=50)
+    movie = PLOTS[plot](change(TRAINS), figure.subplots())
+    if isinstance(movie, ArtistAnimation):
+        plt.setp(frames_of(movie)[-1], visible=True)
+    return picture(figure)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("plot", PLOTS)
 def test_every_kind_of_data_draws_the_same(plot, kind):
-    drawn = []
-    for data in (TRAINS, KINDS[kind](TRAINS)):
-        figure = new_figure(figsize=(2, 1.5), dpi=50)
-        movie = PLOTS[plot](data, figure.subplots())  # noqa: F841  # an animation lives while it is held
-        drawn.append(picture(figure))
-    np.testing.assert_array_equal(*drawn)
+    expected = plotted(plot)
+    np.testing.assert_array_equal(plotted(plot, KINDS[kind]), expected)
+    assert np.ptp(expected) > 0.5
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+def test_one_step_is_enough(plot):
+    assert np.ptp(plotted(plot, lambda spikes: spikes[-2:-1])) > 0.5
 
 
 @pytest.mark.parametrize("plot", PLOTS)
@@ -182,7 +199,7 @@ def test_colours_stand_out_on_light_and_dark():
 def test_animator_shows_each_step_on_one_scale(ax):
     data = torch.arange(24.0).reshape(4, 2, 3)
     animation = splt.animator(data, ax.figure, ax, interval=70, cmap="viridis")
-    frames = list(animation.new_frame_seq())
+    frames = frames_of(animation)
     assert len(frames) == 4
     for step, (image,) in enumerate(frames):
         np.testing.assert_array_equal(image.get_array(), data[step])
@@ -194,7 +211,7 @@ def test_animator_shows_each_step_on_one_scale(ax):
 
 def test_animator_takes_a_row_and_fewer_steps(ax):
     animation = splt.animator(torch.rand(5, 7), ax.figure, ax, num_steps=3)
-    frames = list(animation.new_frame_seq())
+    frames = frames_of(animation)
     assert len(frames) == 3
     assert frames[0][0].get_array().shape == (1, 7)
 
@@ -224,9 +241,8 @@ def test_camera_records_what_is_new():
     assert camera.snap() == []
     animation = camera.animate(interval=30, blit=False)
     assert isinstance(animation, ArtistAnimation)
-    assert list(animation.new_frame_seq()) == [old, [dots, line, image, bar, text], []]
+    assert frames_of(animation) == [old, [dots, line, image, bar, text], []]
     assert animation.event_source.interval == 30
-    figure.canvas.draw()
 
 
 def test_camera_keeps_count_when_artists_are_removed(ax):
@@ -326,10 +342,11 @@ def test_spike_count_draws_totals(ax):
 
 def test_spike_count_shades_every_other_interval(ax):
     splt.spike_count(TRAINS, ax.figure, ax, labels=None)
-    edges = [(band.get_x(), band.get_x() + band.get_width()) for band in ax.patches]
+    bands = [ax.transData.inverted().transform_bbox(band.get_window_extent()) for band in ax.patches]
+    edges = [(band.x0, band.x1) for band in bands]
     ticks = ax.get_xticks().tolist()
     assert len(edges) >= 1
-    assert edges == list(pairwise([*ticks, 20]))[::2][: len(edges)]
+    np.testing.assert_allclose(edges, list(pairwise([*ticks, 20]))[::2][: len(edges)], atol=1e-9)
 
 
 def test_spike_count_without_shade_or_labels(ax):
@@ -349,7 +366,7 @@ def test_spike_count_animation_counts_through_its_step(ax):
     animation = splt.spike_count(
         TRAINS, ax.figure, ax, labels=None, num_steps=6, animate=True, interpolate=3, interval=11
     )
-    frames = list(animation.new_frame_seq())
+    frames = frames_of(animation)
     assert len(frames) == 18
     for index, (stems, _, line) in enumerate(frames):
         assert stem_lengths(stems) == TRAINS[: index // 3 + 1].sum(0).tolist()
@@ -653,7 +670,8 @@ def movie():
     ax = figure.add_axes((0, 0, 1, 1))
     ax.axis("off")
     frames = [[ax.imshow([[color]], aspect="auto")] for color in ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0))]
-    yield ArtistAnimation(figure, frames, interval=100)
+    animation = ArtistAnimation(figure, frames, interval=100)
+    yield animation
     figure.canvas.draw()
 
 
@@ -823,7 +841,7 @@ def draw_spike_count(figure):
 
 
 def draw_spike_count_animation(figure):
-    spikes = clockwork(30, [0.1, 0.6, 0.3, 0.45])
+    spikes = clockwork(8, [0.1, 0.6, 0.3, 0.45])
     movie = splt.spike_count(spikes, figure, figure.subplots(), labels=None, animate=True, time_step=0.01)
     return movie
 
@@ -864,30 +882,32 @@ def draw_receptive_fields(figure):
 
 def draw_overview(figure):
     figure.set_size_inches(7, 6)
+    figure.subplots_adjust(0.1, 0.1, 0.97, 0.95, wspace=0.25, hspace=0.7)
     splt.overview(network_run(), labels=["cat", "dog", "owl", "bat"], fig=figure)
 
 
 PICTURES = {
     name.removeprefix("draw_"): function for name, function in globals().items() if name.startswith("draw_")
 }
-TOLERANCE = 0.03
+TOLERANCE = 0.015  # matplotlib 3.8 and 3.11 differ by 0.010; three rows of missing spike marks by 0.024
 
 
-def blurred(pixels):
-    """Means over blocks of 4 x 4 pixels: what remains is the same in every version of the font renderer."""
-    height, width = pixels.shape[0] // 4, pixels.shape[1] // 4
-    return pixels[: height * 4, : width * 4, :3].reshape(height, 4, width, 4, 3).mean(axis=(1, 3))
+def excess(pixels, other):
+    """How far each pixel is from the range of `other` within two pixels around it."""
+    around = sliding_window_view(np.pad(other, ((2, 2), (2, 2), (0, 0)), mode="edge"), (5, 5), axis=(0, 1))
+    return pixels - pixels.clip(around.min((-1, -2)), around.max((-1, -2)))
 
 
 def distance(drawn, stored):
-    """Root mean square difference of two pictures after a blur, from 0 to 1."""
+    """Root mean square difference from 0 to 1, but for shifts by two pixels, as between font renderers."""
     assert drawn.shape == stored.shape
-    return float(np.sqrt(((blurred(drawn) - blurred(stored)) ** 2).mean()))
+    return float(np.sqrt(np.maximum(excess(drawn, stored) ** 2, excess(stored, drawn) ** 2).mean()))
 
 
 def draw(name, style, tmp_path):
     with plt.style.context(STYLES[style]):
-        figure = plt.figure(figsize=(4.2, 3), dpi=80, layout="constrained")
+        figure = plt.figure(figsize=(4.2, 3), dpi=80)
+        figure.subplots_adjust(0.2, 0.15, 0.8, 0.9, hspace=0.3)  # fonts move nothing
         movie = PICTURES[name](figure)
         if movie is None:
             return picture(figure)
@@ -908,10 +928,12 @@ def test_picture(name, style, tmp_path):
     assert found <= TOLERANCE, f"compare {tmp_path / baseline.name} with {baseline}"
 
 
-@pytest.mark.parametrize("name", PICTURES)
-def test_pictures_differ_by_more_than_the_tolerance(name):
-    """The comparison would notice another plot, and the same plot in another style."""
-    stored = {path.stem: imread(path) for path in BASELINES.glob("*.png")}
-    mine = stored.pop(f"{name}_light")
-    others = [distance(mine, other) for other in stored.values() if other.shape == mine.shape]
-    assert min(others, default=1.0) > TOLERANCE
+@pytest.mark.parametrize("style", STYLES)
+def test_picture_comparison_notices_missing_marks(style, tmp_path, monkeypatch):
+    def without_spikes(figure):
+        mem, _ = leaky(60, [0.12, 0.2, 0.3])
+        splt.membrane_traces(mem, None, 1.0, ax=figure.subplots(), time_step=1e-3)
+
+    monkeypatch.setitem(PICTURES, "membrane_traces", without_spikes)
+    drawn = draw("membrane_traces", style, tmp_path)
+    assert distance(drawn, imread(BASELINES / f"membrane_traces_{style}.png")) > TOLERANCE

@@ -37,7 +37,7 @@ def overview(
         labels: names of the output neurons; None numbers them.
         time_step: seconds in a step, to show seconds and Hz rather than steps.
         max_neurons: a raster with more neurons shows this many, evenly spaced, and says so.
-        fig: figure to draw in; a new one when left out.
+        fig: figure to draw in, best with ``layout="constrained"``; a new one when left out.
 
     Returns:
         The figure.

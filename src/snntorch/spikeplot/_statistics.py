@@ -59,14 +59,15 @@ def psth(
         [500.0, 0.0, 0.0]
     """
     step, time_label, rate_label = time_scale(time_step)
-    array = to_numpy(spikes, "spikes").astype(float)
+    array = to_numpy(spikes, "spikes")
     if array.size == 0:
         raise ValueError(f"spikes has shape {list(array.shape)}; expected at least one trial and one neuron")
     if bin_size is None:
         bin_size = -(-len(array) // 50)
     elif bin_size < 1:
         raise ValueError(f"bin_size is {bin_size}; expected at least 1 step")
-    trials = array.reshape(len(array), array.shape[1] if array.ndim > 1 else 1, -1).mean(axis=2)
+    trials = array.reshape(len(array), array.shape[1] if array.ndim > 1 else 1, -1)
+    trials = trials.mean(axis=2, dtype=float)
     starts = np.arange(0, len(array), bin_size)
     edges = np.append(starts, len(array)) * step
     rates = np.add.reduceat(trials, starts, axis=0) / np.diff(edges)[:, None]
