@@ -2,8 +2,10 @@
 
 from . import acc as acc
 from . import loss as loss
+from . import probe as probe
 from . import quant as quant
 from . import reg as reg
+from . import stdp_learner as stdp_learner
 from .acc import accuracy_rate as accuracy_rate
 from .acc import accuracy_temporal as accuracy_temporal
 from .loss import LossFunctions as LossFunctions
@@ -19,7 +21,18 @@ from .loss import tet_loss as tet_loss
 from .loss import ttfs_loss as ttfs_loss
 from .loss import van_rossum_loss as van_rossum_loss
 from .loss import victor_purpura_distance as victor_purpura_distance
+from .probe import AttributeMonitor as AttributeMonitor
+from .probe import BaseMonitor as BaseMonitor
+from .probe import GradInputMonitor as GradInputMonitor
+from .probe import GradOutputMonitor as GradOutputMonitor
+from .probe import InputMonitor as InputMonitor
+from .probe import OutputMonitor as OutputMonitor
+from .probe import Recorder as Recorder
+from .probe import unpack_len1_tuple as unpack_len1_tuple
 from .quant import state_quant as state_quant
 from .reg import l1_rate_sparsity as l1_rate_sparsity
 from .reg import membrane_bounds as membrane_bounds
 from .reg import rate_bounds as rate_bounds
+from .stdp_learner import RewardSTDPLearner as RewardSTDPLearner
+from .stdp_learner import STDPLearner as STDPLearner
+from .stdp_learner import TripletSTDPLearner as TripletSTDPLearner

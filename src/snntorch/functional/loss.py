@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.compiler import is_compiling
 
 
 def pool_population(spk_out: Tensor, num_classes: int) -> Tensor:
@@ -44,16 +45,13 @@ def check_outputs(spk_out: Tensor) -> None:
         raise ValueError(f"outputs must have shape [T, B, N] with T > 0, got {tuple(spk_out.shape)}")
 
 
-def check_labels(
-    targets: Tensor, shape: tuple[int, ...], num_classes: int | None = None, ignore_index: int | None = None
-) -> Tensor:
+def check_labels(targets: Tensor, shape: tuple[int, ...], num_classes: int | None = None) -> Tensor:
     """Class labels as int64, after a check of their shape, their type and, where it makes no GPU wait, range.
 
     Args:
         targets: class labels, any integer dtype.
         shape: the shape that they must have.
-        num_classes: labels must lie in 0..num_classes − 1; None leaves them unchecked.
-        ignore_index: one more label that is allowed.
+        num_classes: labels must lie in 0..num_classes − 1; None leaves their range unchecked.
 
     Returns:
         The labels, int64.
@@ -71,12 +69,10 @@ def check_labels(
     if targets.is_floating_point() or targets.is_complex():
         raise TypeError(f"targets must be integer class labels, got {targets.dtype}")
     labels = targets.long()
-    if num_classes is not None and labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        wrong = (labels < 0) | (labels >= num_classes)
-        if ignore_index is not None:
-            wrong &= labels != ignore_index
-        if wrong.any():
-            raise ValueError(f"targets must lie in 0..{num_classes - 1}, got {labels[wrong][0].item()}")
+    if num_classes is not None and len(labels) and labels.device.type == "cpu" and not is_compiling():
+        lowest, highest = (label.item() for label in labels.aminmax())
+        if lowest < 0 or highest >= num_classes:
+            raise ValueError(f"targets must lie in 0..{num_classes - 1}, got {lowest}..{highest}")
     return labels
 
 
@@ -102,8 +98,8 @@ class LossFunctions:
         tensor(6.)
     """
 
-    # The shape of an unweighted mean or sum: some losses are known to return one element in one dimension.
-    _reduced_shape: tuple[int, ...] = ()
+    # Some losses return an unweighted mean or sum as one element of a [1] tensor.
+    _one_element = False
 
     def __init__(self, reduction: str = "mean", weight: Tensor | None = None) -> None:
         if reduction not in ("mean", "sum", "none"):
@@ -116,23 +112,18 @@ class LossFunctions:
         """The loss of a prediction [T, B, N]."""
         self._prediction_check(prediction)
         wide = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
-        loss = self._reduce(self._compute_loss(wide, targets), targets)
+        loss = self._reduce(self._compute_loss(wide, targets))
+        if self._one_element and self.weight is None and self.reduction != "none":
+            loss = loss.view(1)
         return loss.to(prediction.dtype if prediction.is_floating_point() else wide.dtype)
 
     def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
         raise NotImplementedError(f"{self.__name__} must define _compute_loss(prediction, targets)")
 
-    def _reduce(self, loss: Tensor, targets: Tensor) -> Tensor:
+    def _reduce(self, loss: Tensor) -> Tensor:
         if self.reduction == "none":
             return loss
-        reduced = loss.sum()
-        if self.reduction == "mean":
-            reduced = reduced / self._num_samples(loss, targets)
-        return reduced if self.weight is not None else reduced.view(self._reduced_shape)
-
-    def _num_samples(self, loss: Tensor, targets: Tensor) -> Tensor | int:
-        """What 'mean' divides by."""
-        return loss.numel()
+        return loss.mean() if self.reduction == "mean" else loss.sum()
 
     def _prediction_check(self, spk_out: Tensor) -> tuple[torch.device, int, int]:
         check_outputs(spk_out)
@@ -142,19 +133,24 @@ class LossFunctions:
         """Spike counts [B, C] of the classes' populations."""
         return pool_population(spk_out[..., :num_outputs].sum(0), num_classes)
 
-    def _labels(
-        self, targets: Tensor, shape: tuple[int, ...], num_classes: int, ignore_index: int | None = None
-    ) -> Tensor:
-        if self.weight is not None and self.weight.shape != (num_classes,):
+    def _class_weight(self, num_classes: int, like: Tensor) -> Tensor | None:
+        """The classes' weights, [C], of a tensor's dtype and device."""
+        if self.weight is None:
+            return None
+        if self.weight.shape != (num_classes,):
             raise ValueError(
                 f"weight must hold a value for each of the {num_classes} classes, got shape "
                 f"{tuple(self.weight.shape)}"
             )
-        return check_labels(targets, shape, num_classes, ignore_index)
+        return self.weight.to(like)
 
-    def _weigh(self, loss: Tensor, labels: Tensor) -> Tensor:
-        """Scale each sample's neurons, [..., B, N], by the weight of its class."""
-        return loss if self.weight is None else loss * self.weight.to(loss)[labels][..., None]
+    def _weigh(self, loss: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+        """Scale losses of samples, [B], or of their neurons, [..., B, N], by the weights of the classes."""
+        weight = self._class_weight(num_classes, loss)
+        if weight is None:
+            return loss
+        factor = weight[labels.long()]
+        return loss * (factor if loss.dim() == 1 else factor[..., None])
 
 
 # --------------------------------------------------------------------------- cross entropy
@@ -162,6 +158,9 @@ class LossFunctions:
 
 class _CrossEntropy(LossFunctions):
     """Cross entropy between a readout of the outputs, [B, C] or [T, B, C], and labels [B]."""
+
+    # Whether a weighted mean divides by the sum of the samples' weights, as PyTorch does, or by their number.
+    _divides_by_weights = False
 
     def __init__(
         self,
@@ -177,35 +176,40 @@ class _CrossEntropy(LossFunctions):
         self.ignore_index = ignore_index
 
     def _readout(self, prediction: Tensor) -> Tensor:
-        return prediction
+        raise NotImplementedError
 
     def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
-        readout = self._readout(prediction)
-        batch, num_classes = readout.shape[-2:]
-        labels = self._labels(targets, (batch,), num_classes, self.ignore_index)
-        labels = labels.where(labels != self.ignore_index, 0)
-        return self._sample_loss(readout, labels) * self._sample_weight(targets)
+        """The loss, reduced already: PyTorch does it in the same pass."""
+        logits = self._readout(prediction)
+        num_steps = logits.size(0) if logits.dim() == 3 else 1
+        batch, num_classes = logits.shape[-2:]
+        labels = check_labels(targets, (batch,)).expand(logits.shape[:-1])
+        weight = self._class_weight(num_classes, logits)
+        by_samples = self.reduction == "mean" and weight is not None and not self._divides_by_weights
+        # With time first, log-softmax is vectorised over 16 classes or more, or else over the samples.
+        if num_classes >= 16:
+            logits, labels = logits.flatten(0, -2), labels.flatten()
+        elif logits.dim() == 3:
+            logits = logits.mT
+        try:
+            loss = F.cross_entropy(
+                logits,
+                labels,
+                weight=weight,
+                ignore_index=self.ignore_index,
+                reduction="sum" if by_samples else self.reduction,
+                label_smoothing=self.label_smoothing,
+            )
+        except IndexError as error:
+            raise ValueError(f"targets must lie in 0..{num_classes - 1}: {error}") from error
+        if by_samples:
+            return loss / (labels != self.ignore_index).sum()
+        if self.reduction == "none":
+            return loss.view(num_steps, batch).mean(0)
+        return loss / num_steps if self.reduction == "sum" else loss
 
-    def _sample_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each sample, [B], averaged over time where the logits have it."""
-        steps = logits.reshape(-1, *logits.shape[-2:])
-        loss = F.cross_entropy(
-            steps.flatten(0, 1),
-            labels.repeat(len(steps)),
-            reduction="none",
-            label_smoothing=self.label_smoothing,
-        )
-        return loss.view(len(steps), -1).mean(0)
-
-    def _sample_weight(self, targets: Tensor) -> Tensor:
-        """The factor of each sample, [B]: the weight of its class, 0 where it is ignored."""
-        kept = targets != self.ignore_index
-        if self.weight is None:
-            return kept
-        return self.weight.to(kept.device)[targets.long().where(kept, 0)] * kept
-
-    def _num_samples(self, loss: Tensor, targets: Tensor) -> Tensor | int:
-        return (targets != self.ignore_index).sum()
+    def _reduce(self, loss: Tensor) -> Tensor:
+        return loss
 
 
 class ce_rate_loss(_CrossEntropy):
@@ -235,7 +239,7 @@ class ce_rate_loss(_CrossEntropy):
         tensor([2.3026])
     """
 
-    _reduced_shape = (1,)
+    _one_element = True
 
     def __init__(
         self,
@@ -268,7 +272,7 @@ class ce_count_loss(ce_rate_loss):
         tensor(0.1269)
     """
 
-    _reduced_shape = ()
+    _one_element = False
 
     def _readout(self, prediction: Tensor) -> Tensor:
         return super()._readout(prediction.sum(0))
@@ -315,7 +319,7 @@ class ce_max_membrane_loss(_CrossEntropy):
         return prediction.max(0).values
 
 
-class tet_loss(_CrossEntropy):
+class tet_loss(LossFunctions):
     r"""Temporal efficient training: cross entropy at every step, and outputs kept near a level φ.
 
     .. math:: (1 - λ) \frac{1}{T} \sum_t CE(x[t], y) + λ \frac{1}{TN} \sum_{t,n} (x_n[t] - φ)^2
@@ -327,8 +331,6 @@ class tet_loss(_CrossEntropy):
         phi: the level φ, commonly the threshold.
         reduction: 'mean' (over samples), 'sum' or 'none'.
         weight: a factor for each class, [C]; 'mean' does not divide by their sum.
-        label_smoothing: mixes the labels with the uniform distribution, 0..1.
-        ignore_index: samples with this label count for nothing.
 
     Call:
         `loss(output, targets)` with outputs [T, B, N] and labels [B]. Returns [B] for 'none', else a scalar.
@@ -352,19 +354,20 @@ class tet_loss(_CrossEntropy):
         phi: float = 1.0,
         reduction: str = "mean",
         weight: Tensor | None = None,
-        *,
-        label_smoothing: float = 0.0,
-        ignore_index: int = -100,
     ) -> None:
-        super().__init__(reduction, weight, label_smoothing, ignore_index)
+        super().__init__(reduction, weight)
         if not 0 <= lamb <= 1:
             raise ValueError(f"lamb must lie in [0, 1], got {lamb}")
         self.lamb = lamb
         self.phi = phi
 
-    def _sample_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        distance = (logits - self.phi).square().mean((0, 2))
-        return (1 - self.lamb) * super()._sample_loss(logits, labels) + self.lamb * distance
+    def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
+        _, batch, num_classes = prediction.shape
+        labels = check_labels(targets, (batch,), num_classes)
+        steps = labels.expand(prediction.shape[:-1])
+        rate = F.cross_entropy(prediction.movedim(-1, 1), steps, reduction="none").mean(0)
+        distance = (prediction - self.phi).square().mean((0, 2))
+        return self._weigh((1 - self.lamb) * rate + self.lamb * distance, labels, num_classes)
 
 
 # --------------------------------------------------------------------------- squared errors
@@ -421,14 +424,14 @@ class mse_count_loss(LossFunctions):
         else:
             counts = prediction.sum(0)
         num_classes = counts.size(1)
-        labels = self._labels(targets, (batch,), num_classes)
+        labels = check_labels(targets, (batch,), num_classes)
         # 100 · 0.29 is a little under 29 in floating point.
         correct, incorrect = (
             int(num_steps * rate * num_outputs / num_classes + 1e-9)
             for rate in (self.correct_rate, self.incorrect_rate)
         )
-        wanted = _at_label(labels, num_classes, correct, incorrect)
-        return self._weigh((counts - wanted).square() / num_steps, labels)
+        wanted = _at_label(labels, num_classes, correct, incorrect, counts.dtype)
+        return self._weigh(F.mse_loss(counts, wanted, reduction="none") / num_steps, labels, num_classes)
 
 
 class mse_membrane_loss(LossFunctions):
@@ -460,7 +463,7 @@ class mse_membrane_loss(LossFunctions):
         tensor([0.6250])
     """
 
-    _reduced_shape = (1,)
+    _one_element = True
 
     def __init__(
         self,
@@ -487,26 +490,33 @@ class mse_membrane_loss(LossFunctions):
                 f"{tuple(prediction.shape)} and time_var_targets={self.time_var_targets}, got "
                 f"{tuple(targets.shape)}"
             )
-        labels = self._labels(targets, shape[:-1], shape[-1])
-        wanted = _at_label(labels, shape[-1], self.on_target, self.off_target)
-        return self._weigh((prediction - wanted).square(), labels).mean(0)
+        num_classes = shape[-1]
+        labels = check_labels(targets, shape[:-1], num_classes)
+        wanted = _at_label(labels, num_classes, self.on_target, self.off_target, prediction.dtype)
+        return self._weigh((prediction - wanted).square(), labels, num_classes).mean(0)
 
 
-def _at_label(labels: Tensor, num_classes: int, on: float | Tensor, off: float | Tensor) -> Tensor:
+def _at_label(labels: Tensor, num_classes: int, on: float, off: float, dtype: torch.dtype) -> Tensor:
     """`on` at the label's class and `off` elsewhere, [..., B, C]."""
-    is_label = labels[..., None] == torch.arange(num_classes, device=labels.device)
-    return torch.where(is_label, on, off)
+    values = torch.full((*labels.shape, num_classes), off, dtype=dtype, device=labels.device)
+    return values.scatter_(-1, labels[..., None], on)
 
 
 # --------------------------------------------------------------------------- spike times
 
 
 def first_spike_steps(spk_out: Tensor, num_spikes: int = 1) -> Tensor:
-    """Steps of the first F spikes, int64 [F, B, N]: where the count reaches f, T−1 where it never does."""
-    counts = (spk_out != 0).cumsum(0, dtype=torch.int32).permute(1, 2, 0).contiguous()
+    """Steps of the first F spikes, int64 [F, B, N]; T−1 for those that do not come."""
+    last = len(spk_out) - 1
+    fired = spk_out != 0
+    if num_spikes == 1:
+        ever, step = fired.max(0)
+        return torch.where(ever, step, last)[None]
+    # The f-th spike is where the running count reaches f.
+    counts = fired.permute(1, 2, 0).contiguous().cumsum(2, dtype=torch.int32)
     ranks = torch.arange(1, num_spikes + 1, dtype=torch.int32, device=spk_out.device)
-    steps = torch.searchsorted(counts, ranks.expand(*counts.shape[:-1], -1).contiguous())
-    return steps.permute(2, 0, 1).clamp(max=spk_out.size(0) - 1)
+    steps = torch.searchsorted(counts, ranks.expand(*counts.shape[:2], -1).contiguous())
+    return steps.permute(2, 0, 1).clamp(max=last)
 
 
 def _spike_times(spk_out: Tensor, num_spikes: int = 1) -> Tensor:
@@ -571,8 +581,10 @@ class SpikeTime(nn.Module):
         wanted = (self._given_times if self.target_is_time else self._label_times)(spk_out, targets)
         wanted = torch.where(wanted < 0, wanted + spk_out.size(0), wanted)
         times = _spike_times(spk_out, wanted.size(0)) if self.multi_spike else _spike_times(spk_out)[0]
-        gap = (wanted - times).detach()
-        return times + torch.where(gap.abs() < self.tolerance, gap, 0), wanted
+        if self.tolerance:
+            gap = (wanted - times).detach()
+            times = times + torch.where(gap.abs() < self.tolerance, gap, 0)
+        return times, wanted
 
     def _given_times(self, spk_out: Tensor, targets: Tensor) -> Tensor:
         _, batch, num_outputs = spk_out.shape
@@ -589,16 +601,17 @@ class SpikeTime(nn.Module):
     def _label_times(self, spk_out: Tensor, targets: Tensor) -> Tensor:
         _, batch, num_outputs = spk_out.shape
         labels = check_labels(targets, (batch,), num_outputs)
-        on, off = (
-            torch.as_tensor(time, dtype=spk_out.dtype, device=spk_out.device)
-            for time in (self.on_target, self.off_target)
-        )
+        on, off = torch.as_tensor(self.on_target), torch.as_tensor(self.off_target)
         if self.multi_spike and (on.dim() != 1 or on.shape != off.shape):
             raise IndexError(
                 f"on_target and off_target must be sequences of equal length with multi_spike, got "
                 f"{self.on_target} and {self.off_target}"
             )
-        return _at_label(labels, num_outputs, on[..., None, None], off[..., None, None])
+        times = [
+            _at_label(labels, num_outputs, *on_off, spk_out.dtype)
+            for on_off in zip(on.view(-1).tolist(), off.view(-1).tolist(), strict=True)
+        ]
+        return torch.stack(times) if self.multi_spike else times[0]
 
 
 class mse_temporal_loss(LossFunctions):
@@ -647,12 +660,9 @@ class mse_temporal_loss(LossFunctions):
         self.spike_time = SpikeTime(target_is_time, on_target, off_target, tolerance, multi_spike)
 
     def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
-        num_steps, batch, num_outputs = prediction.shape
+        num_steps, _, num_outputs = prediction.shape
         times, wanted = self.spike_time(prediction, targets)
-        loss = ((times - wanted) / num_steps).square()
-        return (
-            loss if self.weight is None else self._weigh(loss, self._labels(targets, (batch,), num_outputs))
-        )
+        return self._weigh(((times - wanted) / num_steps).square(), targets, num_outputs)
 
 
 class ce_temporal_loss(_CrossEntropy):
@@ -682,6 +692,8 @@ class ce_temporal_loss(_CrossEntropy):
         tensor(0.1269)
     """
 
+    _divides_by_weights = True
+
     def __init__(
         self,
         inverse: str = "negate",
@@ -700,11 +712,8 @@ class ce_temporal_loss(_CrossEntropy):
         times = _spike_times(prediction)[0]
         return -times if self.inverse == "negate" else 1 / (times + 1)
 
-    def _num_samples(self, loss: Tensor, targets: Tensor) -> Tensor | int:
-        return self._sample_weight(targets).sum()
 
-
-class ttfs_loss(_CrossEntropy):
+class ttfs_loss(LossFunctions):
     r"""Time to first spike: the correct class should fire before the others, and early.
 
     .. math:: \log \sum_n \exp\Big(-\frac{t_n - t_y}{ξ}\Big) + α \Big(\exp\frac{t_y}{τ} - 1\Big)
@@ -715,8 +724,6 @@ class ttfs_loss(_CrossEntropy):
         tau: time scale τ of the second term, in steps.
         reduction: 'mean' (over samples), 'sum' or 'none'.
         weight: a factor for each class, [C]; 'mean' does not divide by their sum.
-        label_smoothing: mixes the labels with the uniform distribution, 0..1.
-        ignore_index: samples with this label count for nothing.
 
     Call:
         `loss(spk_out, targets)` with spikes [T, B, N] and labels [B]; `SpikeTime` defines the times and their
@@ -743,24 +750,21 @@ class ttfs_loss(_CrossEntropy):
         tau: float = 10.0,
         reduction: str = "mean",
         weight: Tensor | None = None,
-        *,
-        label_smoothing: float = 0.0,
-        ignore_index: int = -100,
     ) -> None:
-        super().__init__(reduction, weight, label_smoothing, ignore_index)
+        super().__init__(reduction, weight)
         if not (xi > 0 and tau > 0):
             raise ValueError(f"xi and tau must be positive, got xi={xi} and tau={tau}")
         self.xi = xi
         self.alpha = alpha
         self.tau = tau
 
-    def _readout(self, prediction: Tensor) -> Tensor:
-        return _spike_times(prediction)[0]
-
-    def _sample_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        correct = logits.gather(1, labels[:, None])[:, 0]
-        late = torch.expm1(correct / self.tau)
-        return super()._sample_loss(-logits / self.xi, labels) + self.alpha * late
+    def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
+        _, batch, num_classes = prediction.shape
+        labels = check_labels(targets, (batch,), num_classes)
+        times = _spike_times(prediction)[0]
+        lead = F.cross_entropy(-times / self.xi, labels, reduction="none")
+        lateness = torch.expm1(times.gather(1, labels[:, None])[:, 0] / self.tau)
+        return self._weigh(lead + self.alpha * lateness, labels, num_classes)
 
 
 # --------------------------------------------------------------------------- distances between spike trains

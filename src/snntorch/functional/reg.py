@@ -27,7 +27,7 @@ class _Regularizer:
             factor * self._penalty(layer.to(torch.promote_types(layer.dtype, torch.float32)))
             for factor, layer in zip(factors, layers, strict=True)
         ]
-        total = torch.stack(penalties).sum()
+        total = sum(penalties[1:], penalties[0])
         return total.to(layers[0].dtype) if layers[0].is_floating_point() else total
 
     def _penalty(self, x: Tensor) -> Tensor:
