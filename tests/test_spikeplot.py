@@ -628,6 +628,13 @@ def test_overview_shows_each_layer_and_the_counts():
     assert [tick.get_text() for tick in bars.get_xticklabels()] == ["a", "b", "c", "d"]
 
 
+def test_overview_of_a_silent_output_has_no_winner():
+    run = {"input": torch.ones(4, 2, 3), "output": torch.zeros(4, 2, 30)}
+    bars = splt.overview(run, sample=-1, labels=np.arange(30), fig=Figure()).axes[-1]
+    assert {text.get_text() for text in bars.texts} == {""}
+    assert {bar.get_facecolor() for bar in bars.patches} == {to_rgba(COLORS[0])}
+
+
 def test_overview_thins_large_layers_and_says_so():
     run = {"wide": torch.ones(2, 1, 10, 10)}
     figure = splt.overview(run, max_neurons=4, time_step=0.01)
@@ -697,7 +704,10 @@ def test_save_gif(movie, tmp_path):
 @pytest.mark.skipif(not writers.is_available("ffmpeg"), reason="ffmpeg is not installed")
 def test_save_mp4(movie, tmp_path):
     path = splt.save(movie, str(tmp_path / "movie.mp4"), fps=7)
-    assert path.read_bytes()[4:8] == b"ftyp"
+    decode = ["ffmpeg", "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    pixels = np.frombuffer(subprocess.run(decode, capture_output=True, check=True).stdout, np.uint8)
+    means = pixels.reshape(3, 60, 90, 3).mean((1, 2))
+    np.testing.assert_allclose(means, 255 * np.eye(3), atol=8)
 
 
 def test_save_mp4_without_ffmpeg_names_what_works(movie, tmp_path, monkeypatch):

@@ -57,6 +57,7 @@ def traces(
             raise ValueError(f"spk has shape {list(spikes.shape)}; expected data's {list(potentials.shape)}")
         potentials = potentials + spk_height * spikes
     cells = min(dim[0] * dim[1], potentials.shape[1])
+    titles = [] if titles is None else list(titles)
     if titles and len(titles) < cells:
         raise ValueError(f"titles has {len(titles)} entries; expected {cells}, one for each trace")
 

@@ -108,14 +108,16 @@ def overview(
 
 def _output_counts(counts: np.ndarray, labels: Sequence[Any] | None, ax: Axes) -> None:
     """Draw a bar a class; the winners also carry their count, so that colour is not their only sign."""
-    winners = counts == counts.max()
+    winners = (counts == counts.max()) & (counts > 0)
     bars = ax.bar(np.arange(len(counts)), counts, color=np.where(winners, COLORS[1], COLORS[0]).tolist())
     ax.bar_label(bars, np.where(winners, [f"{count:g}" for count in counts], "").tolist())
     ax.margins(y=0.2)
-    if labels is None and len(counts) > 20:
+    if labels is None and len(counts) <= 20:
+        labels = range(len(counts))
+    if labels is None:
         whole_ticks(ax.xaxis)
     else:
-        ax.set_xticks(np.arange(len(counts)), [str(label) for label in labels or range(len(counts))])
+        ax.set_xticks(np.arange(len(counts)), [str(label) for label in labels])
     ax.set_title("output spikes", fontsize="medium")
     ax.set_xlabel("Class")
     ax.set_ylabel("Count")

@@ -91,15 +91,13 @@ def raster_groups(
     step, time_label, rate_label = time_scale(time_step)
     array = to_numpy(spikes, "spikes")
     array = array.reshape(len(array), -1)
-    everyone = {"": slice(None)}
-    members = {name: array[:, index] for name, index in (everyone if groups is None else groups).items()}
+    named = {"": slice(None)} if groups is None else groups
+    members = {name: array[:, index] for name, index in named.items()}
     if not members:
         raise ValueError("groups is empty; expected at least one group, or None for all neurons")
     for name, member in members.items():
         if member.ndim != 2 or member.shape[1] == 0:
-            raise ValueError(
-                f"groups[{name!r}] selects shape {list(member.shape)}; expected [T, some neurons]"
-            )
+            raise ValueError(f"groups[{name!r}] selects shape {list(member.shape)}; expected [T, neurons]")
     if ax is None:
         if rate_ax is not None:
             raise ValueError("rate_ax was given without ax; expected both or neither")
