@@ -367,6 +367,12 @@ def test_victor_purpura_is_the_cheapest_edit(seed, cost):
     torch.testing.assert_close(distance, SF.victor_purpura_distance(b, a, cost))
 
 
+def test_victor_purpura_of_silent_trains():
+    silent, spk = torch.zeros(9, 2, 3), draw(shape=(9, 2, 3))[0]
+    assert (SF.victor_purpura_distance(silent, silent) == 0).all()
+    torch.testing.assert_close(SF.victor_purpura_distance(spk, silent), spk.sum(0).float())
+
+
 # --------------------------------------------------------------------------- what all losses share
 
 
@@ -394,6 +400,28 @@ def test_names_copies_and_dtypes(make, kwargs):
 def test_half_precision_accumulates_in_float32():
     spk = torch.ones(3000, 1, 2, dtype=torch.float16)
     assert SF.mse_count_loss(1, 1)(spk, torch.tensor([0])).item() == 0.0
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_cuda_equals_cpu_and_never_waits(name):
+    make, kwargs, _ = DEFINITIONS[name]
+    spk, mem, y, w = draw()
+    x = (mem if name in MEMBRANE else spk).requires_grad_()
+    expected = make(weight=w, **kwargs)(x, y)
+    (expected_grad,) = torch.autograd.grad(expected, x)
+    loss = make(weight=w.cuda(), **kwargs)
+    x, y = x.detach().cuda().requires_grad_(), y.cuda()
+    loss(x, y)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        value = loss(x, y)
+        (grad,) = torch.autograd.grad(value, x)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(value.cpu(), expected)
+    torch.testing.assert_close(grad.cpu(), expected_grad)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -6,6 +6,7 @@ whatever T is.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -156,6 +157,21 @@ class LossFunctions:
 # --------------------------------------------------------------------------- cross entropy
 
 
+def _cross_entropy(logits: Tensor, labels: Tensor, **options: Any) -> Tensor:
+    """PyTorch's cross entropy of logits, [B, C] or [T, B, C], and labels [B]; one value a step and sample."""
+    num_classes = logits.size(-1)
+    labels = labels.expand(logits.shape[:-1])
+    # PyTorch's softmax is fast over 16 contiguous classes or more, or over classes with samples behind them.
+    if num_classes >= 16:
+        logits, labels = logits.flatten(0, -2), labels.flatten()
+    elif logits.dim() == 3:
+        logits = logits.mT
+    try:
+        return F.cross_entropy(logits, labels, **options)
+    except IndexError as error:
+        raise ValueError(f"targets must lie in 0..{num_classes - 1}: {error}") from error
+
+
 class _CrossEntropy(LossFunctions):
     """Cross entropy between a readout of the outputs, [B, C] or [T, B, C], and labels [B]."""
 
@@ -183,27 +199,19 @@ class _CrossEntropy(LossFunctions):
         logits = self._readout(prediction)
         num_steps = logits.size(0) if logits.dim() == 3 else 1
         batch, num_classes = logits.shape[-2:]
-        labels = check_labels(targets, (batch,)).expand(logits.shape[:-1])
+        labels = check_labels(targets, (batch,))
         weight = self._class_weight(num_classes, logits)
         by_samples = self.reduction == "mean" and weight is not None and not self._divides_by_weights
-        # With time first, log-softmax is vectorised over 16 classes or more, or else over the samples.
-        if num_classes >= 16:
-            logits, labels = logits.flatten(0, -2), labels.flatten()
-        elif logits.dim() == 3:
-            logits = logits.mT
-        try:
-            loss = F.cross_entropy(
-                logits,
-                labels,
-                weight=weight,
-                ignore_index=self.ignore_index,
-                reduction="sum" if by_samples else self.reduction,
-                label_smoothing=self.label_smoothing,
-            )
-        except IndexError as error:
-            raise ValueError(f"targets must lie in 0..{num_classes - 1}: {error}") from error
+        loss = _cross_entropy(
+            logits,
+            labels,
+            weight=weight,
+            ignore_index=self.ignore_index,
+            reduction="sum" if by_samples else self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
         if by_samples:
-            return loss / (labels != self.ignore_index).sum()
+            return loss / (num_steps * (labels != self.ignore_index).sum())
         if self.reduction == "none":
             return loss.view(num_steps, batch).mean(0)
         return loss / num_steps if self.reduction == "sum" else loss
@@ -362,10 +370,9 @@ class tet_loss(LossFunctions):
         self.phi = phi
 
     def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
-        _, batch, num_classes = prediction.shape
+        num_steps, batch, num_classes = prediction.shape
         labels = check_labels(targets, (batch,), num_classes)
-        steps = labels.expand(prediction.shape[:-1])
-        rate = F.cross_entropy(prediction.movedim(-1, 1), steps, reduction="none").mean(0)
+        rate = _cross_entropy(prediction, labels, reduction="none").view(num_steps, batch).mean(0)
         distance = (prediction - self.phi).square().mean((0, 2))
         return self._weigh((1 - self.lamb) * rate + self.lamb * distance, labels, num_classes)
 
@@ -762,7 +769,7 @@ class ttfs_loss(LossFunctions):
         _, batch, num_classes = prediction.shape
         labels = check_labels(targets, (batch,), num_classes)
         times = _spike_times(prediction)[0]
-        lead = F.cross_entropy(-times / self.xi, labels, reduction="none")
+        lead = _cross_entropy(-times / self.xi, labels, reduction="none")
         lateness = torch.expm1(times.gather(1, labels[:, None])[:, 0] / self.tau)
         return self._weigh(lead + self.alpha * lateness, labels, num_classes)
 
