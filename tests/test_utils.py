@@ -191,6 +191,25 @@ def test_detach_cuts_the_history_and_keeps_the_values(nested):
     nested(torch.ones(2, 3)).sum().backward()  # no second backward through the first step
 
 
+def test_states_can_be_saved_and_set_again(nested, tmp_path):
+    x = torch.rand(2, 3)
+    states = utils.get_states(nested)
+    assert sorted(states) == ["1.mem", "2.1.mem", "2.1.syn"]
+    assert not any(state.requires_grad for state in states.values())
+    torch.save(states, tmp_path / "states.pt")
+    expected = nested(x), nested(x)
+    utils.set_states(nested, torch.load(tmp_path / "states.pt"))
+    assert torch.equal(nested(x), expected[0])
+    utils.set_states(nested, states)  # stepping did not change the copies
+    assert torch.equal(nested(x), expected[0]) and torch.equal(nested(x), expected[1])
+    with pytest.raises(ValueError, match=r"those of the network, \['1.mem'.* got \['mem'\]"):
+        utils.set_states(nested, {"mem": torch.ones(1)})
+    lif = snn.Leaky(beta=0.9, init_hidden=True)
+    utils.set_states(lif, {"mem": torch.tensor([0.5])})
+    lif(torch.zeros(1))
+    assert lif.mem.item() == pytest.approx(0.45)
+
+
 def test_fit_example(monkeypatch, capsys):
     pytest.importorskip("sklearn")
     pytest.importorskip("tqdm")

@@ -18,6 +18,16 @@ def _neurons(net: nn.Module) -> Iterator[tuple[str, Any]]:
     return ((name, module) for name, module in net.named_modules() if hasattr(module, "reset_mem"))
 
 
+def _states(net: nn.Module) -> list[tuple[str, Any, str]]:
+    """Full name, neuron and attribute of each state: any tensor but parameters and buffers."""
+    return [
+        (f"{name}.{state}" if name else state, neuron, state)
+        for name, neuron in _neurons(net)
+        for state, value in vars(neuron).items()
+        if isinstance(value, Tensor)
+    ]
+
+
 def reset(net: nn.Module) -> None:
     """Set the hidden states of every neuron in a network to zero: call it before each new sequence.
 
@@ -52,6 +62,44 @@ def detach(net: nn.Module) -> None:
     """
     for _, neuron in _neurons(net):
         neuron.detach_mem()
+
+
+def get_states(net: nn.Module) -> dict[str, Tensor]:
+    """Copy the hidden states of every neuron in a network, to save them or to return to them later.
+
+    Args:
+        net: a network, or a single neuron.
+
+    Returns:
+        A detached copy of each state under its full name, as in a ``state_dict``, such as ``"1.mem"``.
+
+    Example:
+        >>> import snntorch as snn
+        >>> net = nn.Sequential(nn.Linear(3, 2), snn.Leaky(beta=0.9, init_hidden=True))
+        >>> before = get_states(net)
+        >>> _ = net(torch.ones(1, 3))
+        >>> set_states(net, before)
+        >>> before.keys(), net[1].mem.shape
+        (dict_keys(['1.mem']), torch.Size([0]))
+    """
+    return {key: getattr(neuron, state).detach().clone() for key, neuron, state in _states(net)}
+
+
+def set_states(net: nn.Module, states: Mapping[str, Tensor]) -> None:
+    """Give every neuron in a network the hidden states that :func:`get_states` copied.
+
+    Args:
+        net: a network with the same neurons.
+        states: the states, under their full names. They are copied.
+
+    Raises:
+        ValueError: ``states`` lacks a state of the network, or has one that the network lacks.
+    """
+    places = {key: (neuron, state) for key, neuron, state in _states(net)}
+    if places.keys() != states.keys():
+        raise ValueError(f"states must be those of the network, {sorted(places)}, got {sorted(states)}")
+    for key, (neuron, state) in places.items():
+        setattr(neuron, state, states[key].detach().clone())
 
 
 def seed(value: int) -> None:

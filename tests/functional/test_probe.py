@@ -257,17 +257,41 @@ def test_recorder_with_states_passed_by_hand():
     assert torch.equal(recorder.states["mem"][""], torch.stack(mems))
 
 
-def test_recorder_takes_whole_sequences():
-    net = nn.Sequential(nn.Linear(3, 6), snn.StateLeaky(beta=4.0, channels=6, output=True))
-    x = torch.rand(12, 5, 3)
+class Sequence(nn.Module):
+    """A neuron of the user's that takes a whole sequence in one call."""
+
+    takes_sequence = True
+
+    def forward(self, x):
+        self.mem = x.cumsum(0)
+        return torch.sigmoid(self.mem), self.mem
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Sequence,
+        lambda: snn.StateLeaky(beta=4.0, channels=6),
+        lambda: snn.LinearLeaky(beta=4.0, in_features=6, out_features=6),
+        lambda: snn.LeakyParallel(6, 6),
+        lambda: snn.AssociativeLeaky(6, d_value=2, d_key=3, num_spiking_neurons=6, use_q_projection=False),
+    ],
+)
+def test_recorder_takes_whole_sequences(make):
+    net, x = nn.Sequential(nn.Linear(3, 6), make()), torch.rand(12, 5, 3)
     with Recorder(net, states=(), gradients=True) as recorder:
-        spikes, _ = net(x)
+        output = net(x)
+    spikes = output[0] if isinstance(output, tuple) else output
     spikes.sum().backward()
-    assert torch.equal(recorder.spikes["1"], spikes)
+    assert torch.equal(recorder.spikes["1"], spikes) and spikes.shape == (12, 5, 6)
     assert torch.equal(recorder.gradients["1"], torch.ones(12, 5, 6))
-    layer = snn.LeakyParallel(3, 6)
-    with Recorder(layer) as recorder:
-        assert torch.equal(layer(x), recorder.spikes[""])
+
+
+def test_recorder_joins_sequences_and_their_states():
+    net, x = Sequence(), torch.rand(12, 5, 3)
+    with Recorder(net) as recorder:
+        parts = [net(part)[1] for part in x.split(5)]
+    assert torch.equal(recorder.states["mem"][""], torch.cat(parts))
 
 
 def test_recorder_feeds_the_overview():

@@ -317,6 +317,15 @@ class GradOutputMonitor(BaseMonitor):
         return module.register_forward_hook(watch)
 
 
+def _takes_sequence(module: nn.Module) -> bool:
+    """Whether one call is a whole sequence ``[T, B, ...]``, not one step."""
+    return getattr(module, "takes_sequence", False) is True
+
+
+def _is_neuron(module: nn.Module) -> bool:
+    return hasattr(module, "reset_mem") or _takes_sequence(module)
+
+
 class Recorder:
     """Record every neuron of a network through time: spikes, states, and the spikes' gradients.
 
@@ -331,8 +340,8 @@ class Recorder:
         net: the network, or a single neuron.
         states: names of the states to record, of the neurons that have them.
         gradients: whether to record the gradients with respect to the spikes, in each later backward pass.
-        instance: which modules to record, as in :class:`BaseMonitor`; ``None`` means all neurons of this
-            package.
+        instance: which modules to record, as in :class:`BaseMonitor`; ``None`` means all neurons: modules with
+            a ``reset_mem``, and modules whose ``takes_sequence = True`` says that one call is a whole sequence.
 
     Raises:
         ValueError: the network has no such module.
@@ -358,7 +367,7 @@ class Recorder:
         self._modules = {
             name: module
             for name, module in net.named_modules()
-            if (hasattr(module, "reset_mem") if classes is None else isinstance(module, classes))
+            if (_is_neuron(module) if classes is None else isinstance(module, classes))
         }
         if not self._modules:
             raise ValueError(f"net has no neuron to record: {type(net).__name__}")
@@ -372,8 +381,7 @@ class Recorder:
         self._spikes: dict[str, list[Tensor]] = {name: [] for name in self._modules}
         self._gradients: dict[str, list[Tensor | None]] = {name: [] for name in self._modules}
         self._states: dict[str, dict[str, list[Tensor]]] = {
-            state: {name: [] for name, module in self._modules.items() if hasattr(module, state)}
-            for state in self._state_names
+            state: {name: [] for name in self._modules} for state in self._state_names
         }
 
     def __enter__(self) -> Self:
@@ -391,7 +399,7 @@ class Recorder:
         spikes = output[0] if isinstance(output, tuple) else output
         self._spikes[name].append(spikes.detach())
         for state, layers in self._states.items():
-            if name in layers:
+            if hasattr(module, state):
                 layers[name].append(_snapshot(getattr(module, state)))
         if self._with_gradients:
             gradients, step = self._gradients[name], len(self._gradients[name])
@@ -400,7 +408,11 @@ class Recorder:
                 spikes.register_hook(lambda gradient: gradients.__setitem__(step, gradient))
 
     def _join(self, layers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
-        return {name: torch.stack(list(steps)) for name, steps in layers.items() if steps}
+        return {
+            name: (torch.cat if _takes_sequence(self._modules[name]) else torch.stack)(list(calls))
+            for name, calls in layers.items()
+            if calls
+        }
 
     @property
     def spikes(self) -> dict[str, Tensor]:
