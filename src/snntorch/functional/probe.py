@@ -340,8 +340,8 @@ class Recorder:
         net: the network, or a single neuron.
         states: names of the states to record, of the neurons that have them.
         gradients: whether to record the gradients with respect to the spikes, in each later backward pass.
-        instance: which modules to record, as in :class:`BaseMonitor`; ``None`` means all neurons: modules with
-            a ``reset_mem``, and modules whose ``takes_sequence = True`` says that one call is a whole sequence.
+        instance: which modules to record, as in :class:`BaseMonitor`; ``None`` means all neurons: modules
+            with a ``reset_mem``, or with ``takes_sequence = True`` where one call is a whole sequence.
 
     Raises:
         ValueError: the network has no such module.
