@@ -168,9 +168,9 @@ def alone(impl: str, neuron: str, T: int, B: int, N: int, indexed: bool = False)
     x = (0.3 * torch.randn(T, B, *image) + 0.15).requires_grad_()
     if impl == "floor":
         # Forward reads the input and writes spikes and states; backward reads states and the spikes'
-        # gradient and writes the input's: 4 + 2 states passes over T x N numbers, and a copy makes two.
-        source, target = torch.rand(2, T, B, N)
-        return Task(lambda: tuple(target.copy_(source) for _ in range(2 + STATES[neuron])))
+        # gradient and writes the input's: 4 + 2 states passes over 4 + states tensors; a copy is two passes.
+        tensors = torch.rand(n := 4 + STATES[neuron], T, B, N).unbind()
+        return Task(lambda: tuple(tensors[(2 * i + 1) % n].copy_(tensors[2 * i % n]) for i in range(n - 2)))
     module, run = sequence(impl, neuron, N, indexed)
     leaves = [x, *fill(module).parameters()]
     gradient: list[Tensor] = []
