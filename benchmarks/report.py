@@ -23,9 +23,7 @@ NAMES = {
     "floor": "floor",
     "floor-stepped": "floor, stepped",
 }
-COLOURS = dict(
-    zip(NAMES, ("#E69F00", "#CC79A7", "#56B4E9", "#0072B2", "#999999", "#BBBBBB"), strict=True)
-)  # Okabe-Ito
+COLOURS = dict(zip(NAMES, ("#E69F00", "#CC79A7", "#56B4E9", "#0072B2", "#999999", "#BBBBBB"), strict=True))  # Okabe-Ito
 SECTIONS = {
     "net": "Nets: one training step (ms)",
     "neuron": "Neurons alone: forward + backward (ms)",
@@ -101,9 +99,7 @@ def memory(lines: list[dict]) -> str:
         "saved_leaf_bytes": "inputs, weights",
     }
     names = [f"{line['workload']} · {NAMES[line['impl']]}" for line in lines]
-    body = [
-        [name, *(f"{line[key] / 2**20:.3g}" for key in keys)] for name, line in zip(names, lines, strict=True)
-    ]
+    body = [[name, *(f"{line[key] / 2**20:.3g}" for key in keys)] for name, line in zip(names, lines, strict=True)]
     return table(["one step (MiB)", *keys.values()], body)
 
 
@@ -149,23 +145,15 @@ def plot(result: dict[str, Any], path: Path) -> None:
             scans.setdefault(row["workload"], []).append(row)
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5.5), width_ratios=(2, 1), layout="constrained")
     for impl, name in NAMES.items():
-        style = dict(
-            fmt="|" if "floor" in impl else "o", ms=12 if "floor" in impl else 7, color=COLOURS[impl]
-        )
+        style = dict(fmt="|" if "floor" in impl else "o", ms=12 if "floor" in impl else 7, color=COLOURS[impl])
         for axes, lines in ((left, [[row] for row in rows]), (right, list(scans.values()))):
-            at = [
-                i
-                for i, line in enumerate(lines)
-                if impl in line[0]["seconds"] and impl in line[-1]["seconds"]
-            ]
+            at = [i for i, line in enumerate(lines) if impl in line[0]["seconds"] and impl in line[-1]["seconds"]]
             if not at:
                 continue
             times = [[np.array(row["seconds"][impl]) for row in lines[i]] for i in at]
             values = [1e3 * t[0] if axes is left else t[-1] / t[0] for t in times]
             low, middle, high = np.nanpercentile(values, [25, 50, 75], axis=1)
-            axes.errorbar(
-                middle, at, xerr=[middle - low, high - middle], label=name.replace("`", ""), **style
-            )
+            axes.errorbar(middle, at, xerr=[middle - low, high - middle], label=name.replace("`", ""), **style)
     left.set(xscale="log", xlabel="one training step [ms]", yticks=range(len(rows)))
     left.set_yticklabels([row["workload"].replace(", T=", "\nT=", 1) for row in rows])
     right.set(yticks=range(len(scans)), yticklabels=[name.removesuffix(" over T") for name in scans])

@@ -59,9 +59,7 @@ def check(workload: str, impl: str, sizes: dict, path: str) -> dict:
     task = REGISTRY[workload].make(impl, **sizes)
     outs = [out for out in task.step() if not isinstance(out, list) or torch.is_tensor(out[0])]
     grads = [leaf.grad for leaf in task.leaves if leaf.grad is not None]
-    named = {f"out{i}": array(v) for i, v in enumerate(outs)} | {
-        f"grad{i}": array(v) for i, v in enumerate(grads)
-    }
+    named = {f"out{i}": array(v) for i, v in enumerate(outs)} | {f"grad{i}": array(v) for i, v in enumerate(grads)}
     np.savez(path, **named)
     return {"mean": float(named["out0"].mean())}
 

@@ -32,9 +32,7 @@ def fit(
     losses = []
     for epoch in range(epochs):
         total, count = 0.0, 0
-        for x, targets in (
-            bar := tqdm(batches, desc=f"epoch {epoch + 1}/{epochs}", leave=False, disable=None)
-        ):
+        for x, targets in (bar := tqdm(batches, desc=f"epoch {epoch + 1}/{epochs}", leave=False, disable=None)):
             utils.reset(net)
             loss = loss_function(snn.unroll(net, x, num_steps=num_steps), targets)
             optimizer.zero_grad()

@@ -36,9 +36,7 @@ def test_our_workloads_run(workload, impl):
     assert np.isfinite(np.asarray(out.detach() if torch.is_tensor(out) else out)).all()
 
 
-@pytest.mark.parametrize(
-    "name", [w.name for w in REGISTRY.values() if {"unroll", "unmodified"} <= {*w.impls}]
-)
+@pytest.mark.parametrize("name", [w.name for w in REGISTRY.values() if {"unroll", "unmodified"} <= {*w.impls}])
 def test_unroll_computes_what_the_loop_does(name):
     tasks = [REGISTRY[name].make(impl, **TOY) for impl in ("unmodified", "unroll")]
     loop, unrolled = (task.step()[0] for task in tasks)
@@ -86,9 +84,7 @@ def test_worker_measures_and_survives_errors():
 def tiny_result():
     def row(group, scan, T, **seconds):
         sizes, name = {"T": T, "threads": 1}, f"{group} row"
-        return dict(
-            workload=name, group=group, scan=scan, sizes=sizes, seconds=seconds, output_mean={}, errors={}
-        )
+        return dict(workload=name, group=group, scan=scan, sizes=sizes, seconds=seconds, output_mean={}, errors={})
 
     rows = [
         row("net", [], 5, snntorch=[0.2, 0.4], unroll=[0.1, 0.2], unmodified=[0.2, 0.4], floor=[0.05, 0.1]),

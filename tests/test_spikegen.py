@@ -240,8 +240,7 @@ def test_latency_in_half_precision_reaches_late_steps():
     data = torch.tensor([0.0, 0.1, 1.0], dtype=torch.float16)
     half = spikegen.latency(data, 5001, normalize=True, linear=True)
     assert (
-        half.argmax(0).tolist()
-        == spikegen.latency(data.float(), 5001, normalize=True, linear=True).argmax(0).tolist()
+        half.argmax(0).tolist() == spikegen.latency(data.float(), 5001, normalize=True, linear=True).argmax(0).tolist()
     )
 
 
@@ -272,9 +271,7 @@ def test_latency_normalised_by_sample_does_not_depend_on_the_batch():
 def test_latency_levels_hold_for_any_pair():
     data = torch.tensor([0.0, 1.0])
     for on, off in [(1.25, 0.25), (-1.0, 1.0), (0.0, -1.0), (0.7, 0.1)]:
-        levels = spikegen.latency(
-            data, 4, on_target=on, off_target=off, clip=True, linear=True, normalize=True
-        )
+        levels = spikegen.latency(data, 4, on_target=on, off_target=off, clip=True, linear=True, normalize=True)
         torch.testing.assert_close(levels, torch.tensor([[off, on], [off, off], [off, off], [off, off]]))
 
 
@@ -715,18 +712,14 @@ def test_targets_rate_shares_two_trains(classes):
 
 
 def test_targets_rate_interpolates_each_train():
-    got = spikegen.targets_rate(
-        torch.tensor([0]), 2, 5, correct_rate=0.3, interpolate=True, on_target=2, off_target=1
-    )
+    got = spikegen.targets_rate(torch.tensor([0]), 2, 5, correct_rate=0.3, interpolate=True, on_target=2, off_target=1)
     torch.testing.assert_close(got[:, 0, 0], torch.tensor([2.0, 1.0, 1.5, 2.0, 1.0]))
     assert (got[:, 0, 1] == 1).all()
 
 
 def test_targets_rate_draws_from_the_generator():
     a, b = (
-        spikegen.targets_rate(
-            torch.tensor([0]), 2, 50, correct_rate=0.5, firing_pattern="Poisson", generator=seeded(1)
-        )
+        spikegen.targets_rate(torch.tensor([0]), 2, 50, correct_rate=0.5, firing_pattern="Poisson", generator=seeded(1))
         for _ in range(2)
     )
     assert torch.equal(a, b)
@@ -800,9 +793,7 @@ def test_rate_interpolate_ramps_between_spikes():
 # Target latencies
 
 
-@pytest.mark.parametrize(
-    "kwargs", [{}, {"normalize": True}, {"linear": True}, {"tau": 3}, {"interpolate": True}]
-)
+@pytest.mark.parametrize("kwargs", [{}, {"normalize": True}, {"linear": True}, {"tau": 3}, {"interpolate": True}])
 @pytest.mark.parametrize("steps", [4, 30])
 def test_targets_latency_correct_first_incorrect_last(kwargs, steps):
     labels = torch.tensor([0, 2])
@@ -816,9 +807,7 @@ def test_targets_latency_correct_first_incorrect_last(kwargs, steps):
 
 def test_targets_latency_options():
     label = torch.tensor([1])
-    clipped = spikegen.targets_latency(
-        label, 2, 5, first_spike_time=2, clip=True, on_target=0.5, off_target=-1
-    )
+    clipped = spikegen.targets_latency(label, 2, 5, first_spike_time=2, clip=True, on_target=0.5, off_target=-1)
     assert clipped[:, 0].T.tolist() == [[-1] * 5, [-1, -1, 0.5, -1, -1]]
     assert spikegen.targets_latency(torch.tensor([0]), 1, 5, normalize=True).flatten().tolist() == [
         1,
@@ -884,6 +873,4 @@ def test_results_stay_on_the_device():
         "targets_latency": spikegen.targets_latency(labels, 3, 5),
         "rate_interpolate": spikegen.rate_interpolate(labels, 5),
     }
-    assert {name: result.device.type for name, result in on_device.items()} == dict.fromkeys(
-        on_device, "cuda"
-    )
+    assert {name: result.device.type for name, result in on_device.items()} == dict.fromkeys(on_device, "cuda")

@@ -142,9 +142,7 @@ def test_settings_and_current_axes_stay(plot):
     figure, (given_ax, current) = plt.subplots(1, 2)
     plt.sca(current)
     settings = mpl.rcParams.copy()
-    empty = {
-        kind: len(getattr(current, kind)) for kind in ("lines", "collections", "patches", "images", "texts")
-    }
+    empty = {kind: len(getattr(current, kind)) for kind in ("lines", "collections", "patches", "images", "texts")}
     position = given_ax.get_position().bounds
 
     movie = PLOTS[plot](TRAINS, given_ax)  # noqa: F841  # an animation lives while it is held
@@ -473,9 +471,7 @@ def test_psth_is_the_mean_rate_with_its_standard_error(ax):
     line = splt.psth(spikes, ax=ax, bin_size=2, time_step=0.1)
     rates, edges, _ = line.get_data()
     np.testing.assert_allclose(edges, [0, 0.2, 0.4, 0.5])
-    trials = np.array(
-        [[7.5, 0, 0], [0, 0, 0], [0, 0, 10]]
-    )  # spikes / neurons / seconds; the last bin is shorter
+    trials = np.array([[7.5, 0, 0], [0, 0, 0], [0, 0, 10]])  # spikes / neurons / seconds; the last bin is shorter
     np.testing.assert_allclose(rates, trials.mean(1))
     (shade,) = set(ax.patches) - {line}
     error = trials.std(1, ddof=1) / 3**0.5
@@ -784,9 +780,7 @@ class TestPlayer:
     pytestmark = in_browser
 
     def test_plays_to_the_end_without_loop(self, movie, tmp_path):
-        page = with_script(
-            splt.save(movie, tmp_path / "movie.html"), "document.querySelector('#loop').checked = false"
-        )
+        page = with_script(splt.save(movie, tmp_path / "movie.html"), "document.querySelector('#loop').checked = false")
         dom = browse(page, "--dump-dom")
         assert re.search(r'<output id="counter">3 / 3</output>', dom)
         assert re.search(r'<button id="play"[^>]*>Play</button>', dom)
@@ -808,9 +802,7 @@ class TestPlayer:
         assert 'data-seen="1Pause 1Play 2Play 3Play 1Play 1Play 3Play 1Pause"' in dom
 
     def test_shows_the_frame_in_light_and_dark(self, movie, tmp_path):
-        page = with_script(
-            splt.save(movie, tmp_path / "movie.html"), "document.querySelector('#loop').checked = false"
-        )
+        page = with_script(splt.save(movie, tmp_path / "movie.html"), "document.querySelector('#loop').checked = false")
         for scheme, is_dark in ((0, True), (1, False)):
             target = tmp_path / f"{scheme}.png"
             browse(
@@ -896,9 +888,7 @@ def draw_overview(figure):
     splt.overview(network_run(), labels=["cat", "dog", "owl", "bat"], fig=figure)
 
 
-PICTURES = {
-    name.removeprefix("draw_"): function for name, function in globals().items() if name.startswith("draw_")
-}
+PICTURES = {name.removeprefix("draw_"): function for name, function in globals().items() if name.startswith("draw_")}
 TOLERANCE = 0.015  # matplotlib 3.8 and 3.11 differ by 0.010; three rows of missing spike marks by 0.024
 
 

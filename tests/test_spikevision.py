@@ -43,9 +43,7 @@ class FakeTonic:
 
 @pytest.fixture
 def tonic(monkeypatch):
-    datasets = types.SimpleNamespace(
-        **{name: type(name, (FakeTonic,), {}) for name in ("NMNIST", "DVSGesture", "SHD")}
-    )
+    datasets = types.SimpleNamespace(**{name: type(name, (FakeTonic,), {}) for name in ("NMNIST", "DVSGesture", "SHD")})
     monkeypatch.setitem(sys.modules, "tonic", types.SimpleNamespace(datasets=datasets))
 
 
@@ -112,9 +110,7 @@ def test_files_in_the_real_formats(spikedata, tmp_path, monkeypatch):
     tonic = pytest.importorskip("tonic")
     h5py = pytest.importorskip("h5py")
     # Tonic looks for the archive and for as many files as the whole data set has.
-    monkeypatch.setattr(
-        tonic.dataset.Dataset, "_folder_contains_at_least_n_files_of_type", lambda *args: True
-    )
+    monkeypatch.setattr(tonic.dataset.Dataset, "_folder_contains_at_least_n_files_of_type", lambda *args: True)
 
     folder = tmp_path / "SHD"
     folder.mkdir()

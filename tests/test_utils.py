@@ -103,9 +103,7 @@ def test_stratified_split_takes_the_same_fraction_of_every_class():
 def test_stratified_split_randomness_and_labels():
     data = TensorDataset(torch.arange(100))
     data.targets = [i % 2 for i in range(100)]
-    parts = [
-        utils.stratified_split(data, 0.5, generator=torch.Generator().manual_seed(s))[1] for s in (0, 0, 1)
-    ]
+    parts = [utils.stratified_split(data, 0.5, generator=torch.Generator().manual_seed(s))[1] for s in (0, 0, 1)]
     assert parts[0].indices == parts[1].indices != parts[2].indices
     assert sum(i % 2 for i in parts[0].indices) == 25
     assert len(utils.stratified_split(data, 0.0)[1]) == len(utils.stratified_split(data, 1.0)[0]) == 0

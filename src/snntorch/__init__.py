@@ -4,7 +4,26 @@ import importlib
 from types import ModuleType
 
 from . import surrogate as surrogate
+from ._layers.bntt import BatchNormTT1d as BatchNormTT1d
+from ._layers.bntt import BatchNormTT2d as BatchNormTT2d
+from ._layers.gradedspikes import GradedSpikes as GradedSpikes
+from ._neurons.alpha import Alpha as Alpha
+from ._neurons.associative import AssociativeLeaky as AssociativeLeaky
+from ._neurons.deltaleaky import DeltaLeaky as DeltaLeaky
+from ._neurons.lapicque import Lapicque as Lapicque
+from ._neurons.leaky import Leaky as Leaky
+from ._neurons.leakyparallel import LeakyParallel as LeakyParallel
+from ._neurons.linearleaky import LinearLeaky as LinearLeaky
+from ._neurons.neurons import LIF as LIF
+from ._neurons.neurons import SpikingNeuron as SpikingNeuron
+from ._neurons.rleaky import RLeaky as RLeaky
+from ._neurons.rsynaptic import RSynaptic as RSynaptic
+from ._neurons.sconv2dlstm import SConv2dLSTM as SConv2dLSTM
+from ._neurons.slstm import SLSTM as SLSTM
+from ._neurons.stateleaky import StateLeaky as StateLeaky
+from ._neurons.synaptic import Synaptic as Synaptic
 from ._version import __version__ as __version__
+from .unroll import unroll as unroll
 
 _LAZY = ("backprop", "export_nir", "functional", "import_nir", "spikegen", "spikeplot", "utils")
 

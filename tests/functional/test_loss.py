@@ -89,9 +89,7 @@ DEFINITIONS = {
     "mse_temporal": (
         SF.mse_temporal_loss,
         {"on_target": 1, "off_target": -2},
-        lambda x, y: (
-            ((torch.tensor([float(first(n)) for n in x.T], dtype=x.dtype) - one_hot(y, 1, T - 2)) / T) ** 2
-        ),
+        lambda x, y: ((torch.tensor([float(first(n)) for n in x.T], dtype=x.dtype) - one_hot(y, 1, T - 2)) / T) ** 2,
     ),
 }
 MEMBRANE = ("ce_max", "mse_membrane", "tet")
@@ -132,9 +130,7 @@ def test_population_coding_sums_neurons_into_classes(name, reduction):
         value = per_sample(lambda x, y: ce(pooled(x).sum(0), y), spk, y % 3) * w[y % 3]
     else:
         value = per_sample(lambda x, y: sum(ce(s, y) for s in pooled(x)) / T, spk, y % 3) * w[y % 3]
-    torch.testing.assert_close(
-        loss, {"mean": value.mean, "sum": value.sum, "none": lambda: value}[reduction]()
-    )
+    torch.testing.assert_close(loss, {"mean": value.mean, "sum": value.sum, "none": lambda: value}[reduction]())
 
 
 @pytest.mark.parametrize("num_classes", [2, 10, 16, 40])
@@ -148,9 +144,7 @@ def test_cross_entropy_options_equal_pytorch_at_any_number_of_classes(num_classe
     steps = torch.stack([F.cross_entropy(step, y, **options) for step in x])
     torch.testing.assert_close(SF.ce_rate_loss(**options)(x, y).squeeze(), steps.mean(0))
     torch.testing.assert_close(SF.ce_count_loss(**options)(x, y), F.cross_entropy(x.sum(0), y, **options))
-    torch.testing.assert_close(
-        SF.ce_max_membrane_loss(**options)(x, y), F.cross_entropy(x.amax(0), y, **options)
-    )
+    torch.testing.assert_close(SF.ce_max_membrane_loss(**options)(x, y), F.cross_entropy(x.amax(0), y, **options))
     weight = torch.rand(num_classes, generator=g, dtype=torch.float64)
     times = SF.SpikeTime()(x, y.where(y < 99, 0))[0]
     torch.testing.assert_close(

@@ -71,9 +71,7 @@ def test_names_and_dtypes(reg):
 
 
 def test_half_precision_sums_do_not_overflow():
-    assert SF.l1_rate_sparsity(1e-5)(torch.ones(100, 1000, dtype=torch.float16)).item() == pytest.approx(
-        1, rel=1e-3
-    )
+    assert SF.l1_rate_sparsity(1e-5)(torch.ones(100, 1000, dtype=torch.float16)).item() == pytest.approx(1, rel=1e-3)
 
 
 @pytest.mark.parametrize("make", [SF.rate_bounds, SF.membrane_bounds])

@@ -75,9 +75,7 @@ def test_linear_rule_by_hand_step_by_step_and_at_once():
 
     steps, trace_pre, trace_post = [], None, None
     for x, y in zip(pre, post, strict=True):
-        trace_pre, trace_post, dw = stdp_linear_single_step(
-            fc, x, y, trace_pre, trace_post, 3.0, 5.0, f_pre, f_post
-        )
+        trace_pre, trace_post, dw = stdp_linear_single_step(fc, x, y, trace_pre, trace_post, 3.0, 5.0, f_pre, f_post)
         steps.append(dw)
     torch.testing.assert_close(sum(steps), expected)
 
@@ -119,9 +117,7 @@ def test_conv_equals_its_dense_equivalent(kwargs, dims):
         x = F.pad(x, sides, mode)
         if dims == 1:  # give it a second dimension of one pixel
             x = x[..., None]
-        size, dilation, stride = (
-            tuple(p) + (1,) * (2 - dims) for p in (conv.kernel_size, conv.dilation, conv.stride)
-        )
+        size, dilation, stride = (tuple(p) + (1,) * (2 - dims) for p in (conv.kernel_size, conv.dilation, conv.stride))
         columns = F.unfold(x, size, dilation, stride=stride)  # [B, C·K, positions]
         patches.append(columns.transpose(1, 2).flatten(0, 1).unflatten(1, (groups, -1)))
     patches = torch.stack(patches)  # [T, B·positions, groups, C/groups·K]
@@ -308,9 +304,7 @@ def test_triplet_without_triplets_is_the_pair_rule_with_constant_amplitudes():
     pair = STDPLearner(conv, neurons, tau, tau, lambda w: 0.3 * torch.ones_like(w), torch.ones_like)
     feed(conv, neurons, pre)
     expected = pair.step(on_grad=False)
-    triplet = TripletSTDPLearner(
-        conv, neurons, same_decay, same_decay, a2_plus=1, a3_plus=0, a2_minus=0.3, a3_minus=0
-    )
+    triplet = TripletSTDPLearner(conv, neurons, same_decay, same_decay, a2_plus=1, a3_plus=0, a2_minus=0.3, a3_minus=0)
     feed(conv, neurons, pre)
     torch.testing.assert_close(triplet.step(on_grad=False), expected)
 

@@ -40,6 +40,4 @@ class GradedSpikes(nn.Module):
             return input * self.weights[:, 0]
         if input.shape[-2:] == (self.size, 1):
             return input * self.weights
-        raise ValueError(
-            f"input must have shape [..., {self.size}] or [..., {self.size}, 1], got {list(input.shape)}"
-        )
+        raise ValueError(f"input must have shape [..., {self.size}] or [..., {self.size}, 1], got {list(input.shape)}")

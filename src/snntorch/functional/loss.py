@@ -140,8 +140,7 @@ class LossFunctions:
             return None
         if self.weight.shape != (num_classes,):
             raise ValueError(
-                f"weight must hold a value for each of the {num_classes} classes, got shape "
-                f"{tuple(self.weight.shape)}"
+                f"weight must hold a value for each of the {num_classes} classes, got shape {tuple(self.weight.shape)}"
             )
         return self.weight.to(like)
 
@@ -601,9 +600,7 @@ class SpikeTime(nn.Module):
         try:
             return targets.to(spk_out.dtype).expand(shape)
         except RuntimeError:
-            raise ValueError(
-                f"targets must be times that broadcast to {shape}, got {tuple(targets.shape)}"
-            ) from None
+            raise ValueError(f"targets must be times that broadcast to {shape}, got {tuple(targets.shape)}") from None
 
     def _label_times(self, spk_out: Tensor, targets: Tensor) -> Tensor:
         _, batch, num_outputs = spk_out.shape
@@ -780,8 +777,7 @@ class ttfs_loss(LossFunctions):
 def _check_same_shape(spk_out: Tensor, targets: Tensor) -> None:
     if targets.shape != spk_out.shape:
         raise ValueError(
-            f"targets must be spike trains of the outputs' shape {tuple(spk_out.shape)}, got "
-            f"{tuple(targets.shape)}"
+            f"targets must be spike trains of the outputs' shape {tuple(spk_out.shape)}, got {tuple(targets.shape)}"
         )
 
 

@@ -159,9 +159,7 @@ class OutputMonitor(BaseMonitor):
 
     def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
         function = self.function_on_output
-        return module.register_forward_hook(
-            lambda module, args, output: record(function(unpack_len1_tuple(output)))
-        )
+        return module.register_forward_hook(lambda module, args, output: record(function(unpack_len1_tuple(output))))
 
 
 class InputMonitor(BaseMonitor):
@@ -194,9 +192,7 @@ class InputMonitor(BaseMonitor):
     def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
         function = self.function_on_input
         return module.register_forward_hook(
-            lambda module, args, kwargs, output: record(
-                function(unpack_len1_tuple((*args, *kwargs.values())))
-            ),
+            lambda module, args, kwargs, output: record(function(unpack_len1_tuple((*args, *kwargs.values())))),
             with_kwargs=True,
         )
 
@@ -386,8 +382,7 @@ class Recorder:
 
     def __enter__(self) -> Self:
         self._hooks = [
-            module.register_forward_hook(partial(self._record, name))
-            for name, module in self._modules.items()
+            module.register_forward_hook(partial(self._record, name)) for name, module in self._modules.items()
         ]
         return self
 

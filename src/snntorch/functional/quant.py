@@ -178,8 +178,5 @@ def _exponential_levels(
     # total[n] = Σ_{j<n} multiplier^j
     total = list(accumulate((multiplier**j for j in range(num_levels)), initial=0.0))
     lower = [low + (centre - low) * total[i] / total[num_lower] for i in range(num_lower)]
-    upper = [
-        centre + (high - centre) * (1 - total[num_upper - k] / total[num_upper])
-        for k in range(1, num_upper + 1)
-    ]
+    upper = [centre + (high - centre) * (1 - total[num_upper - k] / total[num_upper]) for k in range(1, num_upper + 1)]
     return tuple(lower + upper)

@@ -133,9 +133,7 @@ class membrane_bounds(_Regularizer):
         tensor(2.)
     """
 
-    def __init__(
-        self, lower: float = -1.0, upper: float = 2.0, Lambda: float | Sequence[float] = 1.0
-    ) -> None:
+    def __init__(self, lower: float = -1.0, upper: float = 2.0, Lambda: float | Sequence[float] = 1.0) -> None:
         super().__init__(Lambda)
         _check_bounds(lower, upper)
         self.lower = lower

@@ -108,9 +108,7 @@ def _correlate(synapse: Synapse, pre: Tensor, post: Tensor) -> Tensor:
     """Σ post · pre over steps, samples and positions, for every weight."""
     if isinstance(synapse, nn.Linear):
         return post.flatten(0, -2).mT @ pre.flatten(0, -2)
-    conv_weight: Callable[..., Tensor] = (
-        grad.conv1d_weight if isinstance(synapse, nn.Conv1d) else grad.conv2d_weight
-    )
+    conv_weight: Callable[..., Tensor] = grad.conv1d_weight if isinstance(synapse, nn.Conv1d) else grad.conv2d_weight
     first_channel = 1 - synapse.weight.dim()
     return conv_weight(
         pre.flatten(0, first_channel - 1),
@@ -208,9 +206,7 @@ def stdp_linear_single_step(
         >>> stdp_linear_single_step(fc, 0 * pre, post, tr_pre, tr_post, 2.0, 2.0, ones, ones)[2]
         tensor([[0.5000, 0.0000]])
     """
-    return _pair_rule(
-        fc, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post
-    )
+    return _pair_rule(fc, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
 @torch.no_grad()
@@ -231,9 +227,7 @@ def stdp_conv1d_single_step(
     C_in, L]``, ``out_spike`` the shape of the convolution's output; ``trace_pre`` has the shape of the padded
     input.
     """
-    return _pair_rule(
-        conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post
-    )
+    return _pair_rule(conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
 @torch.no_grad()
@@ -254,9 +248,7 @@ def stdp_conv2d_single_step(
     C_in, H, W]``, ``out_spike`` the shape of the convolution's output; ``trace_pre`` has the shape of the
     padded input.
     """
-    return _pair_rule(
-        conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post
-    )
+    return _pair_rule(conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
 @torch.no_grad()
@@ -286,9 +278,7 @@ def mstdp_linear_single_step(
     Returns:
         The new ``trace_pre`` and ``trace_post``, and the eligibility e ``[B, N_out, N_in]``.
     """
-    return _sample_rule(
-        fc, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post
-    )
+    return _sample_rule(fc, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
 @torch.no_grad()
@@ -422,9 +412,7 @@ class STDPLearner(_Learner):
         f_post: WeightFunction = _identity,
     ):
         if not isinstance(synapse, nn.Linear | nn.Conv1d | nn.Conv2d):
-            raise NotImplementedError(
-                f"synapse must be Linear, Conv1d or Conv2d, got {type(synapse).__name__}"
-            )
+            raise NotImplementedError(f"synapse must be Linear, Conv1d or Conv2d, got {type(synapse).__name__}")
         super().__init__(synapse, sn, f_pre, f_post)
         self.tau_pre = tau_pre
         self.tau_post = tau_post

@@ -167,9 +167,7 @@ def moving_window(data: Tensor, threshold: float | Tensor, window: int) -> Tenso
     return (gap > threshold).to(signal.dtype) - (gap < -threshold).to(signal.dtype)
 
 
-def moving_window_decode(
-    spikes: Tensor, threshold: float | Tensor, window: int, start: float | Tensor = 0.0
-) -> Tensor:
+def moving_window_decode(spikes: Tensor, threshold: float | Tensor, window: int, start: float | Tensor = 0.0) -> Tensor:
     """Signal from the spikes of `moving_window`: x̂[t] = b̂[t] + θ s[t], with b̂ the moving mean of x̂
     itself.
 

@@ -75,9 +75,7 @@ def latency(
         raise ValueError("num_steps must be given unless bypass=True")
     values = floating(data)
     within_unit(values)
-    times = _spike_times(
-        values.detach(), num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon
-    )
+    times = _spike_times(values.detach(), num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
     if clip:
         times = times.masked_fill(values < threshold, _NEVER)
     return emit(times, steps, on_target, off_target, interpolate, bypass).to(values.dtype)
@@ -262,9 +260,7 @@ def latency_decode(
     trains = floating(over_time(spikes, "spikes"), "spikes")
     steps, start = _check_code(trains, len(trains), threshold, tau, first_spike_time, normalize)
     if normalize and not linear:
-        raise ValueError(
-            "normalize=True: the scale of a normalised logarithmic code is lost, it cannot be decoded"
-        )
+        raise ValueError("normalize=True: the scale of a normalised logarithmic code is lost, it cannot be decoded")
     elapsed = (torch.arange(steps, dtype=torch.float64, device=trains.device) - start).clamp(min=0)
     if linear:
         values = 1 - elapsed / (max(steps - 1 - start, 1) if normalize else tau)
@@ -273,9 +269,7 @@ def latency_decode(
     return torch.tensordot(values.clamp(0, 1).to(trains.dtype), trains, dims=1)
 
 
-def emit(
-    times: Tensor, steps: int, on_target: float, off_target: float, interpolate: bool, bypass: bool
-) -> Tensor:
+def emit(times: Tensor, steps: int, on_target: float, off_target: float, interpolate: bool, bypass: bool) -> Tensor:
     """The train `[T, ...]` with a spike in step round(times); negative times are silent.
 
     With 0 steps, T is as long as the last spike needs. Later ones raise, or are dropped by `bypass`.

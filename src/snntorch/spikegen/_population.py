@@ -6,9 +6,7 @@ from torch import Tensor
 from ._checks import floating, positive, whole
 
 
-def population(
-    data: Tensor, num_neurons: int, low: float = 0.0, high: float = 1.0, overlap: float = 1.5
-) -> Tensor:
+def population(data: Tensor, num_neurons: int, low: float = 0.0, high: float = 1.0, overlap: float = 1.5) -> Tensor:
     """Responses aᵢ = exp(-(x - μᵢ)² / 2σ²) of n neurons, whose centres cover [low, high] evenly.
 
     With Δ = (high - low) / (n - 2): μᵢ = low + (i - 3/2) Δ for i = 1 … n, and σ = Δ / overlap.

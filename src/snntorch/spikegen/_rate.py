@@ -67,9 +67,7 @@ def rate(
     return spikes
 
 
-def rate_conv(
-    data: Tensor, *, straight_through: bool = False, generator: torch.Generator | None = None
-) -> Tensor:
+def rate_conv(data: Tensor, *, straight_through: bool = False, generator: torch.Generator | None = None) -> Tensor:
     """One Bernoulli draw an element, with probability P = clamp(data, 0, 1).
 
     Args:

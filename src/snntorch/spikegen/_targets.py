@@ -211,9 +211,7 @@ def targets_rate(
     _check_rate(correct_rate, "correct_rate")
     _check_rate(incorrect_rate, "incorrect_rate")
     if incorrect_rate > correct_rate:
-        raise ValueError(
-            f"incorrect_rate must not exceed correct_rate, got {incorrect_rate} > {correct_rate}"
-        )
+        raise ValueError(f"incorrect_rate must not exceed correct_rate, got {incorrect_rate} > {correct_rate}")
     pattern = _check_pattern(firing_pattern)
     start = whole(first_spike_time, "first_spike_time", least=0)
     correct = to_one_hot(targets, num_classes) != 0
@@ -325,9 +323,7 @@ def rate_interpolate(
     upcoming = torch.searchsorted(times, step)  # the first spike at or after each step
     edges = torch.cat([times.new_tensor([-1]), times, times.new_tensor([steps])])
     before, peak = edges[upcoming], edges[upcoming + 1]
-    progress = torch.where(step == peak, 1.0, (step - before - 1) / (peak - before - 1).clamp(min=1)).to(
-        dtype
-    )
+    progress = torch.where(step == peak, 1.0, (step - before - 1) / (peak - before - 1).clamp(min=1)).to(dtype)
     ramp = torch.lerp(progress.new_tensor(off_target), progress.new_tensor(on_target), progress)
     return torch.where(peak < steps, ramp, off_target)
 

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.animation import AbstractMovieWriter, Animation
 
 
-def save(
-    animation: Animation, path: str | PathLike[str], fps: int | None = None, dpi: float | None = None
-) -> Path:
+def save(animation: Animation, path: str | PathLike[str], fps: int | None = None, dpi: float | None = None) -> Path:
     """Save an animation in the format that the suffix of `path` names.
 
     ``.gif`` needs nothing more than matplotlib. ``.mp4`` needs the program ``ffmpeg``. ``.html`` is a player

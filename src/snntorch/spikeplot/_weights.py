@@ -92,14 +92,10 @@ def receptive_fields(
     array = _weights(weight)
     if shape is not None:
         if array[0].size != shape[0] * shape[1]:
-            raise ValueError(
-                f"weight has shape {list(array.shape)}, whose {array[0].size} inputs do not fill {shape}"
-            )
+            raise ValueError(f"weight has shape {list(array.shape)}, whose {array[0].size} inputs do not fill {shape}")
         array = array.reshape(len(array), *shape)
     if array.ndim not in (3, 4):
-        raise ValueError(
-            f"weight has shape {list(array.shape)}; expected [N, H, W], [N, C, H, W] or a shape to fold"
-        )
+        raise ValueError(f"weight has shape {list(array.shape)}; expected [N, H, W], [N, C, H, W] or a shape to fold")
     if scale not in ("all", "each"):
         raise ValueError(f"scale is {scale!r}; expected 'all' or 'each'")
     tiles = array.swapaxes(0, -3).reshape(-1, *array.shape[-2:])  # all filters of a channel in turn

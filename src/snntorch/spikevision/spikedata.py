@@ -163,9 +163,7 @@ class DVSGesture(_EventDataset):
             num_steps = 500 if train else 1800
         ds = 1 if ds is None else ds
         size = {"p": 2, "y": 128 // ds, "x": 128 // ds}
-        super().__init__(
-            root, train, transform, target_transform, download_and_create, num_steps, dt, size, ds
-        )
+        super().__init__(root, train, transform, target_transform, download_and_create, num_steps, dt, size, ds)
 
     def _frames(self, events: np.ndarray) -> Tensor:
         events = events.copy()
@@ -216,6 +214,4 @@ class SHD(_EventDataset):
         dt: float = 1000,
     ):
         size = {"x": 700 // ds}
-        super().__init__(
-            root, train, transform, target_transform, download_and_create, num_steps, dt, size, ds
-        )
+        super().__init__(root, train, transform, target_transform, download_and_create, num_steps, dt, size, ds)

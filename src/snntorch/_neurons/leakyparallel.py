@@ -1,0 +1,89 @@
+"""Rectified leaky units over a whole sequence through PyTorch's RNN kernels."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..surrogate import SpikeGrad, no_gradient, resolve
+from .neurons import graded, initial_tensor
+
+
+class LeakyParallel(nn.Module):
+    """Rectified leaky units on `[T, B, input_size]`, spiking where they exceed the threshold.
+
+    `h = relu(W x + b + W_h h)` with diagonal `W_h` (unless `weight_hh_enable`), `spk = g * S(h - threshold)`.
+
+    Args:
+        input_size: features of the input.
+        hidden_size: number of neurons.
+        beta: the diagonal of the hidden weights, a number or one per neuron; None for random.
+        bias: whether there are biases.
+        dropout: share of the hidden states that is dropped in training.
+        learn_beta: train the hidden weights.
+        weight_hh_enable: let every neuron feed back to every other.
+        device: of the weights.
+        dtype: of the weights.
+
+    The other arguments are those of `SpikingNeuron`. Returns the spikes, `[T, B, hidden_size]`.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> snn.LeakyParallel(input_size=4, hidden_size=3, beta=0.9)(torch.rand(5, 2, 4)).shape
+        torch.Size([5, 2, 3])
+    """
+
+    takes_sequence = True
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        beta: float | Tensor | None = None,
+        bias: bool = True,
+        threshold: float | Tensor = 1.0,
+        dropout: float = 0.0,
+        spike_grad: SpikeGrad | str | None = None,
+        surrogate_disable: bool = False,
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
+        graded_spikes_factor: float | Tensor = 1.0,
+        learn_graded_spikes_factor: bool = False,
+        weight_hh_enable: bool = False,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.rnn = nn.RNN(input_size, hidden_size, nonlinearity="relu", bias=bias, device=device, dtype=dtype)
+        self.dropout = dropout
+        self.weight_hh_enable = weight_hh_enable
+        self.spike_grad = no_gradient if surrogate_disable else resolve(spike_grad)
+        self._register("threshold", threshold, learn_threshold)
+        self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
+        with torch.no_grad():
+            if beta is not None:
+                self._register("beta", torch.atleast_1d(initial_tensor("beta", beta)), False)
+                self.rnn.weight_hh_l0.copy_(torch.diag(self.beta.to(self.rnn.weight_hh_l0).expand(hidden_size)))
+            elif not weight_hh_enable:
+                self.rnn.weight_hh_l0.mul_(torch.eye(hidden_size).to(self.rnn.weight_hh_l0))
+        self.rnn.weight_hh_l0.requires_grad_(learn_beta)
+        self.to(device)
+
+    def _register(self, name: str, value: Any, learn: bool) -> None:
+        tensor = initial_tensor(name, value)
+        if learn:
+            self.register_parameter(name, nn.Parameter(tensor))
+        else:
+            self.register_buffer(name, tensor)
+
+    def forward(self, input_: Tensor) -> Tensor:
+        """Run over `[T, B, input_size]`; see the class."""
+        if input_.dim() != 3 or input_.shape[-1] != self.rnn.input_size:
+            raise ValueError(f"input_ must be [T, B, {self.rnn.input_size}], got shape {tuple(input_.shape)}")
+        weights = list(self.rnn.parameters())
+        if not self.weight_hh_enable:
+            weights[1] = weights[1].diagonal().diag_embed()  # off the diagonal neither weight nor gradient
+        start = input_.new_zeros(1, input_.shape[1], self.rnn.hidden_size)
+        h, _ = torch.rnn_relu(input_, start, weights, self.rnn.bias, 1, 0.0, self.training, False, False)
+        h = nn.functional.dropout(h, self.dropout, self.training)
+        return graded(self.spike_grad(h - self.threshold.to(h.dtype)), self.graded_spikes_factor.to(h.dtype))

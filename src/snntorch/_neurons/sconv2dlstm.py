@@ -1,0 +1,111 @@
+"""Spiking convolutional long short-term memory."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..surrogate import SpikeGrad
+from .neurons import SpikingNeuron, graded, quantised, reset, same_padding
+
+
+class SConv2dLSTM(SpikingNeuron):
+    """Spiking convolutional LSTM cell.
+
+    One convolution of `cat(x, mem)` gives the gates i, f, o, g; `syn = s(f) * syn + s(i) * tanh(g)`,
+    `mem = s(o) * tanh(syn)` with the logistic function s; resets as in `SLSTM`. The spike is of the pooled membrane
+    potential where a pooling is asked for.
+
+    Args:
+        in_channels: channels of the input `[B, in_channels, H, W]`.
+        out_channels: channels of the states `[B, out_channels, H, W]`.
+        kernel_size: of the convolution, which keeps the shape.
+        bias: whether the convolution has a bias.
+        max_pool: kernel of a max pooling before the spike, 0 for none.
+        avg_pool: kernel of an average pooling before the spike, 0 for none.
+
+    The other arguments are those of `SpikingNeuron`. States: `syn, mem`.
+
+    Raises:
+        ValueError: where both poolings are asked for.
+
+    Source: Shi et al., "Convolutional LSTM network: a machine learning approach for precipitation nowcasting",
+    NeurIPS 2015.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> spk, syn, mem = snn.SConv2dLSTM(1, 2, 3, max_pool=2)(torch.rand(1, 1, 8, 8))
+        >>> spk.shape, mem.shape
+        (torch.Size([1, 2, 4, 4]), torch.Size([1, 2, 8, 8]))
+    """
+
+    states = ("syn", "mem")
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        bias: bool = True,
+        max_pool: int | tuple[int, int] = 0,
+        avg_pool: int | tuple[int, int] = 0,
+        threshold: float | Tensor = 1.0,
+        spike_grad: SpikeGrad | str | None = None,
+        surrogate_disable: bool = False,
+        init_hidden: bool = False,
+        inhibition: bool = False,
+        learn_threshold: bool = False,
+        reset_mechanism: str = "none",
+        state_quant: Any = False,
+        output: bool = False,
+    ) -> None:
+        super().__init__(
+            threshold=threshold,
+            spike_grad=spike_grad,
+            surrogate_disable=surrogate_disable,
+            init_hidden=init_hidden,
+            inhibition=inhibition,
+            learn_threshold=learn_threshold,
+            reset_mechanism=reset_mechanism,
+            state_quant=state_quant,
+            output=output,
+        )
+        if max_pool and avg_pool:
+            raise ValueError(f"give max_pool or avg_pool, not both; got {max_pool} and {avg_pool}")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size, padding = same_padding(kernel_size)
+        self.bias = bias
+        self.max_pool = max_pool
+        self.avg_pool = avg_pool
+        self.conv = nn.Conv2d(
+            in_channels + out_channels, 4 * out_channels, self.kernel_size, padding=padding, bias=bias
+        )
+
+    @property
+    def pool(self) -> nn.Module:
+        """What is done to the membrane potential before it may spike."""
+        if self.max_pool:
+            return nn.MaxPool2d(self.max_pool)
+        return nn.AvgPool2d(self.avg_pool) if self.avg_pool else nn.Identity()
+
+    def state_shape(self, input_: Tensor) -> tuple[int, ...]:
+        """`[B, out_channels, H, W]`."""
+        return (*input_.shape[:-3], self.out_channels, *input_.shape[-2:])
+
+    def drive(self, input_: Tensor, syn: Tensor, mem: Tensor) -> tuple[Tensor, ...]:
+        """The four gates before their nonlinearities."""
+        return self.conv(torch.cat((input_, mem), dim=-3)).to(input_.dtype).chunk(4, -3)
+
+    @staticmethod
+    def step(i, f, o, g, syn, mem, *, threshold, spike, factor, reset_mechanism, state_quant, pool):
+        """One time step from the gates, `i, f, o, g, syn, mem -> spk, syn, mem`."""
+        fired = (mem > threshold).to(mem.dtype)
+        syn = quantised(torch.sigmoid(f) * syn + torch.sigmoid(i) * torch.tanh(g), state_quant)
+        mem = reset(torch.sigmoid(o) * torch.tanh(syn), fired, threshold, reset_mechanism)
+        mem = quantised(mem, state_quant)
+        return graded(spike(pool(mem) - threshold), factor), syn, mem
+
+    def init_sconv2dlstm(self) -> tuple[Tensor, Tensor]:
+        """As `reset_mem`."""
+        return self.reset_mem()

@@ -1,0 +1,89 @@
+"""Spiking long short-term memory."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..surrogate import SpikeGrad
+from .neurons import SpikingNeuron, graded, quantised, reset
+
+
+class SLSTM(SpikingNeuron):
+    """Spiking LSTM cell: the hidden state is a membrane potential with a threshold.
+
+    `mem, syn = LSTMCell(x, (mem, syn))`, then with `r = 1` where the previous `mem > threshold`: subtract
+    `mem - r * threshold`, zero `mem * (1 - r)`; `spk = S(mem - threshold)`.
+
+    Args:
+        input_size: features of the input `[B, input_size]`.
+        hidden_size: features of the states `[B, hidden_size]`.
+        bias: whether the cell has biases.
+
+    The other arguments are those of `SpikingNeuron`. States: `syn, mem`.
+
+    Source: Hochreiter and Schmidhuber, "Long short-term memory", Neural Computation 9(8), 1997.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> spk, syn, mem = snn.SLSTM(input_size=4, hidden_size=3)(torch.rand(2, 4))
+        >>> mem.shape
+        torch.Size([2, 3])
+    """
+
+    states = ("syn", "mem")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        threshold: float | Tensor = 1.0,
+        spike_grad: SpikeGrad | str | None = None,
+        surrogate_disable: bool = False,
+        init_hidden: bool = False,
+        inhibition: bool = False,
+        learn_threshold: bool = False,
+        reset_mechanism: str = "none",
+        state_quant: Any = False,
+        output: bool = False,
+    ) -> None:
+        super().__init__(
+            threshold=threshold,
+            spike_grad=spike_grad,
+            surrogate_disable=surrogate_disable,
+            init_hidden=init_hidden,
+            inhibition=inhibition,
+            learn_threshold=learn_threshold,
+            reset_mechanism=reset_mechanism,
+            state_quant=state_quant,
+            output=output,
+        )
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.bias = bias
+        self.lstm_cell = nn.LSTMCell(input_size, hidden_size, bias=bias)
+
+    def state_shape(self, input_: Tensor) -> tuple[int, ...]:
+        """`[B, hidden_size]`."""
+        return (*input_.shape[:-1], self.hidden_size)
+
+    def drive(self, input_: Tensor, syn: Tensor, mem: Tensor) -> tuple[Tensor, ...]:
+        """The four gates before their nonlinearities."""
+        cell = self.lstm_cell
+        linear = nn.functional.linear
+        gates = linear(input_, cell.weight_ih, cell.bias_ih) + linear(mem, cell.weight_hh, cell.bias_hh)
+        return gates.to(input_.dtype).chunk(4, -1)
+
+    @staticmethod
+    def step(i, f, g, o, syn, mem, *, threshold, spike, factor, reset_mechanism, state_quant):
+        """One time step from the gates, `i, f, g, o, syn, mem -> spk, syn, mem`."""
+        fired = (mem > threshold).to(mem.dtype)
+        syn = quantised(torch.sigmoid(f) * syn + torch.sigmoid(i) * torch.tanh(g), state_quant)
+        mem = reset(torch.sigmoid(o) * torch.tanh(syn), fired, threshold, reset_mechanism)
+        mem = quantised(mem, state_quant)
+        return graded(spike(mem - threshold), factor), syn, mem
+
+    def init_slstm(self) -> tuple[Tensor, Tensor]:
+        """As `reset_mem`."""
+        return self.reset_mem()

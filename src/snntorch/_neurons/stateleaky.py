@@ -1,0 +1,115 @@
+"""Leaky integrator without reset, for whole sequences."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..surrogate import SpikeGrad
+from .neurons import LIF, graded, initial_tensor, quantised
+
+
+class StateLeaky(LIF):
+    """Leaky integrator without reset over a whole sequence.
+
+    `mem[t] = sum over s <= t of exp(-(t-s)/tau) * x[s]` with `tau = 1 / (1 - beta)`, at most
+    `kernel_truncation_steps` terms, computed as a recurrence in O(T); `spk = g * S(mem - threshold)`.
+
+    Args:
+        beta: gives the time constant, `tau = 1 / (1 - beta)`; a number or `[channels]`.
+        channels: size of the last dimension.
+        learn_beta: make tau a parameter.
+        output: return the spikes beside the membrane potential.
+        kernel_truncation_steps: how many steps back the sum reaches; None for all.
+
+    The other arguments are those of `LIF`. Input `[T, B, channels]`; returns `(spk, mem)`, or mem with `output=False`.
+
+    Raises:
+        ValueError: for an input of another shape.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> spk, mem = snn.StateLeaky(beta=0.5, channels=1)(torch.tensor([1.0, 0, 0]).view(3, 1, 1))
+        >>> mem.flatten()
+        tensor([1.0000, 0.6065, 0.3679])
+    """
+
+    takes_sequence = True
+
+    def __init__(
+        self,
+        beta: float | Tensor,
+        channels: int,
+        threshold: float | Tensor = 1.0,
+        spike_grad: SpikeGrad | str | None = None,
+        surrogate_disable: bool = False,
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
+        state_quant: Any = False,
+        output: bool = True,
+        graded_spikes_factor: float | Tensor = 1.0,
+        learn_graded_spikes_factor: bool = False,
+        kernel_truncation_steps: int | None = None,
+    ) -> None:
+        if not output and (
+            spike_grad is not None or surrogate_disable or learn_threshold or learn_graded_spikes_factor
+        ):
+            warnings.warn("output=False returns no spikes: the spike options have no effect", UserWarning, stacklevel=2)
+        if kernel_truncation_steps is not None and kernel_truncation_steps < 1:
+            raise ValueError(f"kernel_truncation_steps must be positive or None, got {kernel_truncation_steps}")
+        super().__init__(
+            beta=beta,
+            threshold=threshold,
+            spike_grad=spike_grad,
+            surrogate_disable=surrogate_disable,
+            learn_threshold=learn_threshold,
+            state_quant=state_quant,
+            output=output,
+            graded_spikes_factor=graded_spikes_factor,
+            learn_graded_spikes_factor=learn_graded_spikes_factor,
+        )
+        decay = initial_tensor("beta", beta)
+        del self.beta  # from here on it derives from tau
+        self.channels = channels
+        self.kernel_truncation_steps = kernel_truncation_steps
+        self.register_value("tau", 1 / (1 - decay), learn=learn_beta)
+        self.register_buffer("beta", decay)
+
+    @property
+    def decay(self) -> Tensor:
+        """`exp(-1 / tau)`, what is left of an input one step later."""
+        return torch.exp(-1 / self.tau)
+
+    @staticmethod
+    def step(x, mem, *, decay):
+        """One time step of the recurrence, `x, mem -> mem`."""
+        return decay * mem + x
+
+    def forward(self, input_: Tensor) -> Any:  # type: ignore[override]
+        """Run over `[T, B, channels]`; see the class."""
+        if input_.dim() != 3 or input_.shape[-1] != self.channels:
+            raise ValueError(f"input_ must be [T, B, {self.channels}], got shape {tuple(input_.shape)}")
+        decay = self.decay.to(input_.dtype)
+        taps = self.kernel_truncation_steps
+        if taps is not None and taps < len(input_):  # an input leaves the sum after `taps` steps
+            left = torch.cat((torch.zeros_like(input_[:taps]), input_[:-taps]))
+            input_ = input_ - decay**taps * left
+        mem = torch.zeros_like(input_[0]) if len(input_) else input_
+        trace = []
+        for x in input_.unbind():
+            mem = self.step(x, mem, decay=decay)
+            trace.append(mem)
+        mem = torch.stack(trace) if trace else torch.zeros_like(input_)
+        mem = quantised(mem, self.state_quant)
+        if not self.output:
+            return mem
+        return graded(self.spike_grad(mem - self.threshold.to(mem.dtype)), self.factor), mem
+
+    def mem_reset(self, mem: Tensor) -> Tensor:
+        """Raises NotImplementedError: there is no reset."""
+        raise NotImplementedError(f"{type(self).__name__} has no reset")
+
+    def fire_inhibition(self, batch_size: int, mem: Tensor) -> Tensor:
+        """Raises NotImplementedError: there is no inhibition."""
+        raise NotImplementedError(f"{type(self).__name__} has no inhibition")
