@@ -57,7 +57,7 @@ class SurrogateFunction(torch.autograd.Function):
             (x,) = ctx.saved_tensors
             return cls.gradient(x, grad_output, *ctx.parameters), *(None for _ in ctx.parameters)
 
-        cls.backward = staticmethod(backward)  # autograd calls it without the class, so it is bound here
+        cls.backward = staticmethod(backward)  # type: ignore[assignment]  # autograd calls it without the class, so it is bound here
 
     @classmethod
     def gradient(cls, x: Tensor, grad_output: Tensor, *parameters: Any) -> Tensor:
@@ -424,10 +424,11 @@ def leaky_relu(leak: float = 0.1, slope: float = 1.0) -> Surrogate:
 
 
 class LearnableWidth(nn.Module):
-    """A surrogate whose width trains: `S = H(width * x)`, `dS/dx = width * s(width * x)`, `dS/dwidth = x * s(width * x)`.
+    """A surrogate whose width trains: `S = H(width * x)`.
 
-    Forward is `H(x)` as long as the width is positive; s is the derivative of the wrapped surrogate. Lian et al.,
-    "Learnable surrogate gradient for direct training spiking neural networks", IJCAI 2023.
+    `dS/dx = width * s(width * x)` and `dS/dwidth = x * s(width * x)`, where s is the derivative of the wrapped
+    surrogate. Forward is `H(x)` as long as the width is positive. Lian et al., "Learnable surrogate gradient for
+    direct training spiking neural networks", IJCAI 2023.
 
     Args:
         surrogate: the surrogate to widen or narrow.
@@ -440,7 +441,7 @@ class LearnableWidth(nn.Module):
         >>> spike = learnable_width(atan(), width=1.0)
         >>> spike(torch.tensor([0.5], requires_grad=True)).backward()
         >>> spike.width.grad
-        tensor([0.1442])
+        tensor(0.1442)
     """
 
     def __init__(self, surrogate: SpikeGrad, width: float | Tensor = 1.0) -> None:

@@ -37,7 +37,7 @@ def _folds(layer: nn.Module, x: Tensor) -> bool:
     if kind in _BATCH_NORMS:
         return not layer.training and layer.running_mean is not None and x.dim() > 2  # type: ignore[union-attr]
     if kind is nn.Flatten:
-        return layer.start_dim == 1 and x.dim() > 2
+        return bool(layer.start_dim == 1) and x.dim() > 2
     if kind in _CONVOLUTIONS:
         return x.dim() == _CONVOLUTIONS[kind] + 3
     return kind in _ANY_SHAPE or (kind in _BATCHED and x.dim() > 3)

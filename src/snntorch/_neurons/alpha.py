@@ -41,6 +41,7 @@ class Alpha(LIF):
     """
 
     states = ("syn_exc", "syn_inh", "mem")
+    alpha: Tensor
 
     def __init__(
         self,

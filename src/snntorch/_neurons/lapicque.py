@@ -42,6 +42,9 @@ class Lapicque(LIF):
     """
 
     states = ("mem",)
+    R: Tensor
+    C: Tensor
+    time_step: Tensor
 
     def __init__(
         self,

@@ -34,6 +34,9 @@ class LeakyParallel(nn.Module):
     """
 
     takes_sequence = True
+    threshold: Tensor
+    graded_spikes_factor: Tensor
+    beta: Tensor
 
     def __init__(
         self,
@@ -60,13 +63,14 @@ class LeakyParallel(nn.Module):
         self.spike_grad = no_gradient if surrogate_disable else resolve(spike_grad)
         self._register("threshold", threshold, learn_threshold)
         self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
+        hidden: Tensor = self.rnn.weight_hh_l0  # type: ignore[assignment]
         with torch.no_grad():
             if beta is not None:
                 self._register("beta", torch.atleast_1d(initial_tensor("beta", beta)), False)
-                self.rnn.weight_hh_l0.copy_(torch.diag(self.beta.to(self.rnn.weight_hh_l0).expand(hidden_size)))
+                hidden.copy_(torch.diag(self.beta.to(hidden).expand(hidden_size)))
             elif not weight_hh_enable:
-                self.rnn.weight_hh_l0.mul_(torch.eye(hidden_size).to(self.rnn.weight_hh_l0))
-        self.rnn.weight_hh_l0.requires_grad_(learn_beta)
+                hidden.mul_(torch.eye(hidden_size).to(hidden))
+        hidden.requires_grad_(learn_beta)
         self.to(device)
 
     def _register(self, name: str, value: Any, learn: bool) -> None:
@@ -80,7 +84,7 @@ class LeakyParallel(nn.Module):
         """Run over `[T, B, input_size]`; see the class."""
         if input_.dim() != 3 or input_.shape[-1] != self.rnn.input_size:
             raise ValueError(f"input_ must be [T, B, {self.rnn.input_size}], got shape {tuple(input_.shape)}")
-        weights = list(self.rnn.parameters())
+        weights: list[Tensor] = list(self.rnn.parameters())
         if not self.weight_hh_enable:
             weights[1] = weights[1].diagonal().diag_embed()  # off the diagonal neither weight nor gradient
         start = input_.new_zeros(1, input_.shape[1], self.rnn.hidden_size)

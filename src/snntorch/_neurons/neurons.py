@@ -128,12 +128,15 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
         >>> lif = Adaptive(beta=0.9, rho=0.8)
         >>> spk, mem, a = snn.unroll(lif, torch.ones(10, 2, 3))
         >>> spk.sum(0)[0]
-        tensor([6., 6., 6.])
+        tensor([5., 5., 5.], grad_fn=<...>)
     """
 
     instances: ClassVar[list["SpikingNeuron"]]  # a property of the metaclass
     states: ClassVar[tuple[str, ...]] = ()
     takes_sequence: ClassVar[bool] = False
+    threshold: Tensor
+    graded_spikes_factor: Tensor
+    reset_mechanism_val: Tensor
     step: ClassVar[Callable[..., tuple[Tensor, ...]]]
 
     def __init__(
@@ -244,6 +247,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
 
         Args:
             input_: `[B, ...]`, floating point.
+            **named_states: the same by keyword.
             *states: the states in the class's order, also by keyword; a state that is left out is the stored one, None
                 or an empty tensor means zeros.
 
@@ -437,6 +441,8 @@ class LIF(SpikingNeuron):
 
     The other arguments are `SpikingNeuron`'s.
     """
+
+    beta: Tensor
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ def add_recurrence(
             raise TypeError(f"{name}'s kernel_size goes with conv2d_channels, got {kernel_size} and {conv2d_channels}")
     elif not (linear_features is None and conv2d_channels is None and kernel_size is None):
         raise TypeError(f"{name} with all_to_all=False takes V, and no linear_features, conv2d_channels, kernel_size")
-    neuron.all_to_all = all_to_all
+    neuron.all_to_all = all_to_all  # type: ignore[assignment]
     if linear_features is not None:
         neuron.recurrent = nn.Linear(linear_features, linear_features)
     elif conv2d_channels is not None and kernel_size is not None:

@@ -36,6 +36,7 @@ class StateLeaky(LIF):
     """
 
     takes_sequence = True
+    tau: Tensor
 
     def __init__(
         self,
