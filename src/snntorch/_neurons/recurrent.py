@@ -1,9 +1,38 @@
 """The feedback of recurrent neurons: from all neurons of a layer, or from each to itself."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from .neurons import SpikingNeuron, initial_tensor, same_padding
+from .neurons import SpikingNeuron, initial_tensor
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution that keeps height and width, also for kernels of even size.
+
+    Args:
+        in_channels: of the input `[B, in_channels, H, W]`.
+        out_channels: of the output `[B, out_channels, H, W]`.
+        kernel_size: a positive int or a pair of them; an even kernel reaches further down and right than up and left.
+        bias: whether there is a bias.
+
+    Raises:
+        ValueError: for another kernel size.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int | Sequence[int], bias: bool = True
+    ) -> None:
+        pair = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+        if len(pair) != 2 or any(not isinstance(k, int) or k < 1 for k in pair):
+            raise ValueError(f"kernel_size must be a positive int or a pair of them, got {kernel_size!r}")
+        super().__init__(in_channels, out_channels, pair, padding=(pair[0] // 2, pair[1] // 2), bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve `[B, in_channels, H, W]`; an even kernel's padding makes one row or column too many, the first."""
+        down, right = (1 - k % 2 for k in self.kernel_size)
+        return super().forward(input)[..., down:, right:]
 
 
 class RecurrentOneToOne(nn.Module):
@@ -48,8 +77,7 @@ def add_recurrence(
     if linear_features is not None:
         neuron.recurrent = nn.Linear(linear_features, linear_features)
     elif conv2d_channels is not None and kernel_size is not None:
-        pair, padding = same_padding(kernel_size)
-        neuron.recurrent = nn.Conv2d(conv2d_channels, conv2d_channels, pair, padding=padding)
+        neuron.recurrent = SameConv2d(conv2d_channels, conv2d_channels, kernel_size)
     else:
         value = V if isinstance(V, nn.Parameter) else nn.Parameter(initial_tensor("V", V))
         neuron.recurrent = RecurrentOneToOne(value)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ..surrogate import SpikeGrad
-from .neurons import SpikingNeuron, graded, quantised, reset, same_padding
+from .neurons import SpikingNeuron, graded, quantised, reset
+from .recurrent import SameConv2d
 
 
 class SConv2dLSTM(SpikingNeuron):
@@ -74,13 +75,11 @@ class SConv2dLSTM(SpikingNeuron):
             raise ValueError(f"give max_pool or avg_pool, not both; got {max_pool} and {avg_pool}")
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size, padding = same_padding(kernel_size)
         self.bias = bias
         self.max_pool = max_pool
         self.avg_pool = avg_pool
-        self.conv = nn.Conv2d(
-            in_channels + out_channels, 4 * out_channels, self.kernel_size, padding=padding, bias=bias
-        )
+        self.conv = SameConv2d(in_channels + out_channels, 4 * out_channels, kernel_size, bias=bias)
+        self.kernel_size = self.conv.kernel_size
 
     @property
     def pool(self) -> nn.Module:

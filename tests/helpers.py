@@ -1,0 +1,275 @@
+"""The table that drives the tests of every neuron, and the loop that defines what a sequence call returns."""
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import snntorch as snn
+from snntorch import surrogate
+from snntorch.functional.quant import state_quant
+
+FEATURES, CHANNELS, IMAGE = 5, 3, (3, 4, 4)
+
+
+# -- pieces of rows: at module level, so that rows pickle
+
+
+class Adaptive(snn.SpikingNeuron):
+    """A user's own neuron: each spike raises the threshold, which decays by a learnable rate per neuron."""
+
+    states = ("mem", "raised")
+
+    def __init__(self, beta: float, rho: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.register_value("beta", beta)
+        self.register_value("rho", torch.full((FEATURES,), rho), learn=True)
+
+    @staticmethod
+    def step(x, mem, raised, *, beta, rho, threshold, spike):
+        mem = beta * mem + x
+        spk = spike(mem - threshold - raised)
+        return spk, mem - spk.detach() * threshold, rho.clamp(0, 1) * raised + spk
+
+
+def smooth(x: Tensor) -> Tensor:
+    """A spike that is differentiable, so that gradients can be checked by finite differences."""
+    return torch.sigmoid(4 * x)
+
+
+def hat(x: Tensor, grad: Tensor, spk: Tensor) -> Tensor:
+    """A user's surrogate gradient."""
+    return grad * (1 - x.abs()).clamp(min=0) * (1 + spk)
+
+
+def per_neuron(low: float, high: float) -> Tensor:
+    return torch.linspace(low, high, FEATURES)
+
+
+def per_channel(low: float, high: float) -> Tensor:
+    return torch.linspace(low, high, CHANNELS)[:, None, None]
+
+
+# -- a row
+
+
+@dataclass(frozen=True)
+class Row:
+    """One neuron with one set of options.
+
+    Args:
+        name: for the test's id.
+        cls: the neuron's class.
+        kwargs: its constructor's arguments.
+        shape: of a sample's input at one step.
+        scale: of the input, normal noise plus 0.3, chosen so that some neurons fire and some do not.
+    """
+
+    name: str
+    cls: type
+    kwargs: dict[str, Any] = field(repr=False)
+    shape: tuple[int, ...] = (FEATURES,)
+    scale: float = 0.8
+
+    def make(self, dtype: torch.dtype = torch.float32, **more: Any) -> Any:
+        """A new neuron; the same weights every time."""
+        with torch.random.fork_rng(devices=()), warnings.catch_warnings():
+            torch.manual_seed(0)
+            warnings.filterwarnings("ignore", "inhibition", UserWarning)
+            return self.cls(**{**self.kwargs, **more}).to(dtype)
+
+    def input(self, T: int, B: int, dtype: torch.dtype = torch.float32, generator: torch.Generator | int = 0) -> Tensor:
+        """`[T, B, *shape]`."""
+        if isinstance(generator, int):
+            generator = torch.Generator().manual_seed(generator)
+        noise = torch.randn(T, B, *self.shape, dtype=torch.float64, generator=generator)
+        return (self.scale * (noise + 0.3)).to(dtype)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names of the neuron's states; none for those that take a sequence."""
+        return getattr(self.cls, "states", ())
+
+    @property
+    def takes_sequence(self) -> bool:
+        """Whether the neuron's own call is over `[T, B, ...]`."""
+        return self.cls.takes_sequence
+
+    @property
+    def zeros(self) -> tuple:
+        """Initial states as the first call takes them: None, or nested Nones, stand for zeros."""
+        return ((None, None),) if self.cls is snn.DeltaLeaky else (None,) * len(self.states)
+
+
+def _rows() -> Iterator[Row]:
+    def row(label: str, cls: type, shape=(FEATURES,), scale=0.8, **kwargs: Any) -> Row:
+        return Row(f"{cls.__name__}-{label}", cls, kwargs, shape, scale)
+
+    resets = ("subtract", "zero", "none")
+    delays = [(r, d) for r in resets for d in (True, False) if d or r != "none"]
+    quant = state_quant(num_bits=4, lower_limit=0.5, upper_limit=1)
+    learn = dict(learn_beta=True, learn_threshold=True)
+
+    # Leaky: everything that a neuron can be told
+    leaky = functools.partial(row, cls=snn.Leaky)
+    for r, d in delays:
+        yield leaky(f"{r}-{'delay' if d else 'now'}", beta=0.9, reset_mechanism=r, reset_delay=d)
+    for spike in (
+        surrogate.fast_sigmoid(10), surrogate.sigmoid(), surrogate.straight_through_estimator(),
+        surrogate.triangular(), surrogate.piecewise_linear(), surrogate.spike_rate_escape(), surrogate.heaviside(),
+        surrogate.LSO(), surrogate.SFS(B=0.2), surrogate.gaussian(), surrogate.multi_gaussian(), surrogate.erf(),
+        surrogate.piecewise_exp(), surrogate.soft_sign(), surrogate.leaky_relu(),
+    ):  # fmt: skip
+        yield leaky(spike.function.__name__, beta=0.9, spike_grad=spike)
+    yield leaky("by-name", beta=0.9, spike_grad="super_spike")
+    yield leaky("custom_surrogate", beta=0.9, spike_grad=surrogate.custom_surrogate(hat))
+    yield leaky("LearnableWidth", beta=0.9, spike_grad=surrogate.learnable_width(surrogate.atan(), 1.5))
+    yield leaky("smooth", beta=0.9, spike_grad=smooth)
+    yield leaky("smooth-now", beta=0.9, spike_grad=smooth, reset_delay=False)
+    yield leaky("surrogate_disable", beta=0.9, surrogate_disable=True)
+    yield leaky("learn_threshold-now", beta=0.9, learn_threshold=True, reset_delay=False)
+    yield leaky("learn-integers", beta=1, threshold=1, **learn)
+    yield leaky("learn-clamped", beta=1.5, learn_beta=True, reset_mechanism="zero")
+    yield leaky("graded", beta=0.9, graded_spikes_factor=2.5, reset_delay=False)
+    yield leaky("graded-learn", beta=0.9, graded_spikes_factor=per_neuron(0.5, 2), learn_graded_spikes_factor=True)
+    yield leaky("per-neuron", beta=per_neuron(0.5, 1), threshold=per_neuron(0.5, 1.5))
+    yield leaky("per-neuron-learn", beta=per_neuron(0.5, 0.9), threshold=per_neuron(0.5, 1.5), **learn)
+    yield leaky("per-channel-learn", shape=IMAGE, beta=per_channel(0.5, 0.9), threshold=per_channel(0.5, 1), **learn)
+    yield leaky("scalar-samples", shape=(), beta=0.9, learn_beta=True)
+    yield leaky("image-zero", shape=IMAGE, beta=0.7, reset_mechanism="zero")
+    yield leaky("inhibition", beta=0.9, inhibition=True)
+    yield leaky("inhibition-image", shape=IMAGE, beta=0.9, inhibition=True)
+    yield leaky("quant", beta=0.9, state_quant=quant)
+    yield leaky("quant-levels", beta=0.9, state_quant=state_quant(num_bits=4, uniform=False))
+    yield leaky("init_hidden", beta=0.9, init_hidden=True)
+    yield leaky("init_hidden-output", beta=0.9, init_hidden=True, output=True)
+
+    lapicque = functools.partial(row, cls=snn.Lapicque, scale=4)
+    for r in resets:
+        yield lapicque(r, beta=0.8, reset_mechanism=r)
+    yield lapicque("RC", scale=1, R=5.1, C=0.5, time_step=0.5)
+    yield lapicque("learn-beta", beta=0.8, learn_beta=True)
+    yield lapicque("learn-beta-R", scale=2, beta=0.8, R=2.0, learn_beta=True, learn_threshold=True)
+    yield lapicque("learn-beta-C-vector", scale=1, beta=per_neuron(0.6, 0.9), C=1.5, learn_beta=True)
+
+    synaptic = functools.partial(row, cls=snn.Synaptic, scale=0.5, beta=0.6)
+    for r, d in delays:
+        yield synaptic(f"{r}-{'delay' if d else 'now'}", alpha=0.8, reset_mechanism=r, reset_delay=d)
+    yield synaptic("learn", alpha=0.8, learn_alpha=True, **learn)
+    yield synaptic("per-neuron-learn", alpha=per_neuron(0.5, 0.9), threshold=per_neuron(0.5, 1.5), learn_alpha=True)
+    yield synaptic("inhibition", alpha=0.8, inhibition=True)
+    yield synaptic("quant", alpha=0.8, state_quant=quant)
+
+    alpha = functools.partial(row, cls=snn.Alpha, scale=2)
+    for r in resets:
+        yield alpha(r, alpha=0.85, beta=0.6, reset_mechanism=r)
+    yield alpha("learn", alpha=0.85, beta=0.6, learn_alpha=True, **learn)
+    yield alpha("per-neuron", alpha=per_neuron(0.8, 0.9), beta=per_neuron(0.5, 0.7), reset_mechanism="subtract")
+
+    rleaky = functools.partial(row, cls=snn.RLeaky, beta=0.9)
+    for r in resets:
+        yield rleaky(f"linear-{r}", linear_features=FEATURES, reset_mechanism=r)
+    yield rleaky("one-to-one", all_to_all=False, V=-0.4)
+    yield rleaky("linear-now-learn", linear_features=FEATURES, reset_delay=False, **learn)
+    yield rleaky("one-to-one-now-vector", all_to_all=False, V=per_neuron(-0.5, 0.3), reset_delay=False)
+    yield rleaky("conv", shape=IMAGE, conv2d_channels=CHANNELS, kernel_size=(3, 5), reset_mechanism="zero")
+    yield rleaky("conv-even", shape=IMAGE, conv2d_channels=CHANNELS, kernel_size=2)
+    yield rleaky("frozen", linear_features=FEATURES, learn_recurrent=False)
+
+    rsynaptic = functools.partial(row, cls=snn.RSynaptic, scale=0.5, beta=0.6, alpha=0.8)
+    for r in resets:
+        yield rsynaptic(f"linear-{r}", linear_features=FEATURES, reset_mechanism=r)
+    yield rsynaptic("one-to-one-now", all_to_all=False, V=-0.4, reset_delay=False)
+    yield rsynaptic("one-to-one-learn", all_to_all=False, V=per_neuron(-0.5, 0.3), learn_alpha=True, **learn)
+    yield rsynaptic("conv", shape=IMAGE, conv2d_channels=CHANNELS, kernel_size=3)
+
+    slstm = functools.partial(row, cls=snn.SLSTM, scale=2, input_size=FEATURES, threshold=0.1)
+    for r in resets:
+        yield slstm(r, hidden_size=FEATURES, reset_mechanism=r)
+    yield slstm("other-size-learn", hidden_size=7, learn_threshold=True, bias=False)
+    conv = functools.partial(
+        row, cls=snn.SConv2dLSTM, shape=IMAGE, scale=2, in_channels=CHANNELS, out_channels=4, threshold=0.1
+    )
+    for r in resets:
+        yield conv(r, kernel_size=3, reset_mechanism=r)
+    yield conv("max-pool", kernel_size=3, max_pool=2)
+    yield conv("avg-pool-learn", kernel_size=(3, 5), avg_pool=2, learn_threshold=True)
+
+    delta = functools.partial(row, cls=snn.DeltaLeaky)
+    yield delta("default", delta_threshold=0.5, beta=0.9)
+    yield delta("learn-graded", delta_threshold=0.5, beta=0.9, graded_spikes_factor=2.0, learn_beta=True)
+    yield delta("init_hidden-output", delta_threshold=0.5, beta=0.9, init_hidden=True, output=True)
+
+    # neurons over whole sequences
+    state = functools.partial(row, cls=snn.StateLeaky, channels=FEATURES)
+    yield state("default", beta=0.9)
+    yield state("learn", beta=per_neuron(0.5, 0.9), learn_beta=True, learn_threshold=True)
+    yield state("truncated-graded", beta=0.9, kernel_truncation_steps=3, graded_spikes_factor=2.0)
+    yield state("mem-only", beta=0.9, output=False)
+    linear = functools.partial(row, cls=snn.LinearLeaky, scale=2, in_features=FEATURES, out_features=4)
+    yield linear("learn", beta=0.7, learn_beta=True)
+    yield linear("quant", beta=0.7, bias=False, state_quant=quant)
+    parallel = functools.partial(row, cls=snn.LeakyParallel, input_size=FEATURES, hidden_size=6, threshold=0.5)
+    yield parallel("learn", beta=0.7, learn_beta=True, learn_threshold=True)
+    yield parallel("all-to-all", weight_hh_enable=True, learn_beta=True)
+    associative = functools.partial(row, cls=snn.AssociativeLeaky, scale=3, in_dim=FEATURES)
+    yield associative("square", d_value=3, d_key=3, num_spiking_neurons=9)
+    yield associative("no-q", d_value=3, d_key=4, num_spiking_neurons=12, use_q_projection=False)
+
+    yield row("user", Adaptive, beta=0.9, rho=0.8)
+
+
+ROWS = tuple(_rows())
+STEP_ROWS = tuple(r for r in ROWS if not r.takes_sequence)
+SEQUENCE_ROWS = tuple(r for r in ROWS if r.takes_sequence)
+
+
+def one_per_class(rows: tuple[Row, ...] = ROWS) -> tuple[Row, ...]:
+    """The first row of every class: for tests that need no more."""
+    return tuple({r.cls: r for r in reversed(rows)}.values())[::-1]
+
+
+# -- what a sequence call returns, by definition
+
+
+def loop(module: Callable, x: Tensor, *states: Any, num_steps: int | None = None) -> Any:
+    """Outputs of one call per step, each stacked over time: the definition of `snntorch.unroll`."""
+    outputs = []
+    for t in range(len(x) if num_steps is None else num_steps):
+        out = module(x[t] if num_steps is None else x, *states)
+        states = out[-len(states) :] if states else ()
+        outputs.append(out)
+    return stacked(outputs)
+
+
+def stacked(outputs: list) -> Any:
+    if isinstance(outputs[0], Tensor):
+        return torch.stack(outputs)
+    return tuple(stacked([out[i] for out in outputs]) for i in range(len(outputs[0])))
+
+
+def flat(out: Any) -> list[Tensor]:
+    """The tensors of a nested tuple."""
+    return [out] if isinstance(out, Tensor) else [tensor for part in out for tensor in flat(part)]
+
+
+def run(row: Row, neuron: Any, x: Tensor, *states: Any) -> Any:
+    """All outputs of a row's neuron over `x`, by the loop (or its one call, where it takes a sequence)."""
+    return neuron(x) if row.takes_sequence else loop(neuron, x, *(states or start(row, neuron)))
+
+
+def start(row: Row, neuron: Any) -> tuple:
+    """States to pass to the neuron's first call: none where it keeps them itself."""
+    return () if getattr(neuron, "init_hidden", True) else row.zeros
+
+
+def gradients(out: Any, x: Tensor, module: torch.nn.Module) -> dict[str, Tensor]:
+    """Gradients of a fixed weighted sum of all outputs with respect to x and every parameter."""
+    total = sum((torch.linspace(-1, 1.5, o.numel(), dtype=torch.float64).view_as(o).to(o) * o).sum() for o in flat(out))
+    wanted = {"x": x, **{n: p for n, p in module.named_parameters() if p.requires_grad}}
+    grads = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
+    return {name: torch.zeros_like(wanted[name]) if g is None else g for name, g in zip(wanted, grads, strict=True)}
