@@ -136,7 +136,7 @@ class Triangular(SurrogateFunction):
     @staticmethod
     def derivative(x: Tensor, threshold: float = 1) -> Tensor:
         """See the class."""
-        return torch.where(x < 0, float(threshold), -float(threshold)).to(x.dtype)
+        return threshold * torch.where(x < 0, torch.ones_like(x), -torch.ones_like(x))
 
 
 class SpikeRateEscape(SurrogateFunction):
@@ -172,7 +172,7 @@ class LeakySpikeOperator(SurrogateFunction):
     @staticmethod
     def derivative(x: Tensor, slope: float = 0.1) -> Tensor:
         """See the class."""
-        return torch.where(x > 0, 1.0, float(slope)).to(x.dtype)
+        return torch.where(x > 0, torch.ones_like(x), slope * torch.ones_like(x))
 
 
 class SparseFastSigmoid(SurrogateFunction):
@@ -254,7 +254,7 @@ class LeakyReLU(SurrogateFunction):
     @staticmethod
     def derivative(x: Tensor, leak: float = 0.1, slope: float = 1.0) -> Tensor:
         """See the class."""
-        return torch.where(x < 0, float(leak), float(slope)).to(x.dtype)
+        return torch.where(x < 0, leak * torch.ones_like(x), slope * torch.ones_like(x))
 
 
 class _NoGradient(SurrogateFunction):
