@@ -133,8 +133,8 @@ def test_firing_rates():
     spikes[:, :, 0] = 1
     spikes[0, 1, 1] = 2.5  # graded: still one spike
     rates = utils.firing_rates({"a": spikes, "b": torch.zeros(3, 1, 2, 2, dtype=torch.bool)})
-    assert rates["a"] == pytest.approx((21 / 80, 1.0, 0.5, 10.5))
-    assert rates["b"] == (0, 0, 1, 0)
+    assert rates["a"] == pytest.approx((21 / 80, 1.0, 0.5, 10.5, 0.25))
+    assert rates["b"] == (0, 0, 1, 0, 0)
     assert rates["a"].silent == 0.5 and rates["a"].total == 10.5
 
 

@@ -25,7 +25,7 @@ from ._neurons.synaptic import Synaptic as Synaptic
 from ._version import __version__ as __version__
 from .unroll import unroll as unroll
 
-_LAZY = ("backprop", "export_nir", "functional", "import_nir", "spikegen", "spikeplot", "utils")
+_LAZY = ("backprop", "export_nir", "functional", "import_nir", "metrics", "spikegen", "spikeplot", "utils")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -128,12 +128,14 @@ class FiringRate(NamedTuple):
         max: the same, of the neuron that fires most.
         silent: fraction of neurons that never fired.
         total: spikes per sample, of all neurons and steps.
+        saturated: fraction of neurons that fired in every step of every sample.
     """
 
     mean: float
     max: float
     silent: float
     total: float
+    saturated: float
 
 
 def firing_rates(spikes: Mapping[str, Tensor]) -> dict[str, FiringRate]:
@@ -151,7 +153,7 @@ def firing_rates(spikes: Mapping[str, Tensor]) -> dict[str, FiringRate]:
 
     Example:
         >>> firing_rates({"hidden": torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]])})
-        {'hidden': FiringRate(mean=0.5, max=1.0, silent=0.5, total=2.0)}
+        {'hidden': FiringRate(mean=0.5, max=1.0, silent=0.5, total=2.0, saturated=0.5)}
     """
     summary = {}
     for name, x in spikes.items():
@@ -164,6 +166,7 @@ def firing_rates(spikes: Mapping[str, Tensor]) -> dict[str, FiringRate]:
             max=rate.max().item(),
             silent=(rate == 0).double().mean().item(),
             total=fired.sum().item() / x.shape[1],
+            saturated=(rate == 1).double().mean().item(),
         )
     return summary
 

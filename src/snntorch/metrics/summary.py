@@ -1,0 +1,267 @@
+"""One table of what every layer of a network is, does and costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
+
+from .. import utils
+from ..functional.probe import OutputMonitor, Recorder
+from ..unroll import unroll
+from .energy import Energy, EnergyModel
+from .static import CONNECTIONS, footprint
+from .workload import Workload, is_activation
+
+
+@dataclass
+class LayerSummary:
+    """One layer's row. What a layer does not have is None.
+
+    Attributes:
+        name: in ``net.named_modules()``.
+        kind: its class.
+        shape: of its output, per sample and step.
+        parameters: how many numbers it learns.
+        firing_rate: spikes per neuron, step and sample.
+        dead: share of neurons that never fired.
+        saturated: share of neurons that fired in every step of every sample.
+        synops: effective synaptic operations, MACs and ACs, per sample.
+        membrane_updates: per sample.
+        energy: joules per sample.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None
+    parameters: int
+    firing_rate: float | None
+    dead: float | None
+    saturated: float | None
+    synops: float | None
+    membrane_updates: float | None
+    energy: float | None
+
+
+@dataclass
+class Summary:
+    """What :func:`summary` found; ``print`` it, or hand :meth:`to_dict` to a data frame.
+
+    Attributes:
+        layers: a row for each layer.
+        parameters: of the network; shared ones count once.
+        footprint: bytes of parameters and buffers.
+        steps: number of time steps.
+        samples: number of samples.
+        workload: the counts behind the table.
+        energy: joules per sample.
+        remarks: in words, which layers are dead or saturated, and whose operations are not counted.
+    """
+
+    layers: list[LayerSummary]
+    parameters: int
+    footprint: int
+    steps: int | None
+    samples: int
+    workload: Workload
+    energy: Energy
+    remarks: list[str]
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """The table by columns, as ``pandas.DataFrame`` takes it."""
+        rows = [asdict(layer) for layer in self.layers]
+        return {column: [row[column] for row in rows] for column in LayerSummary.__dataclass_fields__}
+
+    def __str__(self) -> str:
+        heads = ["layer", "output", "parameters", "rate", "dead", "saturated", "SynOps", "energy"]
+        cells = [
+            [
+                f"{row.name} {row.kind}".strip(),
+                "" if row.shape is None else "×".join(map(str, row.shape)),
+                f"{row.parameters:,}",
+                "" if row.firing_rate is None else f"{row.firing_rate:.4f}",
+                "" if row.dead is None else f"{row.dead:.1%}",
+                "" if row.saturated is None else f"{row.saturated:.1%}",
+                "" if row.synops is None else f"{row.synops:,.0f}",
+                "" if row.energy is None else _joules(row.energy),
+            ]
+            for row in self.layers
+        ]
+        table, counts = _table([heads, *cells]), self.workload
+        steps = "" if self.steps is None else f"{self.steps} steps, "
+        lines = [
+            *table,
+            "─" * len(table[0]),
+            f"{self.parameters:,} parameters, {self.footprint:,} bytes; {steps}{self.samples} samples",
+            f"per sample: {counts.macs:,.0f} MACs and {counts.acs:,.0f} ACs of {counts.dense:,.0f} dense operations, "
+            f"{counts.membrane_updates:,.0f} membrane updates",
+            f"activation sparsity {counts.activation_sparsity:.1%}; energy {_joules(self.energy.total)} "
+            f"(arithmetic {_joules(self.energy.compute)}, memory {_joules(self.energy.memory)})",
+            *self.remarks,
+        ]
+        return "\n".join(lines)
+
+
+def _joules(value: float) -> str:
+    for factor, unit in ((1, "J"), (1e3, "mJ"), (1e6, "µJ"), (1e9, "nJ")):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {unit}"
+    return f"{value * 1e12:.3g} pJ"
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    """Columns of one width: the first two to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligns = [str.ljust] * 2 + [str.rjust] * (len(widths) - 2)
+    lines = [
+        "  ".join(align(*cell) for align, cell in zip(aligns, zip(row, widths, strict=True), strict=True)).rstrip()
+        for row in rows
+    ]
+    return [lines[0], "─" * len(lines[0]), *lines[1:]]
+
+
+def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The layers as a reader sees them: a neuron with its recurrent weight is one."""
+    children = list(module.named_children())
+    if not children or isinstance(module, CONNECTIONS) or is_activation(module):
+        yield name, module
+        return
+    for child_name, child in children:
+        yield from _layers(child, f"{name}.{child_name}" if name else child_name)
+
+
+@contextmanager
+def _undisturbed(net: nn.Module) -> Iterator[None]:
+    """Evaluate without gradients, from states of zero, and leave states and modes as they were."""
+    states, training = utils.get_states(net), {module: module.training for module in net.modules()}
+    try:
+        net.eval()
+        utils.reset(net)
+        with torch.no_grad():
+            yield
+    finally:
+        utils.set_states(net, states)
+        for module, mode in training.items():
+            module.training = mode
+
+
+def _shape(output: Any) -> tuple[int, ...]:
+    return tuple((output[0] if isinstance(output, tuple) else output).shape)
+
+
+def _remarks(layers: list[LayerSummary], uncounted: list[str], steps: int | None, samples: int) -> list[str]:
+    remarks, span = [], f"({steps} steps, {samples} samples)"
+    for row in layers:
+        label = f"Layer {row.name!r} ({row.kind})" if row.name else row.kind
+        if row.dead is not None and row.dead > 0.5:
+            remarks.append(
+                f"{label} is dead: none of its neurons fired {span}."
+                if row.dead == 1
+                else f"{label} is mostly dead: {row.dead:.0%} of its neurons never fired {span}."
+            )
+        if row.saturated is not None and row.saturated > 0.5:
+            word, how_many = ("", "all") if row.saturated == 1 else ("mostly ", f"{row.saturated:.0%}")
+            remarks.append(f"{label} is {word}saturated: {how_many} of its neurons fired in every step {span}.")
+    if uncounted:
+        remarks.append(f"Not counted are the operations of {', '.join(uncounted)}.")
+    return remarks
+
+
+def summary(
+    net: nn.Module,
+    x: Tensor,
+    num_steps: int | None = None,
+    *,
+    run: Callable[[nn.Module, Tensor], Any] | None = None,
+    energy: EnergyModel | None = None,
+) -> Summary:
+    """Run a network once, in evaluation mode from states of zero, and say what every layer is, does and costs.
+
+    The network's own states and modes are as before afterwards. Counts follow :class:`Workload`; energy is an estimate
+    whose assumptions are :class:`EnergyModel`'s. A neuron is dead where it fires in no step of no sample of ``x``, and
+    saturated where it fires in all: take a batch that is large enough for that to mean something.
+
+    Args:
+        net: a network, or a single layer.
+        x: ``[T, B, ...]``, or ``[B, ...]`` with ``num_steps``.
+        num_steps: number of steps for a static input.
+        run: runs the network, ``run(net, x)``, where it has a loop over time of its own. The default is
+            ``snn.unroll(net, x, num_steps=num_steps)``.
+        energy: what the operations cost.
+
+    Returns:
+        A :class:`Summary`.
+
+    Raises:
+        ValueError: ``num_steps`` and ``run`` are both given, or the network has nothing to count.
+
+    Example:
+        >>> import snntorch as snn
+        >>> net = nn.Sequential(nn.Linear(3, 4), snn.Leaky(beta=0.9, init_hidden=True))
+        >>> _ = nn.init.constant_(net[0].weight, 0.5), nn.init.zeros_(net[0].bias)
+        >>> print(summary(net, torch.ones(2, 3), num_steps=10))
+        layer     output  parameters    rate  dead  saturated  SynOps   energy
+        ──────────────────────────────────────────────────────────────────────
+        0 Linear  4               16                              120  1.31 nJ
+        1 Leaky   4                0  1.0000  0.0%     100.0%           984 pJ
+        ──────────────────────────────────────────────────────────────────────
+        16 parameters, 84 bytes; 10 steps, 2 samples
+        per sample: 0 MACs and 120 ACs of 120 dense operations, 40 membrane updates
+        activation sparsity 0.0%; energy 2.29 nJ (arithmetic 292 pJ, memory 2 nJ)
+        Layer '1' (Leaky) is saturated: all of its neurons fired in every step (10 steps, 2 samples).
+    """
+    if run is not None and num_steps is not None:
+        raise ValueError("num_steps is for a static input; with run=, the function says how many steps there are")
+    modules, workload = dict(_layers(net)), Workload(net)
+    neurons = {name: m for name, m in modules.items() if is_activation(m) and not isinstance(m, nn.ReLU | nn.Sigmoid)}
+    recorder = Recorder(net, states=(), instance=tuple(map(type, neurons.values()))) if neurons else nullcontext()
+    shapes = OutputMonitor(net, tuple(map(type, modules.values())), _shape)
+    with _undisturbed(net), shapes, recorder, workload.batch(1):
+        run(net, x) if run is not None else unroll(net, x, num_steps=num_steps)
+
+    spikes = recorder.spikes if isinstance(recorder, Recorder) else {}
+    if spikes:
+        steps, samples = next(iter(spikes.values())).shape[:2]
+    else:
+        steps, samples = None, len(x) if num_steps is not None or run is not None else x.shape[1]
+    workload.samples = samples
+    rates = utils.firing_rates(spikes)
+    model = energy or EnergyModel()
+    # Where a neuron takes a whole sequence, its neighbours do too.
+    leading = 2 if any(getattr(neuron, "takes_sequence", False) for neuron in neurons.values()) else 1
+    rows = []
+    for name, module in modules.items():
+        counts = [count for key, count in workload.layers.items() if key == name or key.startswith(f"{name}.")]
+        rate, shape = rates.get(name), next(iter(shapes[name]), None)
+        macs, acs = (sum(getattr(count, kind) for count in counts) / samples for kind in ("macs", "acs"))
+        updates = sum(count.membrane_updates for count in counts) / samples
+        connects = any(count.dense for count in counts)
+        rows.append(
+            LayerSummary(
+                name=name,
+                kind=type_before_parametrizations(module).__name__,
+                shape=None if shape is None else shape[leading:],
+                parameters=sum(p.numel() for p in module.parameters()),
+                firing_rate=None if rate is None else rate.mean,
+                dead=None if rate is None else rate.silent,
+                saturated=None if rate is None else rate.saturated,
+                synops=macs + acs if connects else None,
+                membrane_updates=updates if name in neurons else None,
+                energy=model.estimate(macs, acs, updates).total if connects or name in neurons else None,
+            )
+        )
+    return Summary(
+        layers=rows,
+        parameters=sum(p.numel() for p in net.parameters()),
+        footprint=footprint(net),
+        steps=steps,
+        samples=samples,
+        workload=workload,
+        energy=workload.energy(model),
+        remarks=_remarks(rows, workload.uncounted, steps, samples),
+    )
