@@ -1,0 +1,58 @@
+"""A delay by whole steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._neurons.neurons import SpikingNeuron
+
+
+class Delay(SpikingNeuron):
+    """`y[t] = x[t - steps]`, zero before the first input arrives.
+
+    It takes part in `unroll`, `utils.reset` and `utils.detach` as a neuron does; it has no membrane and no spikes of
+    its own. State: `past`, the last inputs, newest first, `[max(steps), B, ...]`.
+
+    Args:
+        steps: delay in steps, an int or an integer tensor that broadcasts against the input's last dimensions.
+        init_hidden: keep the past inside the module.
+        output: with `init_hidden`, return the past as well.
+
+    Raises:
+        ValueError: for a negative or fractional delay.
+
+    Example:
+        >>> import snntorch as snn
+        >>> out, past = snn.unroll(Delay(2), torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
+        >>> out.flatten()
+        tensor([0., 0., 1., 2.])
+    """
+
+    states = ("past",)
+    steps: Tensor
+
+    def __init__(self, steps: int | Tensor, init_hidden: bool = False, output: bool = False) -> None:
+        super().__init__(init_hidden=init_hidden, output=output)
+        steps = torch.as_tensor(steps)
+        if steps.is_floating_point() or bool((steps < 0).any()):
+            raise ValueError(f"steps must be non-negative integers, got {steps}")
+        self.register_buffer("steps", steps.clone())
+        self.longest = int(steps.max())
+
+    def state_shape(self, input_: Tensor) -> Sequence[int]:
+        """One slot per step of the longest delay."""
+        return (self.longest, *input_.shape)
+
+    def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
+        """The delays stay integers."""
+        return {"steps": self.steps}
+
+    @staticmethod
+    def step(x, past, *, steps):
+        """One time step, `x, past -> y, past`."""
+        line = torch.cat([x[None], past])
+        return line.gather(0, steps.expand(x.shape)[None])[0], line[:-1]

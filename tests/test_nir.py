@@ -1,0 +1,481 @@
+"""NIR graphs out of networks and networks out of NIR graphs."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import snntorch as snn
+from snntorch import surrogate, utils
+from snntorch._layers.delay import Delay
+from snntorch._layers.gradedspikes import GradedSpikes
+from snntorch._layers.integrator import LeakyIntegrator, SynapticIntegrator
+from snntorch._layers.scale import Scale
+from snntorch._layers.threshold import Threshold
+from snntorch.functional import quant
+
+nir = pytest.importorskip("nir")
+
+from snntorch.export_nir import export_to_nir  # noqa: E402
+from snntorch.import_nir import import_from_nir  # noqa: E402
+
+T, B = 60, 3
+
+
+@pytest.fixture
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def run(net, x):
+    """Outputs over time, [T, B, ...], of a network that keeps its states; the first of what it returns."""
+    utils.reset(net)
+    outputs = []
+    with torch.no_grad():
+        for x_t in x:
+            out = net(x_t)
+            outputs.append(out[0] if isinstance(out, tuple) else out)
+    return torch.stack(outputs)
+
+
+def round_trip(net, x, path, **kwargs):
+    """The network that comes back through a file, having checked that it is the same function of the input."""
+    graph = export_to_nir(net, x[0], **kwargs)
+    nir.write(path, graph)
+    again = import_from_nir(nir.read(path, type_check=False))
+    expected = run(net, x)
+    assert expected.abs().sum() > 0 and expected.std() > 0  # the test sees something
+    torch.testing.assert_close(run(import_from_nir(graph), x), expected, rtol=0, atol=0)
+    torch.testing.assert_close(run(again, x), expected, rtol=0, atol=0)
+    return graph, again
+
+
+def kinds(graph):
+    return {name: type(node).__name__ for name, node in graph.nodes.items()}
+
+
+def hidden(neuron, *args, **kwargs):
+    return neuron(*args, init_hidden=True, **kwargs)
+
+
+# -- round trips: the network that comes back gives the same numbers, to the last bit
+
+EXACT = [
+    lambda n: hidden(snn.Leaky, 0.9, reset_mechanism="zero"),
+    lambda n: hidden(snn.Leaky, 0.37, threshold=0.7, reset_mechanism="zero", reset_delay=False),
+    lambda n: hidden(snn.Leaky, torch.rand(n), threshold=torch.rand(n), reset_mechanism="zero"),
+    lambda n: hidden(snn.Leaky, torch.tensor([0.5]), threshold=torch.tensor([0.6]), reset_mechanism="zero"),
+    lambda n: hidden(snn.Leaky, 1.0, reset_mechanism="zero"),
+    lambda n: hidden(snn.Leaky, 0.0, threshold=0.3, reset_mechanism="zero"),
+    lambda n: hidden(snn.Leaky, 1.7, reset_mechanism="zero"),
+    lambda n: hidden(snn.Leaky, torch.linspace(0.5, 1, n), reset_mechanism="zero"),
+    lambda n: hidden(snn.Leaky, 0.9, reset_mechanism="none"),
+    lambda n: hidden(snn.Leaky, 1.0, reset_mechanism="none"),
+    lambda n: hidden(snn.Leaky, 0.9, reset_mechanism="zero", graded_spikes_factor=0.3),
+    lambda n: hidden(snn.Leaky, 0.9, reset_mechanism="none", graded_spikes_factor=torch.rand(n)),
+    lambda n: hidden(snn.Leaky, 0.9, reset_mechanism="zero", spike_grad=surrogate.fast_sigmoid(5)),
+    lambda n: hidden(snn.Leaky, 0.9, reset_mechanism="zero", spike_grad=surrogate.learnable_width(surrogate.atan())),
+    lambda n: hidden(snn.Leaky, 0.9, reset_mechanism="zero", learn_beta=True, learn_threshold=True),
+    lambda n: hidden(snn.Synaptic, 0.8, 0.9, reset_mechanism="zero", reset_delay=False),
+    lambda n: hidden(snn.Synaptic, torch.rand(n), torch.rand(n), reset_mechanism="zero", reset_delay=False),
+    lambda n: hidden(snn.Synaptic, 1.0, 0.6, threshold=3.0, reset_mechanism="zero", reset_delay=False),
+    lambda n: hidden(snn.Synaptic, 0.6, 0.7, reset_mechanism="none"),
+    lambda n: hidden(snn.Lapicque, R=1.5, C=4.0, time_step=0.5, threshold=0.1, reset_mechanism="none"),
+    lambda n: hidden(snn.RLeaky, 0.9, V=0.4, all_to_all=False, reset_mechanism="zero", reset_delay=False),
+    lambda n: hidden(snn.RLeaky, 0.9, V=torch.randn(n), all_to_all=False, reset_mechanism="zero", reset_delay=False),
+    lambda n: hidden(snn.RLeaky, 0.9, linear_features=n, reset_mechanism="zero", reset_delay=False),
+    lambda n: hidden(snn.RLeaky, 0.9, linear_features=n, reset_mechanism="none"),
+    lambda n: hidden(snn.RSynaptic, 0.5, 0.9, linear_features=n, reset_mechanism="zero", reset_delay=False),
+    lambda n: hidden(snn.RSynaptic, 0.5, 0.9, V=-0.5, all_to_all=False, reset_mechanism="zero", reset_delay=False),
+]
+NOTED = [  # resets that NIR cannot say
+    lambda n: hidden(snn.Leaky, 0.9),
+    lambda n: hidden(snn.Leaky, 0.9, threshold=torch.rand(n) + 0.2, reset_delay=False),
+    lambda n: hidden(snn.Leaky, 1.0),
+    lambda n: hidden(snn.Synaptic, 0.8, 0.9),
+    lambda n: hidden(snn.Synaptic, 0.8, 0.9, reset_mechanism="zero"),
+    lambda n: hidden(snn.Lapicque, R=1.5, C=4.0, time_step=0.7, threshold=0.1),
+    lambda n: hidden(snn.Lapicque, R=1.5, C=4.0, time_step=0.7, threshold=0.1, reset_mechanism="zero"),
+    lambda n: hidden(snn.Lapicque, 0.7, threshold=0.1, learn_beta=True),
+    lambda n: hidden(snn.RLeaky, 0.9, linear_features=n, reset_mechanism="subtract"),
+    lambda n: hidden(snn.RLeaky, 0.9, V=0.3, all_to_all=False, reset_mechanism="zero"),
+    lambda n: hidden(snn.RSynaptic, 0.8, 0.9, linear_features=n, reset_delay=False),
+]
+
+
+def test_beyond_one_beta_is_clamped_as_in_the_step():
+    graph = export_to_nir(hidden(snn.Leaky, 1.7, reset_mechanism="zero"), torch.zeros(1, 2))
+    assert kinds(graph)["leaky"] == "IF"
+
+
+@pytest.mark.parametrize("neuron", EXACT)
+def test_round_trip_of_what_nir_can_say(neuron, tmp_path):
+    net = nn.Sequential(nn.Linear(6, 5), neuron(5), nn.Linear(5, 4), neuron(4))
+    with torch.no_grad():
+        for p in net[0].parameters():
+            p.mul_(3)
+        net[2].weight.mul_(4)
+        net[2].bias.abs_()
+    round_trip(net, torch.rand(T, B, 6), tmp_path / "net.nir", ignore_dims=[0])
+
+
+@pytest.mark.parametrize("neuron", NOTED)
+def test_round_trip_of_what_metadata_say(neuron, tmp_path):
+    net = nn.Sequential(nn.Linear(6, 5), neuron(5), nn.Linear(5, 4))
+    net[0].weight.data.mul_(3)
+    with pytest.warns(UserWarning, match=r"layer '1'.*metadata"):
+        graph, _ = round_trip(net, torch.rand(T, B, 6), tmp_path / "net.nir")
+    note = next(node.metadata["snntorch"] for node in graph.nodes.values() if node.metadata)
+    assert note["reset_mechanism"] == net[1].reset_mechanism
+    assert note["reset_delay"] == getattr(net[1], "reset_delay", True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_round_trip_of_random_networks(data):
+    draw = data.draw
+    torch.manual_seed(draw(st.integers(0, 2**16)))
+    sizes = draw(st.lists(st.integers(1, 7), min_size=2, max_size=4))
+    layers = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        layers.append(nn.Linear(n_in, n_out, bias=draw(st.booleans())))
+        if draw(st.booleans()):
+            layers[-1] = nn.Sequential(layers[-1], draw(st.sampled_from([nn.Identity(), nn.Dropout(0.5)])))
+        layers.append(draw(st.sampled_from(EXACT))(n_out))
+    net = nn.Sequential(*layers).eval()
+    x = 3 * torch.randn(T, B, sizes[0])
+    dt = draw(st.sampled_from([1e-4, 1e-3, 1.0, 0.37]))
+    expected = run(net, x)
+    graph = export_to_nir(net, x[0], dt=dt)
+    torch.testing.assert_close(run(import_from_nir(graph), x), expected, rtol=0, atol=0)
+
+
+class Conv(nn.Module):
+    """Every layer with spatial dimensions."""
+
+    def __init__(self, recurrent=False):
+        super().__init__()
+        zero = dict(reset_mechanism="zero", reset_delay=False)
+        self.conv = nn.Conv2d(2, 6, 3, stride=1, padding=1, groups=2)
+        self.lif1 = hidden(snn.Leaky, torch.rand(6, 1, 1), **zero)
+        self.pool = nn.AvgPool2d(2, stride=2, padding=1)
+        self.conv2 = nn.Conv2d(6, 4, (3, 2), padding="same", bias=False, dilation=(1, 2))
+        self.lif2 = hidden(snn.RLeaky, 0.8, conv2d_channels=4, kernel_size=3, threshold=0.2, **zero)
+        self.sum = nn.AvgPool2d(2, divisor_override=1)
+        self.flatten = nn.Flatten()
+        self.fc = nn.Linear(8, 5)
+        self.out = hidden(snn.Leaky, 0.9, **zero)
+
+    def forward(self, x):
+        x = self.pool(self.lif1(self.conv(x)))
+        return self.out(self.fc(self.flatten(self.sum(self.lif2(self.conv2(x))))))
+
+
+def test_round_trip_of_convolutions_pooling_and_convolutional_recurrence(tmp_path):
+    net = Conv()
+    net.conv.weight.data.mul_(4)
+    graph, again = round_trip(net, torch.rand(T, B, 2, 5, 7), tmp_path / "net.nir")
+    assert kinds(graph) == {
+        "input": "Input", "conv": "Conv2d", "lif1": "LIF", "pool": "AvgPool2d", "conv2": "Conv2d", "lif2.lif": "LIF",
+        "lif2.w_rec": "Conv2d", "sum": "SumPool2d", "flatten": "Flatten", "fc": "Affine", "out": "LIF",
+        "output": "Output",
+    }  # fmt: skip
+    assert graph.nodes["flatten"].start_dim == 0 and graph.nodes["flatten"].end_dim == -1
+    assert graph.nodes["conv"].input_shape == (5, 7)
+    assert isinstance(again.lif2_lif, snn.RLeaky) and isinstance(again.lif2_lif.recurrent, nn.Conv2d)
+    assert again.conv.in_channels == 2 and again.conv2.padding == "same"
+    assert isinstance(graph.nodes["pool"].kernel_size, np.ndarray) and graph.nodes["pool"].padding.tolist() == [1, 1]
+
+
+def test_a_file_of_square_ungrouped_convolutions_passes_nirs_type_check(tmp_path):
+    zero = dict(reset_mechanism="zero", reset_delay=False)
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 3), hidden(snn.RLeaky, 0.9, conv2d_channels=4, kernel_size=3, **zero), nn.AvgPool2d(2),
+        nn.Conv2d(4, 3, 2, stride=2, padding=1), hidden(snn.Synaptic, 0.5, 0.9, **zero), nn.Flatten(), nn.Linear(12, 2),
+    )  # fmt: skip
+    nir.write(tmp_path / "net.nir", export_to_nir(net, torch.rand(B, 2, 8, 8), ignore_dims=[0]))
+    x = torch.rand(T, B, 2, 8, 8)
+    torch.testing.assert_close(run(import_from_nir(nir.read(tmp_path / "net.nir")), x), run(net, x), rtol=0, atol=0)
+    torch.testing.assert_close(run(import_from_nir(tmp_path / "net.nir"), x), run(net, x), rtol=0, atol=0)
+
+
+def test_round_trip_of_one_dimensional_convolutions(tmp_path):
+    lif = hidden(snn.Leaky, torch.rand(9), threshold=0.2, reset_mechanism="zero")
+    net = nn.Sequential(nn.Conv1d(3, 4, 3, stride=2, padding=1, dilation=2), lif, nn.Conv1d(4, 2, 2, padding="valid"))
+    graph, _ = round_trip(net, torch.rand(T, B, 3, 19), tmp_path / "net.nir")
+    assert graph.nodes["0"].input_shape == 19 and graph.output_type["output"].tolist() == [2, 8]
+
+
+def test_round_trip_of_layers_that_are_no_neurons(tmp_path):
+    net = nn.Sequential(
+        Scale(torch.rand(2, 3)), Delay(torch.tensor([[0, 1, 2], [3, 0, 1]]), init_hidden=True), Threshold(0.3),
+        nn.Flatten(), GradedSpikes(6), Delay(2, init_hidden=True), LeakyIntegrator(0.5, gain=2.0, init_hidden=True),
+        LeakyIntegrator(1.0, gain=0.25, init_hidden=True), LeakyIntegrator(torch.rand(6), rest=0.5, init_hidden=True),
+        SynapticIntegrator(0.5, torch.rand(6), gain=0.1, rest=-1.0, init_hidden=True),
+    )  # fmt: skip
+    graph, again = round_trip(net, torch.rand(T, B, 2, 3), tmp_path / "net.nir")
+    assert list(kinds(graph).values()) == [
+        "Input", "Scale", "Delay", "Threshold", "Flatten", "Scale", "Delay", "LI", "I", "LI", "CubaLI", "Output"
+    ]  # fmt: skip
+    assert [type(again.get_submodule(name)) for name, _ in net.named_children()] == [type(m) for m in net]
+
+
+def test_a_potential_used_as_output_is_an_integrator(tmp_path):
+    class Readout(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1, self.fc2 = nn.Linear(4, 5), nn.Linear(5, 2)
+            self.lif1 = snn.Leaky(0.9, reset_mechanism="zero", init_hidden=True)
+            self.lif2 = snn.Leaky(0.8, reset_mechanism="none", init_hidden=True, output=True)
+
+        def forward(self, x):
+            _, mem = self.lif2(self.fc2(self.lif1(self.fc1(x))))
+            return mem
+
+    graph, again = round_trip(Readout(), 3 * torch.rand(T, B, 4), tmp_path / "net.nir")
+    assert kinds(graph)["lif2"] == "LI" and isinstance(again.lif2, LeakyIntegrator)
+    assert len(graph.nodes) == 6  # the threshold behind it, which nothing uses, is left out
+
+
+def test_batch_norm_is_folded(tmp_path, double):
+    def trained(norm):
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+        if norm.affine:
+            nn.init.normal_(norm.weight)
+            nn.init.normal_(norm.bias)
+        return norm
+
+    net = nn.Sequential(
+        trained(nn.BatchNorm2d(2)), nn.Conv2d(2, 3, 2, bias=False), trained(nn.BatchNorm2d(3)), nn.Flatten(),
+        nn.Linear(12, 4), trained(nn.BatchNorm1d(4, affine=False)), trained(nn.BatchNorm1d(4)),
+    ).eval()  # fmt: skip
+    x = torch.randn(5, B, 2, 3, 3)
+    graph = export_to_nir(net.train(), x[0])
+    assert net.training and net[2].training
+    assert kinds(graph) == {
+        "input": "Input",
+        "0": "Conv2d",
+        "1": "Conv2d",
+        "3": "Flatten",
+        "4": "Affine",
+        "output": "Output",
+    }
+    torch.testing.assert_close(run(import_from_nir(graph), x), run(net.eval(), x), rtol=1e-12, atol=1e-12)
+    net = nn.Sequential(nn.Conv1d(2, 2, 1), Scale(1.0), trained(nn.BatchNorm1d(2)))
+    x = torch.randn(5, B, 2, 3)
+    torch.testing.assert_close(run(import_from_nir(export_to_nir(net, x[0])), x), run(net.eval(), x))
+
+
+# -- networks that are no chain
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Module()
+        for name in ("a", "b", "c"):
+            setattr(self.inner, name, nn.Linear(4, 4))
+        zero = dict(reset_mechanism="zero", init_hidden=True)
+        self.lif, self.last = snn.Leaky(0.8, threshold=0.3, **zero), snn.Leaky(0.9, **zero)
+
+    def forward(self, x):
+        h = self.lif(self.inner.a(x))
+        h = self.inner.b(h) + h
+        return self.last(sum([self.inner.c(h), h, x * torch.tensor([2.0, 1.0, 0.5, -1.0]), x / 4]))
+
+
+def test_sums_and_factors_are_edges_and_scales(tmp_path):
+    graph, again = round_trip(Residual(), torch.rand(T, B, 4), tmp_path / "net.nir")
+    into = {node: sorted(a for a, b in graph.edges if b == node) for node in graph.nodes}
+    assert into["inner.c"] == ["inner.b", "lif"]
+    assert into["last"] == ["inner.b", "inner.c", "lif", "scale", "scale_1"]
+    assert hasattr(again, "inner_c") and not hasattr(again, "inner")
+
+
+def test_explicit_states_extra_arguments_and_stateless_layers_used_twice(tmp_path):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.pool = nn.Linear(8, 8), nn.AvgPool2d(1)
+            self.lif = snn.Synaptic(0.5, 0.9, reset_mechanism="zero", reset_delay=False)
+
+        def forward(self, x, syn=None, mem=None, gain=1):
+            if x.sum(dim=-1).shape[0] > 100:
+                raise AssertionError
+            x = self.pool(self.pool(x[:, None] if x.dim() < 2 else x).contiguous()) * gain
+            spk, syn, mem = self.lif(self.fc(x.view(x.shape[0], -1)), syn, mem)
+            self.rate = spk.mean()  # what is not used does not matter
+            return spk, syn, mem
+
+    net, x = Net(), 2 * torch.rand(T, B, 2, 4)
+    net.lif.threshold.fill_(0.5)
+    graph = export_to_nir(net, x[0], "named", [None, None, 3], [0])
+    assert kinds(graph) == {
+        "input": "Input", "pool": "AvgPool2d", "pool_1": "AvgPool2d", "scale": "Scale", "flatten": "Flatten",
+        "fc": "Affine", "lif": "CubaLIF", "output": "Output",
+    }  # fmt: skip
+    assert graph.metadata["snntorch"] == {"dt": 1e-4, "model_name": "named"}
+    state, expected = (None, None), []
+    for x_t in x:
+        spk, *state = net(x_t, *state, 3)
+        expected.append(spk)
+    torch.testing.assert_close(run(import_from_nir(graph), x), torch.stack(expected), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [(nn.Linear(3, 2), (3,)), (nn.Conv2d(2, 3, 1), (2, 4, 4)), (hidden(snn.Leaky, 0.5, reset_mechanism="zero"), (3,))],
+)
+def test_a_lone_layer_without_a_batch(layer, shape):
+    graph = export_to_nir(layer, torch.rand(shape))
+    name = type(layer).__name__.lower()
+    assert graph.edges == [("input", name), (name, "output")]
+    assert graph.input_type["input"].tolist() == list(shape)
+
+
+def test_dimensions_of_no_sample():
+    net = nn.Sequential(nn.Flatten(2), nn.Linear(6, 4), hidden(snn.Leaky, 0.9, reset_mechanism="zero"))
+    graph = export_to_nir(net, torch.rand(7, B, 2, 3), ignore_dims=[0, 1])
+    assert graph.input_type["input"].tolist() == [2, 3] and graph.nodes["0"].start_dim == 0
+    assert graph.output_type["output"].tolist() == [4]
+
+
+def test_modules_named_input_and_output():
+    net = nn.Sequential()
+    net.input, net.output = nn.Linear(2, 3), nn.Linear(3, 2)
+    graph = export_to_nir(net, torch.rand(1, 2))
+    assert graph.edges == [("input_1", "input"), ("input", "output"), ("output", "output_1")]
+    again = import_from_nir(graph)
+    x = torch.rand(1, 1, 2)
+    torch.testing.assert_close(run(again, x), run(net, x))
+
+
+def test_export_leaves_the_network_as_it_was():
+    net = nn.Sequential(
+        nn.Linear(2, 3), nn.Dropout(0.5), snn.Synaptic(0.8, 0.9, reset_mechanism="none", init_hidden=True)
+    )
+    net(torch.rand(1, 2))
+    net[1].eval()
+    before = copy.deepcopy(net)
+    export_to_nir(net, torch.rand(4, 2))
+    assert net.training and not net[1].training and net[2].training
+    torch.testing.assert_close(net[2].mem, before[2].mem, rtol=0, atol=0)
+    torch.testing.assert_close(net[2].syn, before[2].syn, rtol=0, atol=0)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+def test_parameters_are_arrays_of_the_layers_shape_in_double_precision():
+    graph = export_to_nir(hidden(snn.Synaptic, 0.75, 0.5, reset_mechanism="zero", reset_delay=False), torch.rand(2, 3))
+    node = graph.nodes["synaptic"]
+    np.testing.assert_allclose(node.tau_syn, np.full(3, 4e-4), rtol=1e-12)
+    np.testing.assert_allclose(node.tau_mem, np.full(3, 2e-4), rtol=1e-12)
+    np.testing.assert_allclose(node.w_in, np.full(3, 4.0), rtol=1e-12)
+    np.testing.assert_allclose(node.r, np.full(3, 2.0), rtol=1e-12)
+    assert node.v_threshold.tolist() == [1.0] * 3 and node.v_reset.tolist() == node.v_leak.tolist() == [0.0] * 3
+    lapicque = hidden(snn.Lapicque, R=2.0, C=3.0, time_step=0.5, reset_mechanism="none")
+    node = export_to_nir(lapicque, torch.rand(2, 3), dt=1e-3).nodes["lapicque"]
+    np.testing.assert_allclose([node.tau, node.r], [np.full(3, 0.012), np.full(3, 2.0)], rtol=1e-7)
+
+
+def test_spikes_of_half_precision_networks():
+    net = nn.Sequential(nn.Linear(3, 2), hidden(snn.Leaky, 0.5, reset_mechanism="zero")).to(torch.bfloat16)
+    graph = export_to_nir(net, torch.rand(2, 3, dtype=torch.bfloat16))
+    assert graph.nodes["0"].weight.dtype == np.float32
+    np.testing.assert_array_equal(graph.nodes["0"].weight, net[0].weight.detach().float().numpy())
+
+
+# -- what export refuses, by name
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.fc = function, nn.Linear(4, 4)
+        self.lif = hidden(snn.Leaky, 0.9, reset_mechanism="zero", output=True)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+class OwnStep(snn.Leaky):
+    @staticmethod
+    def step(x, mem, *, beta):
+        return x, beta * mem
+
+
+class Steep(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.sigmoid(10 * x)
+
+
+REFUSED = [
+    (nn.ReLU(), NotImplementedError, r"'relu' \(ReLU\)"),
+    (nn.Sequential(nn.Linear(4, 4), nn.MaxPool1d(2)), NotImplementedError, r"'1' \(MaxPool1d\)"),
+    (snn.Alpha(0.9, 0.8, init_hidden=True), NotImplementedError, "Alpha"),
+    (OwnStep(0.9, init_hidden=True), NotImplementedError, "OwnStep"),
+    (hidden(snn.Leaky, 0.9, state_quant=quant.state_quant(4)), NotImplementedError, "quantised states"),
+    (hidden(snn.Leaky, 0.9, spike_grad=Steep.apply), NotImplementedError, "spikes other than 1"),
+    (nn.AvgPool1d(2), NotImplementedError, "AvgPool1d"),
+    (nn.Conv1d(4, 4, 1, padding_mode="circular"), NotImplementedError, "circular"),
+    (Function(lambda m, x: torch.relu(m.fc(x))), NotImplementedError, "relu"),
+    (Function(lambda m, x: m.fc(x) + 1), NotImplementedError, "add"),
+    (Function(lambda m, x: m.fc(x).T), NotImplementedError, "T"),
+    (Function(lambda m, x: m.lif(m.fc(x))[1]), NotImplementedError, "mem with reset 'zero'"),
+    (Function(lambda m, x: x * x), NotImplementedError, "mul"),
+    (Function(lambda m, x: x + x), NotImplementedError, "twice"),
+    (Function(lambda m, x: x if m.fc(x).sum() > 0 else m.fc(x)), NotImplementedError, "bool"),
+    (Function(lambda m, x: torch.stack([m.lif(x)[0] for _ in range(3)])), ValueError, "more than once"),
+    (Function(lambda m, x: m.fc(torch.ones(1, 4))), ValueError, "does not depend"),
+    (Function(lambda m, x: m.lif(x, m.fc(x))), TypeError, "init_hidden"),
+    (nn.Flatten(0), ValueError, "mixes samples"),
+    (hidden(snn.Leaky, torch.rand(2, 4), reset_mechanism="zero"), ValueError, "beta of shape"),
+]
+
+
+@pytest.mark.parametrize(("module", "error", "message"), REFUSED, ids=[message for *_, message in REFUSED])
+def test_export_names_what_it_cannot_say(module, error, message):
+    with pytest.raises(error, match=message):
+        export_to_nir(
+            module, torch.rand(2, 4) if not isinstance(module, nn.Conv1d | nn.AvgPool1d) else torch.rand(2, 4, 4)
+        )
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+
+
+def test_export_refuses_inhibition_and_what_is_no_input():
+    with pytest.warns(UserWarning, match="inhibition"):
+        lif = hidden(snn.Leaky, 0.9, inhibition=True)
+    with pytest.raises(NotImplementedError, match="inhibition"):
+        export_to_nir(lif, torch.rand(1, 3))
+    with pytest.raises(TypeError, match="sample_data"):
+        export_to_nir(nn.Linear(2, 2), [1, 2])
+    for dt in (0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="dt"):
+            export_to_nir(nn.Linear(2, 2), torch.rand(2), dt=dt)
+    with pytest.warns(UserWarning, match="unstable"):
+        unstable = hidden(snn.Lapicque, R=1.0, C=0.5, reset_mechanism="none")
+    with pytest.raises(ValueError, match="time_step > R"):
+        export_to_nir(unstable, torch.rand(1, 3))
+
+
+def test_metadata_name_the_surrogate():
+    for spike_grad, name in [
+        (surrogate.atan(3.0), "ATan(3.0)"),
+        (surrogate.learnable_width(surrogate.atan()), "LearnableWidth"),
+        (surrogate.custom_surrogate(lambda x, grad, spk: grad), "CustomSurrogate"),
+    ]:
+        lif = hidden(snn.Leaky, 0.9, reset_mechanism="zero", spike_grad=spike_grad)
+        assert export_to_nir(lif, torch.rand(1, 3)).nodes["leaky"].metadata["snntorch"]["spike_grad"] == name
