@@ -1,11 +1,13 @@
 """The table that drives the tests of every neuron, and the loop that defines what a sequence call returns."""
 
+import copy
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -80,7 +82,7 @@ class Row:
         with torch.random.fork_rng(devices=()), warnings.catch_warnings():
             torch.manual_seed(0)
             warnings.filterwarnings("ignore", "inhibition", UserWarning)
-            return self.cls(**{**self.kwargs, **more}).to(dtype)
+            return self.cls(**{**copy.deepcopy(self.kwargs), **more}).to(dtype)
 
     def input(self, T: int, B: int, dtype: torch.dtype = torch.float32, generator: torch.Generator | int = 0) -> Tensor:
         """`[T, B, *shape]`."""
@@ -208,7 +210,7 @@ def _rows() -> Iterator[Row]:
     state = functools.partial(row, cls=snn.StateLeaky, channels=FEATURES)
     yield state("default", beta=0.9)
     yield state("learn", beta=per_neuron(0.5, 0.9), learn_beta=True, learn_threshold=True)
-    yield state("truncated-graded", beta=0.9, kernel_truncation_steps=3, graded_spikes_factor=2.0)
+    yield state("truncated-graded", beta=0.9, kernel_truncation_steps=3, graded_spikes_factor=per_neuron(1, 2))
     yield state("mem-only", beta=0.9, output=False)
     linear = functools.partial(row, cls=snn.LinearLeaky, scale=2, in_features=FEATURES, out_features=4)
     yield linear("learn", beta=0.7, learn_beta=True)
@@ -231,6 +233,25 @@ SEQUENCE_ROWS = tuple(r for r in ROWS if r.takes_sequence)
 def one_per_class(rows: tuple[Row, ...] = ROWS) -> tuple[Row, ...]:
     """The first row of every class: for tests that need no more."""
     return tuple({r.cls: r for r in reversed(rows)}.values())[::-1]
+
+
+def without_hidden(rows: tuple[Row, ...]) -> list[Row]:
+    """The rows whose states are passed, one tensor each."""
+    return [r for r in rows if not r.kwargs.get("init_hidden") and r.cls is not snn.DeltaLeaky]
+
+
+def rows(selected: Sequence[Row]) -> pytest.MarkDecorator:
+    """The decorator that runs a test on each of the rows."""
+    return pytest.mark.parametrize("row", selected, ids=lambda row: row.name)
+
+
+every_row, every_step_row = rows(ROWS), rows(STEP_ROWS)
+every_class, every_step_class = rows(one_per_class()), rows(one_per_class(STEP_ROWS))
+
+
+def assert_equal(found: Any, expected: Any) -> None:
+    """Equal to the last bit, whatever the nesting."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 # -- what a sequence call returns, by definition

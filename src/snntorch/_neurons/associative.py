@@ -72,8 +72,9 @@ class AssociativeLeaky(SpikingNeuron):
         """Run over `[T, B, in_dim]`; see the class."""
         if input_.dim() != 3 or input_.shape[-1] != self.in_dim:
             raise ValueError(f"input_ must be [T, B, {self.in_dim}], got shape {tuple(input_.shape)}")
-        write = self.to_v(input_).unsqueeze(-1) * self.to_k(input_).unsqueeze(-2)
-        decay = torch.sigmoid(self.to_alpha(input_)).unsqueeze(-2)
+        v, k, a = (layer(input_).to(input_.dtype) for layer in (self.to_v, self.to_k, self.to_alpha))
+        write = v.unsqueeze(-1) * k.unsqueeze(-2)
+        decay = torch.sigmoid(a).unsqueeze(-2)
         state = torch.zeros_like(write[0]) if len(write) else write
         trace = []
         for w, a in zip(write, decay, strict=True):
@@ -83,4 +84,4 @@ class AssociativeLeaky(SpikingNeuron):
         spk = graded(self.spike_grad(states - self.threshold.to(states.dtype)), self.factor)
         if self.use_q_projection:
             spk = spk @ self.to_q(input_).unflatten(-1, (self.d_key, self.d_value))
-        return spk.flatten(-2)
+        return spk.flatten(-2).to(input_.dtype)

@@ -95,7 +95,7 @@ class Lapicque(LIF):
         self.register_value("time_step", time_step)
 
     def _begin(self, input_: Tensor, given: Any, named: dict[str, Any]) -> list[Tensor]:
-        if self.learn_beta:  # the buffers show what the step derives from beta
+        if isinstance(self.beta, torch.nn.Parameter):  # the buffers show what the step derives from beta
             with torch.no_grad():
                 leak = -self.beta.log()
                 if self.resistance_follows:
@@ -107,7 +107,7 @@ class Lapicque(LIF):
     @property
     def learn_beta(self) -> bool:
         """Whether beta is a parameter, so that the constants derive from it."""
-        return isinstance(self.beta, torch.nn.Parameter)
+        return "beta" not in self._buffers  # in a replica or a functional call it is no nn.Parameter
 
     @staticmethod
     def step(

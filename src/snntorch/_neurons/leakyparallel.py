@@ -9,6 +9,16 @@ from ..surrogate import SpikeGrad, no_gradient, resolve
 from .neurons import graded, initial_tensor
 
 
+class RecurrentWeights(nn.Module):
+    """The parameters of a one-layer `nn.RNN`, by its names and its initialisation; unlike it they compile."""
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool, device: Any, dtype: torch.dtype | None) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
+        for name, p in nn.RNN(input_size, hidden_size, bias=bias, device=device, dtype=dtype).named_parameters():
+            self.register_parameter(name, p)
+
+
 class LeakyParallel(nn.Module):
     """Rectified leaky units on `[T, B, input_size]`, spiking where they exceed the threshold.
 
@@ -57,7 +67,7 @@ class LeakyParallel(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.rnn = nn.RNN(input_size, hidden_size, nonlinearity="relu", bias=bias, device=device, dtype=dtype)
+        self.rnn = RecurrentWeights(input_size, hidden_size, bias, device, dtype)
         self.dropout = dropout
         self.weight_hh_enable = weight_hh_enable
         self.spike_grad = no_gradient if surrogate_disable else resolve(spike_grad)
@@ -89,5 +99,5 @@ class LeakyParallel(nn.Module):
             weights[1] = weights[1].diagonal().diag_embed()  # off the diagonal neither weight nor gradient
         start = input_.new_zeros(1, input_.shape[1], self.rnn.hidden_size)
         h, _ = torch.rnn_relu(input_, start, weights, self.rnn.bias, 1, 0.0, self.training, False, False)
-        h = nn.functional.dropout(h, self.dropout, self.training)
+        h = nn.functional.dropout(h.to(input_.dtype), self.dropout, self.training)
         return graded(self.spike_grad(h - self.threshold.to(h.dtype)), self.graded_spikes_factor.to(h.dtype))

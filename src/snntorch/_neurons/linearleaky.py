@@ -66,4 +66,6 @@ class LinearLeaky(StateLeaky):
 
     def forward(self, input_: Tensor) -> Any:  # type: ignore[override]
         """Run over `[T, B, in_features]`; see the class."""
-        return super().forward(self.linear(input_))
+        if input_.dim() != 3 or input_.shape[-1] != self.linear.in_features:
+            raise ValueError(f"input_ must be [T, B, {self.linear.in_features}], got shape {tuple(input_.shape)}")
+        return super().forward(self.linear(input_).to(input_.dtype))

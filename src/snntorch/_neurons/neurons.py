@@ -217,7 +217,8 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
     def factor(self) -> Tensor | None:
         """The graded spikes factor, or None where it is the constant 1, so that nothing is multiplied by it."""
         factor = self.graded_spikes_factor
-        if isinstance(factor, nn.Parameter) or torch.compiler.is_compiling() or factor.device.type == "meta":
+        learnt = "graded_spikes_factor" not in self._buffers  # in a replica it is no nn.Parameter
+        if learnt or torch.compiler.is_compiling() or factor.device.type == "meta":
             return factor
         version = (id(factor), factor._version)
         if self._graded_seen[:2] != version:  # looked at once, not at every step
@@ -307,10 +308,21 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
         return state.to(input_.dtype)
 
     def _stored_state(self, name: str, input_: Tensor, shape: Sequence[int]) -> Tensor:
-        state = getattr(self, name)
+        state = self._kept(name)
         if state.shape != shape or state.device != input_.device:
             return input_.new_zeros(shape)
         return state.to(input_.dtype)
+
+    def _kept(self, name: str) -> Tensor:
+        """A stored state; empty where a `torch.func.vmap` that has returned left it behind, and its values are gone."""
+        state = getattr(self, name)
+        func = torch._C._functorch
+        if torch.compiler.is_compiling() or func.maybe_get_level(state) == -1:  # a plain tensor
+            return state
+        while func.is_dead_tensor_wrapper(state):
+            state = func.unwrap_if_dead(state)
+        gone = func.maybe_get_level(state) > (func.maybe_current_level() or 0)
+        return torch.zeros(0) if gone else state
 
     def _store(self, state: Sequence[Tensor]) -> None:
         for name, value in zip(self.states, state, strict=True):
@@ -339,13 +351,13 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
 
     def reset_mem(self) -> Any:
         """Zero the stored states and return them, one tensor or a tuple."""
-        self._store([torch.zeros_like(getattr(self, name)) for name in self.states])
+        self._store([torch.zeros_like(self._kept(name)) for name in self.states])
         values = tuple(getattr(self, name) for name in self.states)
         return values[0] if len(values) == 1 else values
 
     def detach_mem(self) -> None:
         """Cut the stored states from the graph that made them."""
-        self._store([getattr(self, name).detach() for name in self.states])
+        self._store([self._kept(name).detach() for name in self.states])
 
     @classmethod
     def reset_hidden(cls) -> None:
@@ -381,7 +393,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
 
     def _apply(self, fn: Callable, recurse: bool = True) -> "SpikingNeuron":
         super()._apply(fn, recurse)
-        self._store([fn(getattr(self, name)) for name in self.states])
+        self._store([fn(self._kept(name)) for name in self.states])
         return self
 
     def __setstate__(self, state: dict) -> None:
@@ -393,7 +405,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
         state = self.__dict__.copy()
         state["_graded_seen"] = ()
         for name in self.states:
-            state[name] = state[name].detach()
+            state[name] = self._kept(name).detach()
         return state
 
     # -- pieces of a step that users call

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from .neurons import SpikingNeuron, initial_tensor
@@ -88,5 +87,4 @@ def add_recurrence(
 
 def feedback(neuron: SpikingNeuron, input_: Tensor, spk: Tensor) -> Tensor:
     """The input plus what the previous spikes feed back."""
-    current = neuron.recurrent(spk)  # type: ignore[operator]
-    return input_ + (current if torch.is_autocast_enabled(input_.device.type) is False else current.to(input_.dtype))
+    return input_ + neuron.recurrent(spk).to(input_.dtype)  # type: ignore[operator]

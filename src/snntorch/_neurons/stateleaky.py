@@ -105,7 +105,8 @@ class StateLeaky(LIF):
         mem = quantised(mem, self.state_quant)
         if not self.output:
             return mem
-        return graded(self.spike_grad(mem - self.threshold.to(mem.dtype)), self.factor), mem
+        factor = None if self.factor is None else self.factor.to(mem.dtype)
+        return graded(self.spike_grad(mem - self.threshold.to(mem.dtype)), factor), mem
 
     def mem_reset(self, mem: Tensor) -> Tensor:
         """Raises NotImplementedError: there is no reset."""
