@@ -4,6 +4,7 @@ import importlib
 from types import ModuleType
 
 from . import surrogate as surrogate
+from ._engine import backend as backend
 from ._layers.bntt import BatchNormTT1d as BatchNormTT1d
 from ._layers.bntt import BatchNormTT2d as BatchNormTT2d
 from ._layers.gradedspikes import GradedSpikes as GradedSpikes
@@ -23,6 +24,7 @@ from ._neurons.slstm import SLSTM as SLSTM
 from ._neurons.stateleaky import StateLeaky as StateLeaky
 from ._neurons.synaptic import Synaptic as Synaptic
 from ._version import __version__ as __version__
+from .explain import explain as explain
 from .unroll import unroll as unroll
 
 _LAZY = ("backprop", "export_nir", "functional", "import_nir", "metrics", "spikegen", "spikeplot", "utils")

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._engine import note
 from ._neurons.neurons import SpikingNeuron, stack
 
 # Layers whose result for a sample depends on that sample alone, so that time folds into the batch. Exact types only: a
@@ -54,10 +55,12 @@ def _unroll_sequential(net: nn.Sequential, x: Tensor, num_steps: int | None) -> 
     layers = list(net)
     static = num_steps is not None
     while layers and static and type(layers[0]) not in _DROPOUTS and _folds(layers[0], x[None]):
+        note(layers[0], "folded", "runs once for all steps")
         x = layers.pop(0)(x)  # the input is the same at every step, so this result is too
     steps = num_steps if static else None
     for i, layer in enumerate(layers):
         if steps is None and _folds(layer, x):
+            note(layer, "folded", "takes all steps as one batch")
             x = _fold(layer, x)
             continue
         x = unroll(layer, x, num_steps=steps)
@@ -120,6 +123,10 @@ def unroll(module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = N
             repeated = len(set(map(id, module))) < len(module)  # a layer that is used twice steps in another order
             if not repeated:
                 return _unroll_sequential(module, x, num_steps)
+    if not isinstance(module, SpikingNeuron):
+        note(
+            module, "stepped", "carries hooks" if _has_hooks(module) else f"{type(module).__name__} may depend on time"
+        )
     outputs = []
     for t in range(len(x) if num_steps is None else num_steps):
         out = module(x[t] if num_steps is None else x, *states)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from .._engine import run
 from .neurons import SpikingNeuron, graded
 
 
@@ -64,24 +65,24 @@ class AssociativeLeaky(SpikingNeuron):
         return cls(in_dim, side, side, num_spiking_neurons, use_q_projection)
 
     @staticmethod
-    def step(write, decay, state):
-        """One time step, `v k^T, a, S -> S`."""
-        return state * decay + write
+    def step(write, decay, state, *, threshold, spike, factor):
+        """One time step, `v k^T, a, S -> spk, S`."""
+        state = state * decay + write
+        return graded(spike(state - threshold), factor), state
 
     def forward(self, input_: Tensor) -> Tensor:  # type: ignore[override]
         """Run over `[T, B, in_dim]`; see the class."""
         if input_.dim() != 3 or input_.shape[-1] != self.in_dim:
             raise ValueError(f"input_ must be [T, B, {self.in_dim}], got shape {tuple(input_.shape)}")
+        if len(input_) == 0:
+            raise ValueError(f"input_ must have at least one time step, got shape {tuple(input_.shape)}")
         v, k, a = (layer(input_).to(input_.dtype) for layer in (self.to_v, self.to_k, self.to_alpha))
         write = v.unsqueeze(-1) * k.unsqueeze(-2)
         decay = torch.sigmoid(a).unsqueeze(-2)
-        state = torch.zeros_like(write[0]) if len(write) else write
-        trace = []
-        for w, a in zip(write, decay, strict=True):
-            state = self.step(w, a, state)
-            trace.append(state)
-        states = torch.stack(trace) if trace else write
-        spk = graded(self.spike_grad(states - self.threshold.to(states.dtype)), self.factor)
+        (spk, _), _ = run(
+            self.step, (write, decay.expand_as(write)), (torch.zeros_like(write[0]),),
+            self.step_arguments(input_.dtype), steps=len(write), wanted=(True, False), owner=self,
+        )  # fmt: skip
         if self.use_q_projection:
             spk = spk @ self.to_q(input_).unflatten(-1, (self.d_key, self.d_value))
         return spk.flatten(-2).to(input_.dtype)

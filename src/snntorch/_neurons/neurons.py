@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import surrogate
+from .._engine import run
 
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
 
@@ -134,6 +135,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
     instances: ClassVar[list["SpikingNeuron"]]  # a property of the metaclass
     states: ClassVar[tuple[str, ...]] = ()
     takes_sequence: ClassVar[bool] = False
+    recurs: bool = True  # where a class has a `drive` of its own: whether it depends on the states
     threshold: Tensor
     graded_spikes_factor: Tensor
     reset_mechanism_val: Tensor
@@ -231,9 +233,13 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
         """Shape of the states for this input; the input's own unless a class says otherwise."""
         return input_.shape
 
-    def drive(self, input_: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """What `step` takes before the states: the input, or what a weight makes of it and the states."""
-        return (input_,)
+    def project(self, input_: Tensor) -> Tensor:
+        """What a weight makes of the input alone, `[..., B, ...]`, with or without a time dimension before it."""
+        return input_
+
+    def drive(self, projected: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """What `step` takes before the states: the projected input, or what a weight makes of the states added."""
+        return (projected,)
 
     def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """The step's keyword arguments, read from the module now; tensors in `dtype`."""
@@ -260,12 +266,10 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
             ValueError: for a state whose shape does not broadcast to the neuron's.
         """
         state = self._begin(input_, states, named_states)
-        spk, *state = self._advance(input_, state, self.step_arguments(input_.dtype))
+        driven = self.drive(self.project(input_), *state)
+        (spk, *_), state = run(type(self).step, driven, state, self.step_arguments(input_.dtype), owner=self)
         self._store(state)
         return self._returned(spk, state)
-
-    def _advance(self, input_: Tensor, state: Sequence[Tensor], arguments: dict[str, Any]) -> tuple[Tensor, ...]:
-        return type(self).step(*self.drive(input_, *state), *state, **arguments)
 
     def _begin(self, input_: Tensor, given: Sequence[Any], named: dict[str, Any]) -> list[Tensor]:
         """The states before the step: the given ones, else the stored ones, else zeros."""
@@ -336,16 +340,28 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
     # -- a whole sequence
 
     def sequence(self, inputs: Tensor, states: Sequence[Any] = (), num_steps: int | None = None) -> Any:
-        """What `snntorch.unroll` returns for this neuron: one step after another, outputs stacked over time."""
-        first = inputs if num_steps is not None else inputs[0]
-        state = self._begin(first, states, {})
+        """What `snntorch.unroll` returns for this neuron: its outputs stacked over time."""
+        static = num_steps is not None
+        steps = num_steps if num_steps is not None else len(inputs)
+        state = self._begin(inputs if static else inputs[0], states, {})
         arguments = self.step_arguments(inputs.dtype)
-        outputs = []
-        for t in range(len(inputs) if num_steps is None else num_steps):
-            spk, *state = self._advance(inputs if num_steps is not None else inputs[t], state, arguments)
-            outputs.append(self._returned(spk, state))
+        spikes_only = self.init_hidden and not self.output
+        wanted = [spikes_only or "spk" not in self.states, *[not spikes_only] * len(self.states)]
+        projected = self.project(inputs)
+        step = type(self).step
+        if type(self).drive is SpikingNeuron.drive or not self.recurs:
+            courses, state = run(
+                step, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted, owner=self
+            )
+        else:
+            trains: list[list[Any]] = []
+            for t in range(steps):
+                driven = self.drive(projected if static else projected[t], *state)
+                train, state = run(step, driven, state, arguments, owner=self)
+                trains.append(train)
+            courses: list[Any] = [torch.stack([train[k] for train in trains]) if w else None for k, w in enumerate(wanted)]
         self._store(state)
-        return stack(outputs)
+        return self._returned(courses[0], courses[1:])
 
     # -- stored states
 

@@ -30,8 +30,12 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve `[B, in_channels, H, W]`; an even kernel's padding makes one row or column too many, the first."""
+        return self.convolve(input, self.weight, self.bias)
+
+    def convolve(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """As `forward`, with another weight of the same kernel size."""
         down, right = (1 - k % 2 for k in self.kernel_size)
-        return super().forward(input)[..., down:, right:]
+        return self._conv_forward(input, weight, bias)[..., down:, right:]
 
 
 class RecurrentOneToOne(nn.Module):
@@ -72,7 +76,7 @@ def add_recurrence(
             raise TypeError(f"{name}'s kernel_size goes with conv2d_channels, got {kernel_size} and {conv2d_channels}")
     elif not (linear_features is None and conv2d_channels is None and kernel_size is None):
         raise TypeError(f"{name} with all_to_all=False takes V, and no linear_features, conv2d_channels, kernel_size")
-    neuron.all_to_all = all_to_all  # type: ignore[assignment]
+    neuron.all_to_all = neuron.recurs = all_to_all  # type: ignore[assignment]
     if linear_features is not None:
         neuron.recurrent = nn.Linear(linear_features, linear_features)
     elif conv2d_channels is not None and kernel_size is not None:
@@ -81,6 +85,8 @@ def add_recurrence(
         value = V if isinstance(V, nn.Parameter) else nn.Parameter(initial_tensor("V", V))
         neuron.recurrent = RecurrentOneToOne(value)
         neuron.V = value
+    if all_to_all:
+        neuron.V = None  # type: ignore[assignment]  # the step takes it for feedback from each neuron to itself
     if not learn_recurrent:
         neuron.recurrent.requires_grad_(False)
 

@@ -81,14 +81,15 @@ class RLeaky(LIF):
         self.reset_delay = reset_delay
         add_recurrence(self, V, all_to_all, linear_features, conv2d_channels, kernel_size, learn_recurrent)
 
-    def drive(self, input_: Tensor, spk: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """The input plus the feedback of the previous spikes."""
-        return (feedback(self, input_, spk),)
+    def drive(self, projected: Tensor, spk: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """The input plus the feedback of the previous spikes, where it comes from all neurons."""
+        return (feedback(self, projected, spk),) if self.all_to_all else (projected,)
 
     @staticmethod
-    def step(x, spk, mem, *, beta, threshold, spike, factor, reset_mechanism, reset_delay, state_quant):
-        """One time step, `x (feedback included), spk, mem -> spk, spk, mem`."""
+    def step(x, spk, mem, *, beta, V, threshold, spike, factor, reset_mechanism, reset_delay, state_quant):
+        """One time step, `x, spk, mem -> spk, spk, mem`."""
         fired = (mem > threshold).to(mem.dtype)
+        x = x if V is None else x + V * spk
         mem = reset(beta.clamp(0, 1) * mem + x, fired, threshold, reset_mechanism)
         mem = quantised(mem, state_quant)
         spk = spike(mem - threshold)

@@ -82,19 +82,27 @@ class SConv2dLSTM(SpikingNeuron):
         self.kernel_size = self.conv.kernel_size
 
     @property
-    def pool(self) -> nn.Module:
-        """What is done to the membrane potential before it may spike."""
+    def pool(self) -> nn.Module | None:
+        """What is done to the membrane potential before it may spike, if anything."""
         if self.max_pool:
             return nn.MaxPool2d(self.max_pool)
-        return nn.AvgPool2d(self.avg_pool) if self.avg_pool else nn.Identity()
+        return nn.AvgPool2d(self.avg_pool) if self.avg_pool else None
 
     def state_shape(self, input_: Tensor) -> tuple[int, ...]:
         """`[B, out_channels, H, W]`."""
         return (*input_.shape[:-3], self.out_channels, *input_.shape[-2:])
 
-    def drive(self, input_: Tensor, syn: Tensor, mem: Tensor) -> tuple[Tensor, ...]:
+    def project(self, input_: Tensor) -> Tensor:
+        """The input's part of the four gates, `[..., B, 4 * out_channels, H, W]`."""
+        weight = self.conv.weight[:, : self.in_channels]
+        images = input_.flatten(0, -4) if input_.dim() > 4 else input_
+        projected = self.conv.convolve(images, weight, self.conv.bias).to(input_.dtype)
+        return projected.unflatten(0, input_.shape[:-3]) if input_.dim() > 4 else projected
+
+    def drive(self, projected: Tensor, syn: Tensor, mem: Tensor) -> tuple[Tensor, ...]:
         """The four gates before their nonlinearities."""
-        return self.conv(torch.cat((input_, mem), dim=-3)).to(input_.dtype).chunk(4, -3)
+        recurrent = self.conv.convolve(mem, self.conv.weight[:, self.in_channels :])
+        return (projected + recurrent.to(projected.dtype)).chunk(4, -3)
 
     @staticmethod
     def step(i, f, o, g, syn, mem, *, threshold, spike, factor, reset_mechanism, state_quant, pool):
@@ -103,7 +111,7 @@ class SConv2dLSTM(SpikingNeuron):
         syn = quantised(torch.sigmoid(f) * syn + torch.sigmoid(i) * torch.tanh(g), state_quant)
         mem = reset(torch.sigmoid(o) * torch.tanh(syn), fired, threshold, reset_mechanism)
         mem = quantised(mem, state_quant)
-        return graded(spike(pool(mem) - threshold), factor), syn, mem
+        return graded(spike((pool(mem) if pool else mem) - threshold), factor), syn, mem
 
     def init_sconv2dlstm(self) -> tuple[Tensor, Tensor]:
         """As `reset_mem`."""

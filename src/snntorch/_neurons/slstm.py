@@ -68,12 +68,14 @@ class SLSTM(SpikingNeuron):
         """`[B, hidden_size]`."""
         return (*input_.shape[:-1], self.hidden_size)
 
-    def drive(self, input_: Tensor, syn: Tensor, mem: Tensor) -> tuple[Tensor, ...]:
+    def project(self, input_: Tensor) -> Tensor:
+        """The input's part of the four gates, `[..., B, 4 * hidden_size]`."""
+        return nn.functional.linear(input_, self.lstm_cell.weight_ih, self.lstm_cell.bias_ih).to(input_.dtype)
+
+    def drive(self, projected: Tensor, syn: Tensor, mem: Tensor) -> tuple[Tensor, ...]:
         """The four gates before their nonlinearities."""
-        cell = self.lstm_cell
-        linear = nn.functional.linear
-        gates = linear(input_, cell.weight_ih, cell.bias_ih) + linear(mem, cell.weight_hh, cell.bias_hh)
-        return gates.to(input_.dtype).chunk(4, -1)
+        recurrent = nn.functional.linear(mem, self.lstm_cell.weight_hh, self.lstm_cell.bias_hh)
+        return (projected + recurrent.to(projected.dtype)).chunk(4, -1)
 
     @staticmethod
     def step(i, f, g, o, syn, mem, *, threshold, spike, factor, reset_mechanism, state_quant):

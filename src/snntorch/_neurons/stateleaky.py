@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._engine import run
 from ..surrogate import SpikeGrad
 from .neurons import LIF, graded, initial_tensor, quantised
 
@@ -83,30 +84,30 @@ class StateLeaky(LIF):
         return torch.exp(-1 / self.tau)
 
     @staticmethod
-    def step(x, mem, *, decay):
-        """One time step of the recurrence, `x, mem -> mem`."""
-        return decay * mem + x
+    def step(x, mem, *, decay, threshold, spike, factor, state_quant):
+        """One time step, `x, mem -> spk, quantised mem, mem`; quantisation does not feed back."""
+        mem = decay * mem + x
+        shown = quantised(mem, state_quant)
+        return graded(spike(shown - threshold), factor), shown, mem
 
     def forward(self, input_: Tensor) -> Any:  # type: ignore[override]
         """Run over `[T, B, channels]`; see the class."""
         if input_.dim() != 3 or input_.shape[-1] != self.channels:
             raise ValueError(f"input_ must be [T, B, {self.channels}], got shape {tuple(input_.shape)}")
+        if len(input_) == 0:
+            raise ValueError(f"input_ must have at least one time step, got shape {tuple(input_.shape)}")
         decay = self.decay.to(input_.dtype)
         taps = self.kernel_truncation_steps
         if taps is not None and taps < len(input_):  # an input leaves the sum after `taps` steps
             left = torch.cat((torch.zeros_like(input_[:taps]), input_[:-taps]))
             input_ = input_ - decay**taps * left
-        mem = torch.zeros_like(input_[0]) if len(input_) else input_
-        trace = []
-        for x in input_.unbind():
-            mem = self.step(x, mem, decay=decay)
-            trace.append(mem)
-        mem = torch.stack(trace) if trace else torch.zeros_like(input_)
-        mem = quantised(mem, self.state_quant)
-        if not self.output:
-            return mem
-        factor = None if self.factor is None else self.factor.to(mem.dtype)
-        return graded(self.spike_grad(mem - self.threshold.to(mem.dtype)), factor), mem
+        quantises = bool(self.state_quant)
+        (spk, shown, mem), _ = run(
+            self.step, (input_,), (input_.new_zeros(input_.shape[1:]),), self.step_arguments(input_.dtype),
+            steps=len(input_), wanted=(self.output, quantises, not quantises), owner=self,
+        )  # fmt: skip
+        mem = shown if quantises else mem
+        return (spk, mem) if self.output else mem
 
     def mem_reset(self, mem: Tensor) -> Tensor:
         """Raises NotImplementedError: there is no reset."""

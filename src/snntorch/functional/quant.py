@@ -63,7 +63,10 @@ class _Quantizer:
     """A hashable, picklable callable on tensors: `_nearest` is its arithmetic, the call adds the gradient."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        return _StraightThrough.apply(x, self._nearest)  # pyright: ignore[reportReturnType]
+        if isinstance(x, Tensor):
+            return _StraightThrough.apply(x, self._nearest)  # pyright: ignore[reportReturnType]
+        # A symbol: the engine is tracing a step.
+        return x.with_vjp(lambda x: self._nearest(x).to(torch.float32), lambda x, grad: grad)
 
     def _nearest(self, x: Tensor) -> Tensor:
         raise NotImplementedError

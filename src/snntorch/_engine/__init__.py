@@ -1,0 +1,6 @@
+"""The engine: a neuron's step, traced and differentiated, runs as one kernel over all time steps."""
+
+from .dispatch import backend as backend
+from .dispatch import choices as choices
+from .dispatch import note as note
+from .dispatch import run as run

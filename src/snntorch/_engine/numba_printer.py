@@ -1,0 +1,215 @@
+"""Programs printed as Numba source: one loop over blocks of neurons, time and the neurons of a block.
+
+A block's states stay in the cache while time runs. Arithmetic follows the program operation by operation, so that a
+kernel rounds as PyTorch does. Every pointer is to a dense row of neurons; a stride says how far the next time step is.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from .graph import LEAVES, Graph, Node
+from .program import Gradient, Program
+
+BLOCK = 4096  # neurons whose states and one time step of the rest fit the first- and second-level caches
+
+_INFIX = {
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==",
+    "ne": "!=", "and": "&", "or": "|", "pow": "**",
+}  # fmt: skip
+_CALL = {
+    "abs": "abs", "exp": "exp", "expm1": "math.expm1", "log": "math.log", "log1p": "math.log1p", "sqrt": "math.sqrt",
+    "tanh": "tanh", "sigmoid": "sigmoid", "erf": "math.erf", "sin": "math.sin", "cos": "math.cos", "sign": "sign",
+    "ceil": "ceil", "floor": "floor", "round": "rint", "maximum": "maximum", "minimum": "minimum",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """A printed kernel: its text, and the names of its arguments in order, pointers and then strides."""
+
+    text: str
+    pointers: tuple[str, ...]
+    strides: tuple[str, ...]
+
+
+def _literal(value: float) -> str:
+    return repr(value) if math.isfinite(value) else f"float('{value}')"
+
+
+class _Body:
+    """Prints the nodes of a graph as assignments; what no neuron changes comes before the loops."""
+
+    def __init__(self, nodes: Sequence[Node], roots: Iterable[int], dense: Sequence[bool]) -> None:
+        self.graph = Graph(nodes)
+        self.live = self.graph.reachable(roots)
+        self.dense = dense
+        self.constants: dict[str, str] = {}
+        self.uniform = {i for i in self.live if self._is_uniform(i)}
+        self.names: dict[int, str] = {}
+
+    def _is_uniform(self, number: int) -> bool:
+        leaves = [n for i in self.graph.reachable([number]) if (n := self.graph.nodes[i])[0] in LEAVES]
+        return all(kind == "const" or (kind == "param" and not self.dense[k]) for kind, k in leaves)
+
+    def lines(self, uniform: bool, load: Callable[[str, int], str]) -> list[str]:
+        """The assignments of the uniform nodes, or of the others; `load` says how a leaf is read."""
+        lines = []
+        for i in self.live:
+            operation, *operands = self.graph.nodes[i]
+            if (i in self.uniform) != uniform:
+                continue
+            if operation == "const":
+                self.names[i] = self.constants.setdefault(_literal(operands[0]), f"C{len(self.constants)}")
+            elif operation in ("custom", "detach"):
+                self.names[i] = self.names[operands[0]]
+            else:
+                self.names[i] = f"{operation[0]}{operands[0]}" if operation in LEAVES else f"v{i}"
+                value = load(operation, operands[0]) if operation in LEAVES else self._expression(operation, operands)
+                lines.append(f"{self.names[i]} = {value}")
+        return lines
+
+    def _expression(self, operation: str, operands: Sequence[int]) -> str:
+        names = [self.names[i] for i in operands]
+        if operation in _INFIX:
+            return f"{names[0]} {_INFIX[operation]} {names[1]}"
+        if operation in _CALL:
+            return f"{_CALL[operation]}({', '.join(names)})"
+        if operation == "where":
+            return f"{names[1]} if {names[0]} else {names[2]}"
+        if operation == "float":
+            return f"ONE if {names[0]} else ZERO"
+        return {"neg": "-{}", "not": "not {}", "single": "real(float32({}))"}[operation].format(names[0])
+
+
+_KERNEL = """\
+{constants}
+
+def kernel({arguments}):
+{uniform}
+    for low in range(start, stop, BLOCK):
+        high = min(low + BLOCK, stop)
+        for {time}:
+{row}
+            for i in range(low, high):
+{body}
+"""
+_SINGLE = """\
+{constants}
+
+def kernel({arguments}):
+{uniform}
+    for i in range(start, stop):
+{body}
+"""
+
+
+def _indented(lines: Iterable[str], depth: int) -> str:
+    return "\n".join("    " * depth + line for line in lines) or "    " * depth + "pass"
+
+
+def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool], single: bool = False) -> Source:
+    """The kernel that runs a program over time.
+
+    Pointers: `X` inputs `[steps, size]`; `P` parameters, `[size]` where dense, else `[1]`; `S` states `[size]`, the
+    initial ones before and the final ones after; for each output with a trace `Y` `[steps, size]`. A single step
+    leaves `S` alone and writes the new states to `F`.
+
+    Args:
+        program: the step.
+        dense: for each parameter whether it has one value per neuron.
+        traces: for each of the program's outputs whether it is written at every step.
+        single: whether the kernel is for one step only.
+    """
+    states = range(program.states)
+    written = [k for k, wanted in enumerate(traces) if wanted]
+    body = _Body(program.nodes, [n for k, n in enumerate(program.outputs) if traces[k] or k >= program.free], dense)
+    inputs = sorted(body.graph.leaves(body.live, "input"))
+    params = sorted(body.graph.leaves(body.live, "param"))
+    at = "i" if single else "row + i"
+
+    def load(kind: str, k: int) -> str:
+        if kind == "param":
+            return f"P{k}[i]" if dense[k] else f"P{k}[0]"
+        return f"S{k}[i]" if kind == "state" else f"X{k}[i]" if single else f"X{k}[x{k}_row + i]"
+
+    new = "F" if single else "S"
+    uniform, varying = body.lines(True, load), body.lines(False, load)
+    varying += [f"Y{k}[{at}] = {body.names[program.outputs[k]]}" for k in written]
+    varying += [f"{new}{k}[i] = {body.names[program.outputs[program.free + k]]}" for k in states]
+    pointers = [f"X{k}" for k in inputs] + [f"P{k}" for k in params] + [f"S{k}" for k in states]
+    pointers += [f"Y{k}" for k in written] + [f"F{k}" for k in states if single]
+    return _source(
+        body, uniform, varying, pointers, single,
+        ["row = t * size", *(f"x{k}_row = t * X{k}_stride" for k in inputs)], [f"X{k}_stride" for k in inputs],
+        "t in range(steps)",
+    )  # fmt: skip
+
+
+def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, single: bool = False) -> Source:
+    """The kernel that runs a gradient back in time.
+
+    Pointers: `X` and `P` as forward; `N` the states' course `[steps, size]` and `S` the initial states `[size]`; `G`
+    the outputs' cotangents `[steps, size]`; `A` those of the states `[size]`, the final ones' before and the initial
+    ones' after; `DX` the inputs' cotangents `[steps, size]`; `DP` sums for the parameters' `[size]`, zero before. A
+    single step leaves `A` alone and writes the states' cotangents to `DS`.
+
+    Args:
+        gradient: one step back.
+        dense: for each parameter whether it has one value per neuron.
+        outputs: number of things that the step returns, the states included.
+        single: whether the kernel is for one step only.
+    """
+    body = _Body(gradient.nodes, gradient.roots, dense)
+    needs = {kind: sorted(leaves) for kind, leaves in gradient.needs.items()}
+    given = [k for k in needs["grad"] if k < outputs]
+    later = [k - outputs for k in needs["grad"] if k >= outputs]
+    states = range(len(gradient.states))
+    at = "i" if single else "row + i"
+
+    def load(kind: str, k: int) -> str:
+        if kind == "param":
+            return f"P{k}[i]" if dense[k] else f"P{k}[0]"
+        if kind == "new":
+            return f"N{k}[{at}]"
+        if kind == "grad" and k >= outputs:
+            return f"A{k - outputs}[i]"
+        array = {"input": f"X{k}", "grad": f"G{k}", "state": f"S{k}" if single else f"before{k}"}[kind]
+        return f"{array}[i]" if single else f"{array}[{array.lower()}_row + i]"
+
+    uniform, varying = body.lines(True, load), body.lines(False, load)
+    varying += [f"DX{k}[{at}] = {body.names[n]}" for k, n in enumerate(gradient.inputs) if n is not None]
+    add = "=" if single else "+="
+    varying += [f"DP{k}[i] {add} {body.names[n]}" for k, n in enumerate(gradient.params) if n is not None]
+    varying += [
+        f"{'DS' if single else 'A'}{k}[i] = {'ZERO' if n is None else body.names[n]}"
+        for k, n in enumerate(gradient.states)
+    ]
+    rows = ["row = t * size"]
+    rows += [f"x{k}_row = t * X{k}_stride" for k in needs["input"]]
+    rows += [f"g{k}_row = t * G{k}_stride" for k in given]
+    for k in needs["state"]:
+        rows += [f"before{k} = S{k} if t == 0 else N{k}", f"before{k}_row = 0 if t == 0 else row - size"]
+    course = gradient.needs["new"] if single else gradient.saved
+    pointers = [f"X{k}" for k in needs["input"]] + [f"P{k}" for k in needs["param"]]
+    pointers += [f"N{k}" for k in sorted(course)] + [f"S{k}" for k in needs["state"]]
+    pointers += [f"G{k}" for k in given] + [f"A{k}" for k in (later if single else states)]
+    pointers += [f"DX{k}" for k, n in enumerate(gradient.inputs) if n is not None]
+    pointers += [f"DP{k}" for k, n in enumerate(gradient.params) if n is not None]
+    pointers += [f"DS{k}" for k in states if single]
+    strides = [f"X{k}_stride" for k in needs["input"]] + [f"G{k}_stride" for k in given]
+    return _source(body, uniform, varying, pointers, single, rows, strides, "t in range(steps - 1, -1, -1)")
+
+
+def _source(body: _Body, uniform: list[str], varying: list[str], pointers: list[str], single: bool, rows: list[str],
+            strides: list[str], time: str) -> Source:  # fmt: skip
+    strides = [] if single else strides
+    text = (_SINGLE if single else _KERNEL).format(
+        constants="\n".join(f"{name} = real({value})" for value, name in body.constants.items()),
+        arguments=", ".join(["steps", "size", "start", "stop", *pointers, *strides]),
+        uniform=_indented(uniform, 1),
+        time=time,
+        row=_indented(rows, 3),
+        body=_indented(varying, 2 if single else 4),
+    )
+    return Source(text, tuple(pointers), tuple(strides))

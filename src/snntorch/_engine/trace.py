@@ -1,0 +1,298 @@
+"""A step run on symbols: what it computes becomes a graph."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .graph import Graph
+from .program import Program
+
+
+class TraceError(Exception):
+    """The step does something that is not elementwise arithmetic; the message says what."""
+
+
+class Symbol:
+    """Stands for a tensor while a step is traced: arithmetic on it adds nodes to the graph."""
+
+    def __init__(self, trace: "Trace", number: int) -> None:
+        self.trace, self.number = trace, number
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> "Symbol":
+        symbol = next((a for a in (*args, *(kwargs or {}).values()) if isinstance(a, Symbol)), None)
+        name = getattr(function, "__name__", str(function)).strip("_")
+        if symbol is None or name not in OPERATIONS:
+            raise TraceError(f"torch.{name} is not elementwise arithmetic that the engine knows")
+        return symbol.trace.call(name, args, kwargs or {})
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in OPERATIONS:
+            raise TraceError(f"the step uses `.{name}` of a tensor, which is not elementwise arithmetic")
+        return lambda *args, **kwargs: self.trace.call(name, (self, *args), kwargs)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that the step is traced in."""
+        return self.trace.dtype
+
+    def __bool__(self) -> bool:
+        raise TraceError("the step branches on a tensor's values; use torch.where")
+
+    def with_vjp(self, forward: Callable, backward: Callable) -> "Symbol":
+        """`forward(self)`, whose gradient is `backward(self, grad_output)` whatever forward does."""
+        graph = self.trace.graph
+        hole = graph("hole", len(graph.nodes))
+        value = self.trace.number(forward(self))
+        gradient = self.trace.number(backward(self, Symbol(self.trace, hole)))
+        return Symbol(self.trace, graph("custom", value, hole, self.number, gradient))
+
+
+def _method(name: str) -> Callable:
+    return lambda self, *args: self.trace.call(name, (self, *args), {})
+
+
+def _reflected(name: str) -> Callable:
+    return lambda self, other: self.trace.call(name, (other, self), {})
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow"):
+    setattr(Symbol, f"__{_name}__", _method(_name))
+    setattr(Symbol, f"__r{_name}__", _reflected(_name))
+for _name in ("neg", "abs", "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "invert"):
+    setattr(Symbol, f"__{_name}__", _method(_name))
+Symbol.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+class Trace:
+    """One tracing: the graph, and the tensors that were met on the way, which become parameters."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.graph = Graph()
+        self.captured: list[Tensor] = []
+
+    def symbol(self, kind: str, number: int) -> Symbol:
+        """A leaf."""
+        return Symbol(self, self.graph(kind, number))
+
+    def number(self, value: Any) -> int:
+        """The node of a symbol, a number or a tensor."""
+        if isinstance(value, Symbol):
+            return value.number
+        if isinstance(value, Tensor):
+            return self.graph("param", self._capture(value))
+        if isinstance(value, bool | int | float):
+            return self.graph.const(value)
+        raise TraceError(f"the step computes with {type(value).__name__}, which is no tensor or number")
+
+    def _capture(self, tensor: Tensor) -> int:
+        if not tensor.is_floating_point():
+            raise TraceError(f"the step uses a tensor of {tensor.dtype}")
+        for k, known in enumerate(self.captured):
+            if known is tensor:
+                return k
+        self.captured.append(tensor)
+        return len(self.captured) - 1
+
+    def arithmetic(self, value: Any) -> int:
+        """As `number`; true and false become 1 and 0."""
+        number = self.number(value)
+        return self.graph("float", number) if self.graph.is_predicate(number) else number
+
+    def predicate(self, value: Any) -> int:
+        """As `number`, for what must be true or false."""
+        number = self.number(value)
+        if not self.graph.is_predicate(number):
+            raise TraceError("the step uses a number where a condition is expected")
+        return number
+
+    def call(self, name: str, args: tuple, kwargs: dict) -> Symbol:
+        """One operation on symbols."""
+        if not torch.is_grad_enabled():
+            raise TraceError("part of the step runs in torch.no_grad or in an autograd.Function")
+        try:
+            return Symbol(self, OPERATIONS[name](self, *args, **kwargs))
+        except TypeError as error:
+            raise TraceError(f"torch.{name} with these arguments is not elementwise arithmetic: {error}") from None
+
+
+def _arithmetic(operation: str) -> Callable:
+    return lambda t, *args: t.graph(operation, *(t.arithmetic(a) for a in args))
+
+
+def _comparison(operation: str) -> Callable:
+    def compare(t: Trace, a: Any, b: Any) -> int:
+        return t.graph(operation, t.arithmetic(a), t.arithmetic(b))
+
+    return compare
+
+
+def _logic(operation: str) -> Callable:
+    return lambda t, *args: t.graph(operation, *(t.predicate(a) for a in args))
+
+
+def _add(t: Trace, a: Any, b: Any, *, alpha: float = 1) -> int:
+    return t.graph("add", t.arithmetic(a), t.graph("mul", t.graph.const(alpha), t.arithmetic(b)))
+
+
+def _sub(t: Trace, a: Any, b: Any, *, alpha: float = 1) -> int:
+    return t.graph("sub", t.arithmetic(a), t.graph("mul", t.graph.const(alpha), t.arithmetic(b)))
+
+
+def _pow(t: Trace, a: Any, b: Any) -> int:
+    if b == 2 and not isinstance(b, Symbol):
+        return t.graph("mul", t.arithmetic(a), t.arithmetic(a))
+    return t.graph("pow", t.arithmetic(a), t.arithmetic(b))
+
+
+def _where(t: Trace, condition: Any, a: Any, b: Any) -> int:
+    return t.graph("where", t.predicate(condition), t.arithmetic(a), t.arithmetic(b))
+
+
+def _clamp(t: Trace, a: Any, min: Any = None, max: Any = None) -> int:
+    x = value = t.arithmetic(a)
+    if max is not None:
+        bound = t.arithmetic(max)
+        value = t.graph("where", t.graph("gt", x, bound), bound, value)
+    if min is not None:
+        bound = t.arithmetic(min)
+        value = t.graph("where", t.graph("lt", x, bound), bound, value)
+    return value
+
+
+def _to(t: Trace, a: Any, dtype: Any = None, *rest: Any, **kwargs: Any) -> int:
+    if isinstance(dtype, Symbol | Tensor):
+        dtype = dtype.dtype
+    if not isinstance(dtype, torch.dtype) or rest or kwargs:
+        raise TypeError("only a dtype is understood")
+    if dtype == t.dtype:
+        return t.arithmetic(a)
+    if dtype == torch.float32 and t.dtype == torch.float64:
+        return t.graph("single", t.arithmetic(a))
+    raise TypeError(f"conversion to {dtype}")
+
+
+def _full(value: float) -> Callable:
+    return lambda t, a, **kwargs: t.graph.const(value)
+
+
+_COMPARE = {name: _comparison(name) for name in ("gt", "ge", "lt", "le", "eq", "ne")}
+
+# name of a torch function or tensor method -> (trace, *arguments) -> node
+OPERATIONS: dict[str, Callable[..., int]] = {
+    **{
+        name: _arithmetic(name)
+        for name in (
+            "mul", "neg", "abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "erf", "sin", "cos", "sign",
+            "ceil", "floor", "round", "maximum", "minimum",
+        )
+    },
+    **_COMPARE,
+    "greater": _COMPARE["gt"], "less": _COMPARE["lt"], "greater_equal": _COMPARE["ge"], "less_equal": _COMPARE["le"],
+    "and": _logic("and"), "or": _logic("or"), "invert": _logic("not"),
+    "logical_and": _logic("and"), "logical_or": _logic("or"), "logical_not": _logic("not"),
+    "add": _add, "sub": _sub, "subtract": _sub, "multiply": _arithmetic("mul"),
+    "rsub": lambda t, a, b: _sub(t, b, a),
+    "rmul": lambda t, a, b: t.call("mul", (b, a), {}).number, "radd": lambda t, a, b: _add(t, b, a),
+    "div": _arithmetic("div"), "true_divide": _arithmetic("div"), "divide": _arithmetic("div"),
+    "truediv": _arithmetic("div"), "rtruediv": lambda t, a, b: t.graph("div", t.arithmetic(b), t.arithmetic(a)),
+    "rdiv": lambda t, a, b: t.graph("div", t.arithmetic(b), t.arithmetic(a)),
+    "reciprocal": lambda t, a: t.graph("div", t.graph.const(1), t.arithmetic(a)),
+    "rsqrt": lambda t, a: t.graph("div", t.graph.const(1), t.graph("sqrt", t.arithmetic(a))),
+    "square": lambda t, a: _pow(t, a, 2), "pow": _pow, "rpow": lambda t, a, b: _pow(t, b, a),
+    "negative": _arithmetic("neg"), "absolute": _arithmetic("abs"), "special_erf": _arithmetic("erf"),
+    "where": _where, "clamp": _clamp, "clip": _clamp,
+    "clamp_min": lambda t, a, min: _clamp(t, a, min=min), "clamp_max": lambda t, a, max: _clamp(t, a, max=max),
+    "relu": lambda t, a, inplace=False: t.graph("where", _COMPARE["gt"](t, a, 0), t.arithmetic(a), t.graph.const(0)),
+    "to": _to, "type_as": _to,
+    "float": lambda t, a: _to(t, a, torch.float32), "double": lambda t, a: _to(t, a, torch.float64),
+    "clone": lambda t, a: t.arithmetic(a), "contiguous": lambda t, a: t.arithmetic(a),
+    "detach": lambda t, a: t.graph("detach", t.arithmetic(a)),
+    "zeros_like": _full(0), "ones_like": _full(1),
+    "full_like": lambda t, a, fill_value, **kwargs: t.arithmetic(fill_value),
+}  # fmt: skip
+
+
+class _Context:
+    """What an autograd.Function of the user's keeps between its forward and backward, while it is traced."""
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        self.saved_tensors = tensors
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        raise TraceError("an autograd.Function marks outputs as not differentiable")
+
+
+def _differentiable(function: type[torch.autograd.Function]) -> Callable:
+    """`function.apply` of one tensor, for symbols."""
+
+    def apply(x: Symbol) -> Symbol:
+        context = _Context()
+
+        def forward(x: Symbol) -> Symbol:
+            if function.setup_context is torch.autograd.Function.setup_context:
+                return function.forward(context, x)
+            value = function.forward(x)
+            function.setup_context(context, (x,), value)
+            return value
+
+        def backward(x: Symbol, grad: Symbol) -> Any:
+            grads = function.backward(context, grad)
+            return grads[0] if isinstance(grads, tuple) else grads
+
+        return x.with_vjp(forward, backward)
+
+    return apply
+
+
+def _traceable(value: Any) -> Any:
+    function = getattr(value, "__self__", None)
+    if inspect.isclass(function) and issubclass(function, torch.autograd.Function):
+        return _differentiable(function)
+    return value
+
+
+def trace(
+    step: Callable, varies: Sequence[bool], states: int, params: Sequence[str], constants: dict[str, Any],
+    dtype: torch.dtype,
+) -> tuple[Program, list[Tensor]]:  # fmt: skip
+    """Run a step on symbols.
+
+    Args:
+        step: the step function, `step(*inputs, *states, **keywords) -> *outputs, *new states`.
+        varies: for each input whether it changes from step to step; one that does not is a parameter.
+        states: how many states it takes.
+        params: names of its keywords that are tensors.
+        constants: its other keywords, by name.
+        dtype: the dtype that it computes in.
+
+    Returns:
+        The program, and the tensors that the step holds beside its arguments. Parameters are `params`, then the inputs
+        that do not vary, then these tensors.
+
+    Raises:
+        TraceError: for a step that is not elementwise arithmetic.
+    """
+    t = Trace(dtype)
+    static = [t.symbol("param", len(params) + k) for k in range(len(varies) - sum(varies))]
+    inputs = [t.symbol("input", k) for k in range(sum(varies))]
+    known = len(params) + len(static)
+    t.captured = [torch.empty(0) for _ in range(known)]  # these parameters' numbers are taken
+    keywords = {name: t.symbol("param", k) for k, name in enumerate(params)}
+    keywords |= {name: _traceable(value) for name, value in constants.items()}
+    with torch.enable_grad():
+        returned = step(
+            *((inputs if v else static).pop(0) for v in varies),
+            *(t.symbol("state", k) for k in range(states)),
+            **keywords,
+        )
+    returned = returned if isinstance(returned, tuple) else (returned,)
+    if len(returned) < states:
+        raise TraceError(f"the step returns {len(returned)} values for {states} states")
+    outputs = tuple(t.arithmetic(value) for value in returned)
+    program = Program(sum(varies), states, len(t.captured), tuple(t.graph.nodes), outputs)
+    return program, t.captured[known:]
