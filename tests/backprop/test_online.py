@@ -1,0 +1,572 @@
+"""eprop and ottt: equal to BPTT where they are exact, equal to their papers' equations where they approximate."""
+
+import weakref
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import snntorch as snn
+from snntorch import backprop, surrogate
+from snntorch import functional as SF
+from snntorch._neurons.recurrent import add_recurrence, feedback
+
+STEPS, BATCH, FAN_IN, NEURONS = 12, 3, 4, 5
+
+
+@pytest.fixture(autouse=True)
+def _double():
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+class Adaptive(snn.SpikingNeuron):
+    """Threshold `threshold + adaptation * a`, reset detached: the ALIF of Bellec et al., 2020."""
+
+    states = ("spk", "mem", "a")
+
+    def __init__(self, beta, rho, adaptation, **kwargs):
+        super().__init__(**kwargs)
+        self.register_value("beta", beta)
+        self.register_value("rho", rho, learn=True)
+        self.register_value("adaptation", adaptation, learn=True)
+
+    @staticmethod
+    def step(x, spk, mem, a, *, beta, rho, adaptation, threshold, spike):
+        mem = beta * mem + x - spk.detach() * threshold
+        spk = spike(mem - threshold - adaptation * a)
+        return spk, spk, mem, rho * a + spk
+
+
+class RecurrentAdaptive(Adaptive):
+    def __init__(self, *args, linear_features, **kwargs):
+        super().__init__(*args, **kwargs)
+        add_recurrence(self, 1.0, True, linear_features, None, None, True)
+
+    def drive(self, input_, spk, *states):
+        return (feedback(self, input_, spk),)
+
+
+class OwnDrive(snn.Leaky):
+    def drive(self, input_, *states):
+        return (input_.flip(-1),)
+
+
+def squared(out, target):
+    """A loss of one step, on the spikes and (where they are returned) the membrane potential."""
+    outputs = out if isinstance(out, tuple) else (out,)
+    mem = outputs[-1][0] if isinstance(outputs[-1], tuple) else outputs[-1]
+    return (outputs[0] - target).square().mean() + (mem - target).square().mean()
+
+
+def gradients(net, learn):
+    net.zero_grad()
+    loss = learn()
+    return loss, {name: p.grad for name, p in net.named_parameters()}
+
+
+def bptt(net, x, target, criterion=squared):
+    def learn():
+        snn.utils.reset(net)
+        loss = sum(criterion(net(step), target) for step in x)
+        loss.backward()
+        return loss.detach()
+
+    return gradients(net, learn)
+
+
+def online(rule, net, x, target, criterion=squared, **options):
+    return gradients(net, lambda: rule(net, x, target, criterion, **options))
+
+
+def assert_equal(actual, expected, only=None):
+    torch.testing.assert_close(actual[0], expected[0], rtol=1e-12, atol=1e-12)
+    for name, gradient in expected[1].items():
+        if only is None or name.startswith(only):
+            assert gradient.abs().max() > 1e-6, f"{name} has no gradient to compare"
+            torch.testing.assert_close(actual[1][name], gradient, rtol=1e-10, atol=1e-12, msg=lambda m: f"{name}: {m}")  # noqa: B023
+
+
+SMOOTH = surrogate.fast_sigmoid(slope=2)
+COMMON = {"init_hidden": True, "output": True, "spike_grad": SMOOTH}
+ALIKE = {  # neurons that filter alike, which ottt takes too
+    "leaky": lambda: snn.Leaky(beta=0.9, **COMMON),
+    "no reset": lambda: snn.Leaky(beta=0.9, reset_mechanism="none", **COMMON),
+    "learnt beta and threshold": lambda: snn.Leaky(beta=0.8, learn_beta=True, learn_threshold=True, **COMMON),
+    "graded": lambda: snn.Leaky(beta=0.8, graded_spikes_factor=1.5, learn_graded_spikes_factor=True, **COMMON),
+    "lapicque": lambda: snn.Lapicque(beta=0.9, learn_beta=True, **COMMON),
+    "synaptic": lambda: snn.Synaptic(alpha=0.7, beta=0.9, learn_alpha=True, learn_beta=True, **COMMON),
+    "alpha": lambda: snn.Alpha(alpha=0.9, beta=0.7, reset_mechanism="none", **COMMON),
+    "own surrogate": lambda: snn.Leaky(beta=0.9, init_hidden=True, output=True, spike_grad=lambda x: x.sigmoid()),
+    "arguments not kept": lambda: snn.Leaky(beta=0.9, spike_grad=SMOOTH),
+}
+OTHERS = {
+    "reset to zero": lambda: snn.Leaky(beta=0.9, reset_mechanism="zero", **COMMON),
+    "reset at once": lambda: snn.Leaky(beta=0.9, reset_delay=False, **COMMON),
+    "decay per neuron": lambda: snn.Leaky(beta=torch.linspace(0.5, 0.9, NEURONS), learn_beta=True, **COMMON),
+    "alpha, reset to zero": lambda: snn.Alpha(alpha=0.9, beta=0.7, **COMMON),
+    "recurrent one to one": lambda: snn.RLeaky(beta=0.8, V=torch.full((NEURONS,), 0.3), all_to_all=False, **COMMON),
+    "recurrent synaptic": lambda: snn.RSynaptic(alpha=0.6, beta=0.8, V=0.3, all_to_all=False, **COMMON),
+    "adaptive": lambda: Adaptive(0.9, 0.8, 0.3, **COMMON),
+    "delta": lambda: snn.DeltaLeaky(0.3, beta=0.9, **COMMON),
+}
+
+
+def one_layer(neuron):
+    net = nn.Sequential(nn.Linear(FAN_IN, NEURONS), neuron)
+    with torch.no_grad():
+        net[0].weight.mul_(2).add_(0.2)
+    return net
+
+
+def inputs():
+    return torch.rand(STEPS, BATCH, FAN_IN), torch.rand(BATCH, NEURONS)
+
+
+@pytest.mark.parametrize("make", [*ALIKE.values(), *OTHERS.values()], ids=[*ALIKE, *OTHERS])
+def test_eprop_is_exact_for_one_layer_of_any_elementwise_neuron(make):
+    net, (x, target) = one_layer(make()), inputs()
+    assert_equal(online(backprop.eprop, net, x, target), bptt(net, x, target))
+
+
+@pytest.mark.parametrize("make", ALIKE.values(), ids=ALIKE)
+def test_ottt_is_exact_for_one_layer_of_neurons_that_filter_alike(make):
+    net, (x, target) = one_layer(make()), inputs()
+    assert_equal(online(backprop.ottt, net, x, target), bptt(net, x, target))
+
+
+@pytest.mark.parametrize("make", [m for n, m in OTHERS.items() if n != "delta"])
+def test_ottt_names_what_it_cannot_do(make):
+    net, (x, target) = one_layer(make()), inputs()
+    with pytest.raises(NotImplementedError, match=r"ottt needs neurons whose states decay by the same.*eprop takes"):
+        backprop.ottt(net, x, target, squared)
+
+
+def test_inhibition():
+    with pytest.warns(UserWarning, match="inhibition"):
+        net = one_layer(snn.Leaky(beta=0.9, inhibition=True, **COMMON))
+    x, target = inputs()
+    assert_equal(online(backprop.eprop, net, x, target), bptt(net, x, target))
+
+
+IMAGE = (2, 6, 6)
+FRONTS = {
+    "pooled": [nn.Conv2d(2, 3, 3), nn.AvgPool2d(2)],
+    "strided, dilated, padded": [nn.Conv2d(2, 3, 3, stride=2, padding=2, dilation=2, padding_mode="circular")],
+    "flattened": [nn.Conv2d(2, 3, (2, 3), bias=False), nn.Flatten()],
+    "flattened before": [nn.AvgPool2d(2), nn.Flatten(), nn.Linear(18, 4)],
+    "one-dimensional": [nn.Flatten(2), nn.Conv1d(2, 3, 5, padding="same"), nn.AvgPool1d(3)],
+    "over the last dimension": [nn.Linear(6, 4)],
+}
+NONLINEAR_FRONTS = {
+    "max pooled": [nn.Conv2d(2, 3, 3), nn.MaxPool2d(2)],
+    "activated": [nn.Conv2d(2, 3, 3), nn.Tanh(), nn.Flatten()],
+}
+
+
+def convolutional(front):
+    net = nn.Sequential(nn.Sequential(*front), snn.Leaky(beta=0.8, spike_grad=SMOOTH, init_hidden=True, output=True))
+    return net.double(), torch.randn(STEPS, BATCH, *IMAGE) * 2
+
+
+@pytest.mark.parametrize("front", [*FRONTS.values(), *NONLINEAR_FRONTS.values()], ids=[*FRONTS, *NONLINEAR_FRONTS])
+def test_eprop_is_exact_for_convolutions_and_what_follows_them(front):
+    net, x = convolutional(front)
+    assert_equal(online(backprop.eprop, net, x, 0.3), bptt(net, x, 0.3))
+
+
+@pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS)
+def test_ottt_is_exact_for_convolutions_and_linear_pooling(front):
+    net, x = convolutional(front)
+    assert_equal(online(backprop.ottt, net, x, 0.3), bptt(net, x, 0.3))
+
+
+def test_ottt_takes_grouped_convolutions_and_eprop_says_that_it_does_not():
+    net, x = convolutional([nn.Conv2d(2, 4, 3, groups=2)])
+    assert_equal(online(backprop.ottt, net, x, 0.3), bptt(net, x, 0.3))
+    with pytest.raises(NotImplementedError, match="convolutions with groups=1"):
+        backprop.eprop(net, x, 0.3, squared)
+
+
+def test_dropout_between_weights_and_neuron_draws_once():
+    net = nn.Sequential(nn.Linear(FAN_IN, NEURONS), nn.Dropout(0.5), snn.Leaky(beta=0.9, **COMMON))
+    x, target = inputs()
+    results = []
+    for learn in (lambda: online(backprop.eprop, net, x, target), lambda: bptt(net, x, target)):
+        torch.manual_seed(1)
+        results.append(learn())
+    assert_equal(*results)
+
+
+def deep():
+    net = nn.Sequential(
+        nn.Linear(FAN_IN, 6), nn.Sequential(snn.Leaky(beta=0.9, init_hidden=True, spike_grad=SMOOTH)),
+        nn.Linear(6, NEURONS), snn.Synaptic(alpha=0.6, beta=0.8, init_hidden=True, spike_grad=SMOOTH),
+        nn.Linear(NEURONS, 8), nn.LayerNorm(8), nn.Linear(8, 2),
+    )  # fmt: skip
+    with torch.no_grad():
+        net[0].weight.mul_(2).add_(0.3)
+        net[2].weight.mul_(2).add_(0.3)
+    return net, torch.rand(STEPS, BATCH, FAN_IN), torch.randint(2, (BATCH,))
+
+
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+def test_a_deep_net_is_exact_from_its_last_neurons_on(rule):
+    net, x, labels = deep()
+    actual, expected = online(rule, net, x, labels, F.cross_entropy), bptt(net, x, labels, F.cross_entropy)
+    assert_equal(actual, expected, only=("2.", "3.", "4.", "5.", "6."))
+    first = actual[1]["0.weight"], expected[1]["0.weight"]
+    assert not torch.allclose(*first)  # the first layer's is an approximation
+    assert F.cosine_similarity(*(g.flatten() for g in first), dim=0) > 0.5
+
+
+def test_a_leaky_readout_makes_the_layer_below_exact():
+    """Bellec et al., 2020, filter the eligibility traces with the readout's decay."""
+    net = nn.Sequential(
+        nn.Linear(FAN_IN, 6), snn.Leaky(beta=0.9, learn_beta=True, init_hidden=True, spike_grad=SMOOTH),
+        nn.Linear(6, 2), snn.Leaky(beta=0.7, reset_mechanism="none", init_hidden=True, output=True),
+    )  # fmt: skip
+    with torch.no_grad():
+        net[0].weight.mul_(2).add_(0.3)
+    x, target = torch.rand(STEPS, BATCH, FAN_IN), torch.rand(BATCH, 2)
+
+    def on_membrane(out, target):
+        return (out[1] - target).square().mean()
+
+    expected = bptt(net, x, target, on_membrane)
+    assert_equal(online(backprop.eprop, net, x, target, on_membrane, readout_decay=0.7), expected)
+    unfiltered = online(backprop.eprop, net, x, target, on_membrane)
+    assert not torch.allclose(unfiltered[1]["0.weight"], expected[1]["0.weight"])
+
+
+def test_eprop_is_the_equations_of_its_paper():
+    """A recurrent net of adaptive neurons with leaky readouts: Bellec et al., 2020, for one sample, written out.
+
+    Eligibility vector (v, a): `eps_v[t+1] = alpha eps_v[t] + z[t]` and
+    `eps_a[t+1] = psi[t] eps_v[t] + (rho - psi[t] b) eps_a[t]`; eligibility trace `e = psi (eps_v - b eps_a)`, filtered
+    with kappa; gradient: the sum over t of `sum_k W_out[k, j] (y_k - y*_k)` times it.
+    """
+    n, alpha, rho, b, kappa, threshold = 4, 0.9, 0.7, 0.4, 0.6, 0.5
+    neuron = RecurrentAdaptive(
+        alpha, rho, b, linear_features=n, threshold=threshold, init_hidden=True, spike_grad=SMOOTH
+    )
+    readout = snn.Leaky(beta=kappa, reset_mechanism="none", init_hidden=True, output=True)
+    net = nn.Sequential(nn.Linear(3, n, bias=False), neuron, nn.Linear(n, 2, bias=False), readout)
+    neuron.recurrent.bias = None
+    x, target = torch.rand(20, 1, 3) * 2, torch.rand(20, 1, 2)
+
+    w_in, w_rec, w_out = (layer.weight.detach() for layer in (net[0], neuron.recurrent, net[2]))
+    v, a, z, y = torch.zeros(n), torch.zeros(n), torch.zeros(n), torch.zeros(2)
+    eps_v = {"in": torch.zeros(n, 3), "rec": torch.zeros(n, n)}
+    eps_a, filtered = ({key: torch.zeros_like(e) for key, e in eps_v.items()} for _ in range(2))
+    wanted = {key: torch.zeros_like(e) for key, e in eps_v.items()}
+    fired = 0
+    for t in range(len(x)):
+        presynaptic = {"in": x[t, 0], "rec": z}
+        v = alpha * v + w_in @ x[t, 0] + w_rec @ z - threshold * z
+        distance = v - threshold - b * a
+        z = (distance > 0).double()
+        psi = 1 / (1 + 2 * distance.abs()) ** 2
+        y = kappa * y + w_out @ z
+        learning_signal = w_out.T @ (y - target[t, 0])
+        for key, before in presynaptic.items():
+            eps_v[key] = alpha * eps_v[key] + before
+            e = psi[:, None] * (eps_v[key] - b * eps_a[key])
+            eps_a[key] = psi[:, None] * eps_v[key] + (rho - psi * b)[:, None] * eps_a[key]
+            filtered[key] = kappa * filtered[key] + e
+            wanted[key] += learning_signal[:, None] * filtered[key]
+        a = rho * a + z
+        fired += z.sum().item()
+    assert 10 < fired < 70
+
+    backprop.eprop(net, x, target, lambda out, y: (out[1] - y).square().sum() / 2, time_var_targets=True,
+                   readout_decay=kappa)  # fmt: skip
+    torch.testing.assert_close(net[0].weight.grad, wanted["in"], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(neuron.recurrent.weight.grad, wanted["rec"], rtol=1e-12, atol=1e-12)
+
+
+def test_ottt_is_the_equations_of_its_paper():
+    """Two hidden layers and a linear readout: Xiao et al., 2022, for one sample, written out.
+
+    Traces `a[t+1] = lambda a[t] + s[t+1]`; gradient of W_l: the sum over t of `g_u a_(l-1)^T`, where g_u is
+    backpropagated through the layers at step t alone.
+    """
+    decay, threshold, sizes = 0.8, 0.6, (3, 5, 4, 2)
+    layers = []
+    for i in range(2):
+        layers += [nn.Linear(sizes[i], sizes[i + 1]),
+                   snn.Leaky(beta=decay, threshold=threshold, init_hidden=True, spike_grad=SMOOTH)]  # fmt: skip
+    net = nn.Sequential(*layers, nn.Linear(sizes[2], sizes[3]))
+    with torch.no_grad():
+        net[0].weight.add_(0.3)
+        net[2].weight.add_(0.3)
+    x, label = torch.rand(15, 1, 3) * 2, torch.tensor([1])
+
+    weights, biases = ([net[i].weight.detach() for i in (0, 2, 4)], [net[i].bias.detach() for i in (0, 2, 4)])
+    u, s = [torch.zeros(5), torch.zeros(4)], [torch.zeros(5), torch.zeros(4)]
+    traces = [torch.zeros(3), torch.zeros(5)]
+    ones = torch.zeros(())  # the bias's presynaptic trace
+    wanted, wanted_bias = [torch.zeros_like(w) for w in weights], [torch.zeros_like(b) for b in biases]
+    for t in range(len(x)):
+        spikes = [x[t, 0]]
+        for layer in range(2):
+            u[layer] = decay * (u[layer] - threshold * s[layer]) + weights[layer] @ spikes[-1] + biases[layer]
+            # The published neuron subtracts the threshold without the decay.
+            u[layer] -= (1 - decay) * threshold * s[layer]
+            s[layer] = (u[layer] > threshold).double()
+            spikes.append(s[layer])
+        traces = [decay * traces[layer] + spikes[layer] for layer in range(2)]
+        ones = decay * ones + 1
+        output = weights[2] @ spikes[2] + biases[2]
+        g = output.softmax(0) - F.one_hot(label[0], 2)
+        wanted[2] += torch.outer(g, spikes[2])
+        wanted_bias[2] += g
+        for layer in (1, 0):
+            psi = 1 / (1 + 2 * (u[layer] - threshold).abs()) ** 2
+            g = (weights[layer + 1].T @ g) * psi
+            wanted[layer] += torch.outer(g, traces[layer])
+            wanted_bias[layer] += g * ones
+    backprop.ottt(net, x, label, F.cross_entropy)
+    for i, w, b in zip((0, 2, 4), wanted, wanted_bias, strict=True):
+        torch.testing.assert_close(net[i].weight.grad, w, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(net[i].bias.grad, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+@pytest.mark.parametrize("neuron", [
+    lambda: snn.RLeaky(beta=0.8, linear_features=NEURONS, **COMMON),
+    lambda: snn.RSynaptic(alpha=0.7, beta=0.8, linear_features=NEURONS, **COMMON),
+])  # fmt: skip
+def test_recurrent_weights_get_what_the_cut_net_gets_from_bptt(rule, neuron):
+    """Cut between one step's spikes and the next step's recurrent current, BPTT is what the rules compute."""
+    net, (x, target) = one_layer(neuron()), inputs()
+    actual = online(rule, net, x, target)
+    handle = net[1].recurrent.register_forward_pre_hook(lambda layer, args: (args[0].detach(),))
+    expected = bptt(net, x, target)
+    handle.remove()
+    assert_equal(actual, expected)
+    assert not torch.allclose(actual[1]["1.recurrent.weight"], bptt(net, x, target)[1]["1.recurrent.weight"])
+
+
+@pytest.mark.parametrize("size", [3, 2])
+def test_recurrent_convolution(size):
+    neuron = snn.RLeaky(beta=0.8, conv2d_channels=3, kernel_size=size, **COMMON)
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), neuron)
+    x = torch.randn(STEPS, BATCH, *IMAGE) * 2
+    for rule in (backprop.eprop, backprop.ottt):
+        actual = online(rule, net, x, 0.3)
+        handle = net[1].recurrent.register_forward_pre_hook(lambda layer, args: (args[0].detach(),))
+        assert_equal(actual, bptt(net, x, 0.3))
+        handle.remove()
+
+
+class Saved:
+    """A tensor that autograd holds; counts those alive and the most there ever were, in tensors and in elements."""
+
+    alive = peak = held = most = 0
+
+    def __init__(self, tensor):
+        self.tensor = tensor.detach()  # a node that held its own output would never be freed
+        size = tensor.numel()
+        Saved.alive += 1
+        Saved.held += size
+        Saved.peak, Saved.most = max(Saved.peak, Saved.alive), max(Saved.most, Saved.held)
+        weakref.finalize(self, self.release, size)
+
+    @staticmethod
+    def release(size):
+        Saved.alive -= 1
+        Saved.held -= size
+
+
+def saved_by(learn):
+    Saved.alive = Saved.peak = Saved.held = Saved.most = 0
+    with torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor):
+        learn()
+    return Saved.peak, Saved.most
+
+
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+def test_memory_does_not_grow_with_the_number_of_steps(rule):
+    net, _, labels = deep()
+
+    def stream(steps):
+        return (torch.rand(BATCH, FAN_IN) for _ in range(steps))
+
+    def whole(steps):
+        sum(F.cross_entropy(net(x), labels) for x in stream(steps)).backward()
+        snn.utils.reset(net)
+
+    short, long = (saved_by(lambda: rule(net, stream(t), labels, F.cross_entropy)) for t in (3, 60))  # noqa: B023
+    assert short == long and short[0] > 0
+    assert saved_by(lambda: whole(60))[0] > 10 * saved_by(lambda: whole(3))[0]  # the measure sees BPTT grow
+
+
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+def test_live_tensors_do_not_grow_with_the_number_of_steps(rule):
+    import gc
+
+    net, _, labels = deep()
+    counts = []
+
+    def count(out, target):
+        gc.collect()
+        counts.append(sum(o.numel() for o in gc.get_objects() if issubclass(type(o), torch.Tensor)))
+        return F.cross_entropy(out, target)
+
+    rule(net, torch.rand(BATCH, FAN_IN), labels, count, num_steps=20)
+    assert len(set(counts[2:])) == 1
+
+
+def test_steps_may_be_given_as_a_tensor_a_generator_or_one_static_input():
+    net, _, labels = deep()
+    x = torch.rand(BATCH, FAN_IN)
+    results = [
+        online(backprop.eprop, net, data, labels, F.cross_entropy, **options)
+        for data, options in (
+            (x.expand(7, *x.shape), {}),
+            ((x for _ in range(7)), {}),
+            (x, {"num_steps": 7}),
+        )
+    ]
+    assert_equal(results[1], results[0])
+    assert_equal(results[2], results[0])
+
+
+def test_targets_of_every_step():
+    net = one_layer(snn.Leaky(beta=0.9, **COMMON))
+    x, target = torch.rand(STEPS, BATCH, FAN_IN), torch.rand(STEPS, BATCH, NEURONS)
+    actual = online(backprop.eprop, net, x, target, time_var_targets=True)
+    steps = iter(target)
+    assert_equal(actual, bptt(net, x, None, lambda out, _: squared(out, next(steps))))
+    with pytest.raises(ValueError, match=r"longer|shorter"):
+        backprop.eprop(net, x, target[:-1], squared, time_var_targets=True)
+
+
+def test_gradients_add_up_and_frozen_parameters_get_none():
+    net, (x, target) = one_layer(snn.Leaky(beta=0.9, learn_beta=True, **COMMON)), inputs()
+    once = online(backprop.eprop, net, x, target)[1]["0.weight"].clone()
+    net[0].bias.requires_grad_(False)
+    net.zero_grad()
+    for _ in range(2):
+        backprop.eprop(net, x, target, squared)
+    torch.testing.assert_close(net[0].weight.grad, 2 * once)
+    assert net[0].bias.grad is None
+    net[0].weight.requires_grad_(False)
+    net[0].bias.requires_grad_(True)
+    expected = bptt(net, x, target)[1]["0.bias"]
+    torch.testing.assert_close(online(backprop.eprop, net, x, target)[1]["0.bias"], expected)
+    torch.testing.assert_close(online(backprop.ottt, net, x, target)[1]["0.bias"], expected)
+
+
+def test_an_optimizer_updates_after_every_step():
+    net, (x, target) = one_layer(snn.Leaky(beta=0.9, **COMMON)), inputs()
+    twin = one_layer(snn.Leaky(beta=0.9, **COMMON))
+    twin.load_state_dict(net.state_dict())
+    backprop.eprop(net, x[:1], target, squared, optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
+    loss = squared(twin(x[0]), target)
+    loss.backward()
+    torch.optim.SGD(twin.parameters(), lr=0.1).step()
+    torch.testing.assert_close(net[0].weight, twin[0].weight)
+    before = net[0].weight.clone()
+    backprop.eprop(net, x, target, squared, optimizer=torch.optim.SGD(net.parameters(), lr=0.0))
+    assert torch.equal(net[0].weight, before) and net[0].weight.grad is None
+
+
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+def test_the_net_is_left_as_a_loop_leaves_it(rule):
+    net, (x, target) = one_layer(snn.Leaky(beta=0.9, **COMMON)), inputs()
+    bptt(net, x, target)
+    mem = net[1].mem.detach().clone()
+    rule(net, x, target, squared)
+    assert torch.equal(net[1].mem, mem) and not net[1].mem.requires_grad
+    assert not net[0]._forward_hooks and not net[1]._forward_hooks
+    with SF.probe.Recorder(net) as recorder:
+        rule(net, x, target, squared)
+    assert recorder.spikes["1"].shape == recorder.states["mem"]["1"].shape == (STEPS, BATCH, NEURONS)
+    with torch.no_grad():  # the gradients are the function's business, not the caller's
+        loss, grads = online(rule, net, x, target)
+    assert grads["0.weight"].abs().sum() > 0 and not loss.requires_grad
+
+
+def test_hooks_are_removed_after_an_error():
+    net, (x, _) = one_layer(snn.Leaky(beta=0.9, **COMMON)), inputs()
+    with pytest.raises(ZeroDivisionError):
+        backprop.eprop(net, x, None, lambda out, target: 1 / 0)
+    assert not net[0]._forward_hooks
+
+
+class Custom(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(FAN_IN, NEURONS), snn.Leaky(beta=0.9, init_hidden=True)
+
+    def forward(self, x):
+        return self.lif(self.fc(x))
+
+
+def lif(**options):
+    return snn.Leaky(beta=0.9, init_hidden=True, **options)
+
+
+LINEAR = nn.Linear(FAN_IN, FAN_IN)
+UNSUPPORTED = [
+    (Custom(), TypeError, r"net must be an nn.Sequential.*Custom holds Leaky.*nn.Sequential\(net.fc1"),
+    (nn.Linear(FAN_IN, 2), TypeError, "net must hold a spiking neuron"),
+    (nn.Sequential(nn.Linear(FAN_IN, 3), nn.Linear(3, 2), lif()), NotImplementedError, "only one layer can learn"),
+    (nn.Sequential(nn.Linear(FAN_IN, 3), nn.LayerNorm(3), lif()), NotImplementedError, "only Linear and Conv layers"),
+    (nn.Sequential(nn.Linear(FAN_IN, 3), nn.Softmax(-1), lif()), NotImplementedError, "Softmax.*may not stand between"),
+    (nn.Sequential(LINEAR, lif(), LINEAR, lif()), ValueError, "every layer must occur once in net, Linear occurs"),
+    (nn.Sequential(snn.SLSTM(FAN_IN, 2, init_hidden=True)), NotImplementedError, "SLSTM mixes its input and states"),
+    (nn.Sequential(OwnDrive(0.9, init_hidden=True)), NotImplementedError, "OwnDrive mixes its input"),
+    (nn.Sequential(snn.LinearLeaky(0.9, FAN_IN, 2)), NotImplementedError, "LinearLeaky does not run step by step"),
+]
+
+
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+@pytest.mark.parametrize(("net", "error", "message"), UNSUPPORTED, ids=[message for *_, message in UNSUPPORTED])
+def test_what_is_not_supported_is_named(rule, net, error, message):
+    with pytest.raises(error, match=message):
+        rule(net.double(), torch.rand(3, BATCH, FAN_IN), None, lambda out, target: out.sum())
+
+
+def test_frozen_layers_may_stand_where_learning_ones_may_not():
+    features = nn.Sequential(nn.Linear(FAN_IN, 6), nn.LayerNorm(6)).requires_grad_(False)
+    net = nn.Sequential(features, nn.Linear(6, NEURONS), snn.Leaky(beta=0.9, **COMMON))
+    x, target = inputs()
+    actual = online(backprop.eprop, net, x, target)
+    expected = bptt(net, x, target)
+    torch.testing.assert_close(actual[1]["1.weight"], expected[1]["1.weight"])
+    assert actual[1]["0.0.weight"] is None
+
+
+def test_bad_arguments():
+    net, (x, target) = one_layer(lif()), inputs()
+    with pytest.raises(ValueError, match="num_steps must be a positive int, got 0"):
+        backprop.eprop(net, x[0], target, squared, num_steps=0)
+    with pytest.raises(ValueError, match="at least one time step"):
+        backprop.ottt(net, x[:0], target, squared)
+    with pytest.raises(ValueError, match=r"one value a step, got shape \(3, 5\)"):
+        backprop.eprop(net, x, target, lambda out, y: out - y)
+    matrix = Adaptive(0.9, torch.rand(7, NEURONS, 2), 0.5, init_hidden=True)
+    with pytest.raises(NotImplementedError, match=r"Adaptive.rho of shape \(7, 5, 2\) is not elementwise"):
+        backprop.eprop(nn.Sequential(nn.Linear(FAN_IN, NEURONS), matrix), x, target, squared)
+
+
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+def test_learning_online(rule):
+    """Which of two inputs was stronger, over a noisy sequence."""
+    x = torch.rand(64, 3)
+    labels = (x[:, 0] > x[:, 1]).long()
+    net = nn.Sequential(nn.Linear(3, 24), lif(), nn.Linear(24, 16), lif(), nn.Linear(16, 2))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    losses = []
+    for _ in range(40):
+        optimizer.zero_grad()
+        noisy = (x + 0.1 * torch.randn_like(x) for _ in range(10))
+        losses.append(rule(net, noisy, labels, F.cross_entropy))
+        optimizer.step()
+    assert losses[-1] < 0.7 * losses[0]
