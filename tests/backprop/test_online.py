@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import snntorch as snn
 from snntorch import backprop, surrogate
@@ -351,6 +352,41 @@ def test_recurrent_weights_get_what_the_cut_net_gets_from_bptt(rule, neuron):
     assert not torch.allclose(actual[1]["1.recurrent.weight"], bptt(net, x, target)[1]["1.recurrent.weight"])
 
 
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+def test_frozen_recurrent_weights(rule):
+    net, (x, target) = (
+        one_layer(snn.RLeaky(beta=0.8, linear_features=NEURONS, learn_recurrent=False, **COMMON)),
+        inputs(),
+    )
+    actual = online(rule, net, x, target)
+    handle = net[1].recurrent.register_forward_pre_hook(lambda layer, args: (args[0].detach(),))
+    expected = bptt(net, x, target)
+    handle.remove()
+    torch.testing.assert_close(actual[1]["0.weight"], expected[1]["0.weight"])
+    assert actual[1]["1.recurrent.weight"] is None
+
+
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+def test_a_decay_that_two_layers_share(rule):
+    beta = nn.Parameter(torch.tensor(0.8))
+    lifs = [snn.Leaky(beta=beta, learn_beta=True, init_hidden=True, spike_grad=SMOOTH) for _ in range(2)]
+    net = nn.Sequential(nn.Linear(FAN_IN, NEURONS), lifs[0], nn.Linear(NEURONS, NEURONS), lifs[1])
+    split = nn.Sequential(*(nn.Linear(FAN_IN, NEURONS), lif(learn_beta=True, spike_grad=SMOOTH)), net[2], lifs[1])
+    split[0].load_state_dict(net[0].state_dict())
+    split[1].beta.data.fill_(0.8)
+    x, target = inputs()
+    shared = online(rule, net, x, target)[1]["1.beta"].clone()
+    parts = online(rule, split, x, target)[1]
+    torch.testing.assert_close(shared, parts["1.beta"] + parts["3.beta"])
+    assert parts["1.beta"].abs() > 1e-6 and parts["3.beta"].abs() > 1e-6
+
+
+def test_nothing_passes_a_disabled_surrogate():
+    net, (x, target) = one_layer(lif(surrogate_disable=True, output=True)), inputs()
+    for rule in (backprop.eprop, backprop.ottt):
+        assert_equal(online(rule, net, x, target), bptt(net, x, target))
+
+
 @pytest.mark.parametrize("size", [3, 2])
 def test_recurrent_convolution(size):
     neuron = snn.RLeaky(beta=0.8, conv2d_channels=3, kernel_size=size, **COMMON)
@@ -519,6 +555,8 @@ UNSUPPORTED = [
     (nn.Sequential(nn.Linear(FAN_IN, 3), nn.Linear(3, 2), lif()), NotImplementedError, "only one layer can learn"),
     (nn.Sequential(nn.Linear(FAN_IN, 3), nn.LayerNorm(3), lif()), NotImplementedError, "only Linear and Conv layers"),
     (nn.Sequential(nn.Linear(FAN_IN, 3), nn.Softmax(-1), lif()), NotImplementedError, "Softmax.*may not stand between"),
+    (nn.Sequential(nn.Linear(FAN_IN, 3), nn.ReLU(inplace=True), lif()), NotImplementedError, "ReLU.*may not stand"),
+    (nn.Sequential(parametrizations.weight_norm(nn.Linear(FAN_IN, 3)), lif()), NotImplementedError, "got Param.*Lin"),
     (nn.Sequential(LINEAR, lif(), LINEAR, lif()), ValueError, "every layer must occur once in net, Linear occurs"),
     (nn.Sequential(snn.SLSTM(FAN_IN, 2, init_hidden=True)), NotImplementedError, "SLSTM mixes its input and states"),
     (nn.Sequential(OwnDrive(0.9, init_hidden=True)), NotImplementedError, "OwnDrive mixes its input"),

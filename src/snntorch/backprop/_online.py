@@ -44,6 +44,7 @@ class _Cell:
     def __init__(self, neuron: SpikingNeuron, synapses: list[Synapses], spike_decay: float) -> None:
         self.neuron = neuron
         self.synapses = synapses
+        self.learning = [s for s in synapses if s.parameters]  # a recurrent layer may be frozen
         self.spike_decay = spike_decay
         weights = {id(p) for s in synapses if s.recurrent for p in s.parameters}
         self.parameters = {n: p for n, p in neuron.named_parameters() if p.requires_grad and id(p) not in weights}
@@ -89,7 +90,7 @@ class _Cell:
             past = zip(credit, self.traces.get(name, []), strict=False)
             terms += [c * e for c, e in past if c is not None and e is not None]
             yield from ((parameter, term.sum_to_size(parameter.shape)) for term in terms)
-        for synapses in self.synapses:
+        for synapses in self.learning:
             yield from zip(synapses.parameters, synapses.gradient(credit, self.input), strict=True)
 
     def advance(self) -> None:
@@ -103,9 +104,9 @@ class _Cell:
         rows = [row if used else [None] * len(by) for row, used in zip(rows, read, strict=True)]
         jacobian = [[*row[1 : 1 + count], None] for row in rows]
         if self.spike_decay:
-            jacobian[-1][-1] = self.input.new_tensor(self.spike_decay)
+            jacobian[-1][-1] = self.input.new_full((), self.spike_decay)
         derivatives = StepDerivatives(jacobian, [row[0] for row in rows])
-        for synapses in self.synapses:
+        for synapses in self.learning:
             synapses.advance(derivatives, self.input)
         for i, name in enumerate(self.parameters):
             sources = [row[1 + count + i] for row in rows]
@@ -139,9 +140,9 @@ def eprop(
 
     *Exact*: for one layer of neurons, and whatever stateless layers follow it, the gradients equal those of
     backpropagation through time to rounding; so they do for the last layer of neurons of a deep net.
-    *Approximate*: for earlier layers, where credit that would pass through a later step of a layer above is missing;
-    and for recurrent weights between neurons (`RLeaky`, `RSynaptic` with `all_to_all`), where credit that would pass
-    through other neurons' later spikes is.
+    *Approximate*: for earlier layers, where the credit is missing that passes through a later step of a layer above;
+    and for a layer with recurrent weights between its neurons (`RLeaky`, `RSynaptic` with `all_to_all`), where the
+    credit is missing that passes through these weights.
 
     Memory: `B * neurons * (fan-in + 1)` values per state; for a convolution a trace per position of its output.
 
@@ -210,8 +211,8 @@ def ottt(
     is the neuron's own Jacobian, so neurons of several states (`Synaptic`, `Alpha`) have a trace per state.
 
     *Exact*: as `eprop`, for one layer of neurons and for the last one of a deep net. *Approximate*: as `eprop`, for
-    earlier layers and recurrent weights; and for max pooling between weights and neurons, which is taken to have
-    always chosen as it does now.
+    earlier layers and recurrent ones; and for max pooling or an activation between weights and neurons, which is taken
+    to have had the derivative at all steps that it has now.
 
     It takes far less memory than `eprop`, that of a layer's input per state, but only neurons that all filter alike:
     one decay for all, `reset_mechanism` `"subtract"` or `"none"`.
@@ -263,8 +264,8 @@ def _learn(
         raise ValueError(f"num_steps must be a positive int, got {num_steps!r}")
     layers = _layers(net)
     cells = _cells(layers, rule, readout_decay)
-    special = {id(p) for cell in cells.values() for p in cell.parameters.values()}
-    weights = [p for p in net.parameters() if p.requires_grad and id(p) not in special]
+    elementwise = {id(p) for cell in cells.values() for p in cell.parameters.values()}
+    weights = [p for p in net.parameters() if p.requires_grad and id(p) not in elementwise]
     total = None
     reset(net)
     with ExitStack() as hooks, torch.enable_grad():
@@ -338,13 +339,13 @@ def _learning_layer(segment: list[nn.Module]) -> list[nn.Module]:
     """The one layer of weights that learns, of those in front of a neuron."""
     learning = [layer for layer in segment if any(p.requires_grad for p in layer.parameters())]
     for layer in learning:
-        if not isinstance(layer, WEIGHTED):
+        if type(layer) not in WEIGHTED:
             raise NotImplementedError(f"in front of a neuron only Linear and Conv layers can learn, got {layer}")
     if len(learning) > 1:
         raise NotImplementedError(f"in front of a neuron only one layer can learn, got {learning[0]}, {learning[1]}")
     if learning:
         for layer in segment[segment.index(learning[0]) + 1 :]:
-            if type(layer) not in _CHANNELWISE:
+            if type(layer) not in _CHANNELWISE or getattr(layer, "inplace", False):
                 raise NotImplementedError(f"{layer} may not stand between a layer that learns and its neuron")
     return learning
 

@@ -61,6 +61,8 @@ class Synapses:
         self.layer = layer
         self.recurrent = recurrent
         self.parameters = [p for p in layer.parameters() if p.requires_grad]
+        if any(p is not layer.weight and p is not layer.bias for p in self.parameters):
+            raise NotImplementedError(f"a layer that learns must hold weight and bias alone, got {layer}")
         self.x = self.y = torch.zeros(0)
         self.traces: Traces = []
 
@@ -77,9 +79,8 @@ class Synapses:
         """The layer with other weights."""
         if isinstance(self.layer, nn.Linear):
             return F.linear(x, weight, bias)
-        convolve = getattr(
-            self.layer, "convolve", self.layer._conv_forward
-        )  # the former where a class crops the result
+        # A class that crops what the convolution returns says so by a method of this name.
+        convolve = getattr(self.layer, "convolve", self.layer._conv_forward)
         return convolve(x, weight, bias)  # type: ignore[operator]
 
     def _is_current(self, current: Tensor) -> bool:
@@ -119,8 +120,8 @@ class EligibilityTraces(Synapses):
         if isinstance(self.layer, nn.Linear):
             rows = self.x.movedim(-1, 0).unsqueeze(-1)
         else:  # the convolution that copies out the k-th element of every patch
-            fan_in = weight[0].numel()
-            patches = self.apply(self.x, torch.eye(fan_in).to(weight).view(fan_in, *weight.shape[1:]), None)
+            identity = torch.eye(weight[0].numel(), dtype=weight.dtype, device=weight.device)
+            patches = self.apply(self.x, identity.view(-1, *weight.shape[1:]), None)
             rows = patches.movedim(1, 0).unsqueeze(2)
         if self.layer.bias is not None:
             rows = torch.cat((rows, torch.ones_like(rows[:1])))
