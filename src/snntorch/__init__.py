@@ -27,7 +27,17 @@ from ._version import __version__ as __version__
 from .explain import explain as explain
 from .unroll import unroll as unroll
 
-_LAZY = ("backprop", "conversion", "export_nir", "functional", "import_nir", "metrics", "spikegen", "spikeplot", "utils")
+_LAZY = (
+    "backprop",
+    "conversion",
+    "export_nir",
+    "functional",
+    "import_nir",
+    "metrics",
+    "spikegen",
+    "spikeplot",
+    "utils",
+)
 
 
 def __getattr__(name: str) -> ModuleType:
