@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import pathlib
+import pickle
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from snntorch.export_nir import export_to_nir  # noqa: E402
 from snntorch.import_nir import import_from_nir  # noqa: E402
 
 T, B = 60, 3
+FILES = pathlib.Path(__file__).parent / "nir_files"
 
 
 @pytest.fixture
@@ -479,3 +482,390 @@ def test_metadata_name_the_surrogate():
     ]:
         lif = hidden(snn.Leaky, 0.9, reset_mechanism="zero", spike_grad=spike_grad)
         assert export_to_nir(lif, torch.rand(1, 3)).nodes["leaky"].metadata["snntorch"]["spike_grad"] == name
+
+
+# -- graphs written with nir's own classes, against its differential equations in Euler steps
+
+
+def euler(node, x, dt):
+    """Outputs of one NIR neuron over time, in its own variables: v starts at v_leak; [T, ..., N] in, the same out."""
+    kind, p = (
+        type(node).__name__,
+        {k: np.asarray(v, float) for k, v in vars(node).items() if k[-5:] != "_type" and v != {}},
+    )
+    v = np.zeros(x.shape[1:]) + p.get("v_leak", 0)
+    current, outputs = np.zeros(x.shape[1:]), []
+    for drive in x:
+        if "tau_syn" in p:
+            current = current + dt / p["tau_syn"] * (-current + p["w_in"] * drive)
+            drive = current
+        if "tau" in p or "tau_mem" in p:
+            v = v + dt / p.get("tau", p.get("tau_mem")) * (p["v_leak"] - v + p["r"] * drive)
+        else:
+            v = v + dt * p["r"] * drive
+        outputs.append(v)
+        if kind.endswith("F"):
+            outputs[-1] = (v > p["v_threshold"]).astype(float)
+            v = np.where(v > p["v_threshold"], p["v_reset"], v)
+    return np.stack(outputs)
+
+
+def between(low, high, n=5):
+    return np.random.default_rng(0).uniform(low, high, n)
+
+
+def neurons():
+    """Neurons whose gain, leak and threshold all differ from neuron to neuron, with dt = 1e-3."""
+    leak = between(-0.3, 0.3)
+    tau, syn, r, w = between(0.002, 0.05), between(0.0015, 0.02), between(0.5, 3), between(0.5, 2)
+    firing = dict(v_leak=leak, v_reset=leak, v_threshold=leak + between(0.05, 0.3))
+    return [
+        nir.LIF(tau=tau, r=r, **firing),
+        nir.LI(tau=tau, r=r, v_leak=leak),
+        nir.CubaLIF(tau_syn=syn, tau_mem=tau, r=r, w_in=w, **firing),
+        nir.CubaLI(tau_syn=syn, tau_mem=tau, r=-r, w_in=w, v_leak=leak),
+        nir.IF(r=np.full(5, 1e3), v_threshold=between(0.5, 4), v_reset=np.zeros(5)),
+        nir.I(r=np.full(5, 1e3)),
+    ]
+
+
+@pytest.mark.parametrize("node", neurons(), ids=lambda node: type(node).__name__)
+def test_neurons_follow_their_differential_equation(node, double, tmp_path):
+    x = torch.rand(200, B, 5)
+    expected = euler(node, x.numpy(), 1e-3)
+    assert expected.std() > 0.05
+    nir.write(tmp_path / "node.nir", nir.NIRGraph.from_list(node))
+    for graph in (nir.NIRGraph.from_list(node), nir.read(tmp_path / "node.nir"), tmp_path / "node.nir"):
+        out = run(import_from_nir(graph, dt=1e-3), x)
+        if type(node).__name__.endswith("F"):
+            assert (out.numpy() != expected).sum() == 0
+        else:
+            np.testing.assert_allclose(out, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("node", neurons(), ids=lambda node: type(node).__name__)
+def test_what_was_imported_exports_again(node, double):
+    """Gains and leaks go into the threshold of a neuron that spikes, so the numbers differ, not the function."""
+    x = torch.rand(100, B, 5)
+    net = import_from_nir(nir.NIRGraph.from_list(node), dt=1e-3)
+    again = export_to_nir(net, x[0], dt=2.0)
+    assert {type(node).__name__} == set(kinds(again).values()) - {"Input", "Output"}
+    torch.testing.assert_close(run(import_from_nir(again), x), run(net, x))
+
+
+@pytest.mark.parametrize("kind", [nir.IF, nir.I])
+def test_integrators_gain(kind):
+    """r = 1 (norse, sinabs) and r = 1 / dt (the equation) are a gain of 1, any other r is the gain."""
+    firing = {"v_threshold": np.array([1.0, 1, 1])} if kind is nir.IF else {}
+    net = import_from_nir(nir.NIRGraph.from_list(kind(r=np.array([1.0, 500, 0.25]), **firing)), dt=2e-3)
+    neuron = next(m for m in net.children() if hasattr(m, "mem"))
+    expected = [1, 1, 4] if kind is nir.IF else [1, 1, 0.25]
+    assert (neuron.threshold if kind is nir.IF else neuron.gain).tolist() == expected and (neuron.beta == 1).all()
+
+
+def test_scalar_parameters(double):
+    node = nir.LIF(*(np.array(v) for v in (0.01, 2.0, 0.1, 0.3, 0.1)))
+    edges = [("input", "fc"), ("fc", "lif"), ("lif", "output")]
+    nodes = {"input": nir.Input({"input": np.array([2])}), "fc": nir.Linear(between(0, 1, (5, 2))), "lif": node}
+    graph = nir.NIRGraph(nodes | {"output": nir.Output({"output": np.array([5])})}, edges, type_check=False)
+    x = torch.rand(100, B, 2)
+    expected = euler(node, x.numpy() @ nodes["fc"].weight.T, 1e-3)
+    assert (run(import_from_nir(graph, dt=1e-3), x).numpy() == expected).all() and 0 < expected.mean() < 1
+
+
+def test_dt_of_the_file_unless_another_is_given():
+    lif = hidden(snn.Leaky, 0.9, reset_mechanism="zero")
+    graph = export_to_nir(lif, torch.rand(1, 2), dt=1e-3)
+    assert import_from_nir(graph).leaky.beta.tolist() == pytest.approx([0.9, 0.9])
+    assert import_from_nir(graph, dt=5e-4).leaky.beta.tolist() == pytest.approx([0.95, 0.95])
+    graph.metadata = {}
+    assert import_from_nir(graph).leaky.beta.tolist() == pytest.approx([0.99, 0.99])
+
+
+def test_surrogates_are_chosen_at_import():
+    graph = export_to_nir(
+        nn.Sequential(hidden(snn.Leaky, 0.9, reset_mechanism="zero"), Threshold(0.5)), torch.rand(1, 2)
+    )
+    net = import_from_nir(graph, spike_grad="sigmoid")
+    assert net.get_submodule("0").spike_grad == net.get_submodule("1").spike_grad == surrogate.sigmoid()
+
+
+def test_layers_with_memory_and_shapes(double):
+    graph = nir.NIRGraph.from_list(
+        nir.Conv2d((6, 8), between(-1, 1, (4, 1, 3, 3)), (2, 1), 1, (1, 2), 2, between(-1, 1, 4)),
+        nir.SumPool2d(np.array([3, 2]), np.array([1, 2]), np.array([1, 0])),
+        nir.Flatten({"input": np.array([4, 3, 3])}, 1, 2),
+        nir.Flatten({"input": np.array([4, 9])}, 0, -1),
+        nir.Delay(np.tile([0.0, 1.2e-3, 1.7e-3, 0.3e-3], 9)),
+        nir.Scale(between(-1, 1, 36)),
+        nir.Threshold(between(-0.2, 0.2, 36)),
+        type_check=False,
+    )
+    x = torch.randn(10, B, 2, 6, 8)
+    net = import_from_nir(graph, dt=1e-3)
+    conv, _, _, _, _, scale, threshold = list(graph.nodes.values())[1:-1]
+    y = nn.functional.conv2d(x.flatten(0, 1), torch.tensor(conv.weight), torch.tensor(conv.bias), (2, 1), 1, (1, 2), 2)
+    y = 6 * nn.functional.avg_pool2d(y, (3, 2), (1, 2), (1, 0))
+    y = y.flatten(1).unflatten(0, (10, B))
+    delayed = torch.zeros_like(y)
+    for neuron, steps in enumerate([0, 1, 2, 0] * 9):
+        delayed[steps:, :, neuron] = y[: 10 - steps, :, neuron]
+    expected = (delayed * torch.tensor(scale.scale) > torch.tensor(threshold.threshold)).double()
+    torch.testing.assert_close(run(net, x), expected)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid", 1])
+def test_one_dimensional_convolution(padding, double):
+    conv = nir.Conv1d(9, between(-1, 1, (4, 2, 3)), 1, padding, 1, 1, between(-1, 1, 4))
+    net, x = import_from_nir(nir.NIRGraph.from_list(conv)), torch.randn(2, B, 2, 9)
+    expected = nn.functional.conv1d(x[0], torch.tensor(conv.weight), torch.tensor(conv.bias), padding=padding)
+    torch.testing.assert_close(run(net, x)[0], expected)
+
+
+# -- loops
+
+
+def lif(n, threshold=0.4, beta=0.8, dt=1e-4):
+    tau = np.full(n, dt / (1 - beta))
+    return nir.LIF(tau=tau, r=tau / dt, v_leak=np.zeros(n), v_threshold=np.full(n, threshold), v_reset=np.zeros(n))
+
+
+def wired(edges, **nodes):
+    nodes = {"input": nir.Input({"input": np.array([3])}), **nodes, "output": nir.Output({"output": np.array([3])})}
+    return nir.NIRGraph(nodes, edges)
+
+
+def fire(mem, x, beta=0.8, threshold=0.4):
+    mem = beta * mem + x
+    spk = (mem > threshold).to(x.dtype)
+    return spk, mem * (1 - spk)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_a_weight_around_a_neuron_takes_the_last_steps_spikes(diagonal, bias, double):
+    weight, b = between(-1, 1, (3, 3)), between(-0.5, 0.5, 3)
+    weight = np.diag(np.diag(weight)) if diagonal else weight
+    w_rec = nir.Affine(weight, b) if bias else nir.Linear(weight)
+    graph = wired([("input", "lif"), ("w_rec", "lif"), ("lif", "w_rec"), ("lif", "output")], w_rec=w_rec, lif=lif(3))
+    net, x = import_from_nir(graph), torch.rand(100, B, 3)
+    assert isinstance(net.lif, snn.RLeaky) and net.lif.all_to_all is not (diagonal and not bias)
+    spk, mem, expected = torch.zeros(B, 3), torch.zeros(B, 3), []
+    for x_t in x:
+        spk, mem = fire(mem, x_t + spk @ torch.tensor(weight).T + bias * torch.tensor(b))
+        expected.append(spk)
+    torch.testing.assert_close(run(net, x), torch.stack(expected), rtol=0, atol=0)
+
+
+def test_a_loop_through_two_neurons_and_one_inside_it(double):
+    """a -> w1 -> b -> w2 -> a, and b <-> w3 <- a: forward connections act at once, the way back a step later."""
+    w1, w2, w3 = (between(-1, 1, (3, 3)) + shift for shift in (0.3, -0.2, 0.1))
+    edges = [
+        ("input", "a"), ("a", "w1"), ("w1", "b"), ("b", "w2"), ("w2", "a"), ("b", "w3"), ("a", "w3"), ("w3", "b"),
+        ("b", "output"),
+    ]  # fmt: skip
+    weights = {f"w{i}": nir.Linear(w) for i, w in enumerate((w1, w2, w3), 1)}
+    graph = wired(edges, a=lif(3), b=lif(3), **weights)
+    net, x = import_from_nir(graph), torch.rand(100, B, 3)
+    w1, w2, w3 = (torch.tensor(w).T for w in (w1, w2, w3))
+    a = b = mem_a = mem_b = torch.zeros(B, 3)
+    expected = []
+    for x_t in x:
+        a, mem_a = fire(mem_a, x_t + b @ w2)
+        b, mem_b = fire(mem_b, a @ w1 + (a + b) @ w3)
+        expected.append(b)
+    expected = torch.stack(expected)
+    assert 0.1 < expected.mean() < 0.9
+    torch.testing.assert_close(run(net, x), expected, rtol=0, atol=0)
+    again = export_to_nir(net, x[0])
+    assert set(again.edges) == set(edges)
+    torch.testing.assert_close(run(import_from_nir(again), x), expected, rtol=0, atol=0)
+
+
+def test_a_loop_without_a_neuron_is_refused():
+    graph = wired(
+        [("input", "a"), ("a", "b"), ("b", "a"), ("a", "output")], a=nir.Linear(np.eye(3)), b=nir.Scale(np.ones(3))
+    )
+    with pytest.raises(ValueError, match="a -> b holds no neuron"):
+        import_from_nir(graph)
+
+
+def test_subgraphs(tmp_path, double):
+    inner = wired(
+        [("input", "lif"), ("lif", "w_rec"), ("w_rec", "lif"), ("lif", "output")],
+        lif=lif(3), w_rec=nir.Linear(between(-1, 1, (3, 3))),
+    )  # fmt: skip
+    middle = wired(
+        [("input", "w"), ("w", "inner"), ("inner", "output"), ("input", "output")], w=nir.Linear(np.eye(3)), inner=inner
+    )
+    graph = wired([("input", "sub"), ("sub", "last"), ("last", "output")], sub=middle, last=lif(3))
+    before = copy.deepcopy(graph.to_dict())
+    net, x = import_from_nir(graph), torch.rand(60, B, 3)
+    assert isinstance(net.sub_inner_lif, snn.RLeaky)
+    np.testing.assert_equal(graph.to_dict(), before)
+    mem, spk, last, expected = *[torch.zeros(B, 3)] * 3, []
+    for x_t in x:
+        spk, mem = fire(mem, x_t + spk @ torch.tensor(inner.nodes["w_rec"].weight).T)
+        out, last = fire(last, spk + x_t)
+        expected.append(out)
+    torch.testing.assert_close(run(net, x), torch.stack(expected), rtol=0, atol=0)
+    nir.write(tmp_path / "sub.nir", graph)
+    torch.testing.assert_close(run(import_from_nir(tmp_path / "sub.nir"), x), torch.stack(expected), rtol=0, atol=0)
+
+
+# -- the network that comes out
+
+
+def small():
+    zero = dict(reset_mechanism="zero", reset_delay=False)
+    recurrent = hidden(snn.RSynaptic, 0.5, 0.9, linear_features=4, **zero)
+    net = nn.Sequential(
+        nn.Linear(3, 4), recurrent, Delay(2, init_hidden=True), nn.Linear(4, 2), hidden(snn.Leaky, 0.8, **zero)
+    )
+    with torch.no_grad():
+        net[0].weight.mul_(3)
+        net[3].weight.abs_()
+    return net
+
+
+def test_states_pass_through_the_dict_and_stay_in_the_neurons():
+    net, x = import_from_nir(export_to_nir(small(), torch.rand(B, 3))), torch.rand(20, B, 3)
+    assert isinstance(net, torch.fx.GraphModule)
+    whole = run(net, x)
+    utils.reset(net)
+    state, outputs = {}, []  # an empty state: everything starts at zero
+    for x_t in x:
+        for name in ("1_lif", "2", "4"):  # what the neurons keep does not matter where a state is given
+            for attribute in net.get_submodule(name).states:
+                getattr(net.get_submodule(name), attribute).fill_(7)
+        out, state = net(x_t, state)
+        outputs.append(out)
+        state = {name: tuple(s.detach().clone() for s in states) for name, states in state.items()}
+    torch.testing.assert_close(torch.stack(outputs), whole, rtol=0, atol=0)
+    assert list(state) == ["1_lif", "2", "4"] and [len(s) for s in state.values()] == [3, 1, 1]
+    utils.reset(net)
+    halves = torch.cat([torch.stack([net(x_t)[0] for x_t in part]) for part in (x[:9], x[9:])])
+    torch.testing.assert_close(halves, whole, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="state names lif"):
+        net(x[0], {"lif": ()})
+    with pytest.raises(ValueError, match="tuple of spk, syn, mem"):
+        net(x[0], {"1_lif": (x[0],)})
+
+
+def test_the_network_unrolls_copies_pickles_and_trains():
+    x = torch.rand(20, B, 3)
+    net = import_from_nir(export_to_nir(small(), x[0]))
+    expected = run(net, x)
+    for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        utils.reset(other)
+        out, *_ = snn.unroll(other, x)
+        torch.testing.assert_close(out, expected, rtol=0, atol=0)
+        out.sum().backward()
+        assert all(p.grad.abs().sum() > 0 for p in other.parameters())
+        assert all(p.grad is None for p in net.parameters())
+    double = run(net.double(), x.double())
+    assert double.dtype == torch.float64
+    assert run(net.float(), x[:, 0]).shape == (20, 2)  # without a batch
+
+
+def test_names_that_a_module_cannot_bear():
+    names = ["a.b", "a_b", "lambda", "forward", "set_states", "training", "2 fc"]
+    edges = list(itertools.pairwise(["input", *names, "output"]))
+    net = import_from_nir(wired(edges, **{name: nir.Scale(np.full(3, 2.0)) for name in names}))
+    out, _ = net(torch.ones(1, 3))
+    assert out.tolist() == [[128.0] * 3]
+    assert {"a_b", "a_b_", "lambda_", "forward_", "2 fc"} < dict(net.named_children()).keys()
+
+
+def test_nothing_is_printed(capsys):
+    import_from_nir(export_to_nir(small(), torch.rand(B, 3)))
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+# -- what import refuses, by name
+
+
+def broken(node, **changes):
+    for name, value in changes.items():
+        setattr(node, name, value)
+    return nir.NIRGraph.from_list(node)
+
+
+@pytest.mark.parametrize(
+    ("graph", "error", "message"),
+    [
+        (lambda: broken(lif(2), v_reset=np.array([0.0, 0.1])), NotImplementedError, "'lif'.*resting potential"),
+        (lambda: broken(lif(2), v_leak=np.array([0.0, 0.1])), NotImplementedError, "'lif'.*resting potential"),
+        (lambda: broken(lif(2), tau=np.array([1e-3, 0.5e-4])), ValueError, "lif: time constants.*smaller dt"),
+        (lambda: broken(lif(2), tau=np.array([1e-3, np.nan])), ValueError, "lif: time constants"),
+        (lambda: broken(lif(2), r=np.array([1.0, -1.0])), ValueError, "lif: the gain"),
+        (lambda: broken(lif(2), v_threshold=np.array([1.0, np.nan])), ValueError, "threshold must not be NaN"),
+        (lambda: broken(nir.IF(np.ones(2), np.ones(2)), v_reset=np.ones(2)), NotImplementedError, "'if'"),
+        (lambda: broken(lif(2), v_leak=np.ones(2), metadata={"snntorch": {"reset_mechanism": "subtract"}}),
+         NotImplementedError, "'subtract'"),
+        (lambda: broken(nir.Linear(np.ones((2, 3, 4)))), NotImplementedError, "'linear'.*out, in"),
+        (lambda: broken(nir.Delay(np.array([-1.0]))), ValueError, "steps must be"),
+        (lambda: nir.LIF, TypeError, "graph must be"),
+        (lambda: nir.NIRGraph({"a": nir.Scale(np.ones(2))}, [], type_check=False), ValueError, "no Input"),
+    ],
+)  # fmt: skip
+def test_import_names_what_it_cannot_do(graph, error, message):
+    with pytest.raises(error, match=message):
+        import_from_nir(graph())
+
+
+def test_import_refuses_graphs_that_do_not_hold_together():
+    edges = [("input", "a"), ("a", "output")]
+    graph = wired(edges, a=nir.Scale(np.ones(3)))
+    graph.edges = [*edges, ("b", "output")]
+    with pytest.raises(ValueError, match="'b'"):
+        import_from_nir(graph)
+    graph.edges = [("input", "output")]
+    with pytest.raises(ValueError, match="'a' has no input"):
+        import_from_nir(graph)
+    graph.edges, graph.nodes["more"] = edges, nir.Input({"input": np.array([3])})
+    with pytest.raises(NotImplementedError, match="several Input nodes"):
+        import_from_nir(graph)
+    for dt in (0, float("inf")):
+        with pytest.raises(ValueError, match="dt"):
+            import_from_nir(wired(edges, a=nir.Scale(np.ones(3))), dt=dt)
+
+
+# -- networks of other libraries, recorded by tests/nir_files/record.py
+
+
+def recorded(name, dt=None, **changes):
+    graph = nir.read(FILES / f"{name}.nir")
+    for parameter, value in changes.items():
+        setattr(graph.nodes["1"], parameter, value)
+    data = np.load(FILES / f"{name}.npz")
+    return run(import_from_nir(graph, dt=dt), torch.from_numpy(data["x"])), torch.from_numpy(data["out"])
+
+
+def test_norse_lif_and_readout():
+    out, expected = recorded("norse_lif", dt=1e-3)
+    torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_norse_integrate_and_fire():
+    out, expected = recorded("norse_if")
+    assert torch.equal(out, expected) and 0.05 < expected.mean() < 0.95
+
+
+def test_norse_current_based():
+    """Its file says w_in = 1; the synapse that norse runs jumps by its whole input, which is w_in = tau_syn / dt."""
+    out, expected = recorded("norse_cubalif", dt=1e-3, w_in=np.full(5, 5.0))
+    assert torch.equal(out, expected) and 0.05 < expected.mean() < 0.95
+    assert not torch.equal(recorded("norse_cubalif", dt=1e-3)[0], expected)
+
+
+def test_sinabs_convolution_and_integrate_and_fire():
+    out, expected = recorded("sinabs_iaf")
+    assert torch.equal(out, expected) and 0.05 < expected.mean() < 0.95
+
+
+def test_sinabs_leaky():
+    """Its decay is exp(-1 / tau), the exact solution and no Euler step: the dt for which both agree."""
+    out, expected = recorded("sinabs_lif", dt=8 * (1 - np.exp(-1 / 8)))
+    torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)

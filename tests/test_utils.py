@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
 import snntorch as snn
+from helpers import every_row, every_step_row
 from snntorch import utils
 
 KINDS = [torch.arange, np.arange, lambda n: list(range(n)), lambda n: tuple(range(n))]
@@ -214,3 +215,37 @@ def test_fit_example(monkeypatch, capsys):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     assert importlib.import_module("fit").main(epochs=3) > 0.7
     assert "layer 1: 0." in capsys.readouterr().out
+
+
+@every_step_row
+def test_states_of_every_neuron(row):
+    net, x = torch.nn.Sequential(torch.nn.Sequential(row.make(init_hidden=True, output=True))), row.input(6, 3)
+    x.requires_grad_()
+    utils.reset(net)  # before the first step, too
+    first = [net(step)[0] for step in x]
+    utils.detach(net)
+    states = utils.get_states(net)
+    assert sorted(states) == sorted(f"0.0.{name}" for name in row.states)
+    later = [net(step)[0] for step in x]
+    if later[-1].requires_grad:
+        sum(spk.sum() for spk in later).backward()
+        utils.detach(net)
+        more = net(x[0])[0]
+        more.sum().backward()  # no second backward through the steps before
+    utils.set_states(net, states)
+    torch.testing.assert_close([net(step)[0] for step in x], later)
+    assert utils.reset(net) is None
+    for name in row.states:
+        state = getattr(net[0][0], name)
+        assert not state.any() and not state.requires_grad
+    torch.testing.assert_close([net(step)[0] for step in x], first)
+    assert net(row.input(1, 7)[0])[0].shape[0] == 7  # another batch size
+
+
+@every_row
+def test_reset_takes_every_neuron(row):
+    utils.reset(torch.nn.Sequential(row.make()))
+    utils.detach(torch.nn.Sequential(row.make()))
+    assert utils.get_states(torch.nn.Sequential(row.make())).keys() == {
+        f"0.{name}" for name in row.states if not row.takes_sequence
+    }

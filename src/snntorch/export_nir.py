@@ -290,9 +290,10 @@ class _Trace(TorchFunctionMode):
         """A layer has run: note the call and mark what came out."""
         known = self._known(given)
         if isinstance(layer, Feedback):
-            self._mark(out, ((name, "out"),))
-            if len(given) > 1:
+            if len(given) > 1:  # the write, which gives its input back
                 self.loops[name] = _described(self._sources.get(id(given[1]), ()))
+            else:
+                self._mark(out, ((name, "out"),))
             return
         if not known:
             return  # the layer's work does not depend on the sample
@@ -326,14 +327,10 @@ class _Trace(TorchFunctionMode):
             raise ValueError("the module's output does not depend on its input")
         self.output = _described(self._sources[id(out)])
         self.out_shape = tuple(out.shape)
-        while any(name in self.loops for signals in self._all() for name, _ in signals):
+        for _ in self.loops:  # what one loop feeds back may come from another
             self.calls = [replace(call, sources=self._closed(call.sources)) for call in self.calls]
             self.output = self._closed(self.output)
             self.loops = {name: self._closed(sources) for name, sources in self.loops.items()}
-
-    def _all(self) -> Iterator[tuple[Signal, ...]]:
-        yield from (call.sources for call in self.calls)
-        yield self.output
 
     def _closed(self, sources: tuple[Signal, ...]) -> tuple[Signal, ...]:
         """Signals from a Feedback replaced by what was fed into it."""
@@ -748,6 +745,6 @@ def _converter(layer: nn.Module) -> Callable[[Any, _Context], Any] | None:
     """What converts the layer: that of its class, or of a base whose forward and step it still uses."""
     for base in type(layer).__mro__:
         if base in _CONVERTERS:
-            same = all(getattr(type(layer), f, None) is getattr(base, f, None) for f in ("forward", "step"))
+            same = all(getattr(type(layer), f, None) is getattr(base, f, None) for f in ("forward", "step", "drive", "project"))
             return _CONVERTERS[base] if same else None
     return None

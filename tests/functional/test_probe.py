@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import snntorch as snn
+from helpers import every_row, every_step_row
 from snntorch import spikeplot, utils
 from snntorch.functional.probe import (
     AttributeMonitor,
@@ -316,3 +317,46 @@ def test_recorder_clear_end_and_choice_of_modules():
     assert list(recorder.states["mem"]) == ["1"]
     with pytest.raises(ValueError, match="net has no neuron to record: Linear"):
         Recorder(nn.Linear(2, 2))
+
+
+@every_step_row
+def test_recorder_on_every_neuron_in_a_loop_and_under_unroll(row):
+    net = nn.Sequential(row.make(init_hidden=True, output=True))
+    x = row.input(9, 4)
+    outputs, states = [], {name: [] for name in row.states}
+    for step in x:
+        outputs.append(net(step)[0])
+        for name, values in states.items():
+            values.append(getattr(net[0], name).detach().clone())
+    for run in (lambda: [net(step) for step in x], lambda: snn.unroll(net, x)):
+        utils.reset(net)
+        with Recorder(net, states=row.states) as recorder:
+            run()
+        torch.testing.assert_close(recorder.spikes, {"0": torch.stack(outputs).detach()})
+        torch.testing.assert_close(
+            recorder.states, {name: {"0": torch.stack(values)} for name, values in states.items()}
+        )
+
+
+@every_row
+def test_every_neuron_feeds_the_summary_and_the_overview(row):
+    figure = pytest.importorskip("matplotlib.figure")
+    keeps = {} if row.takes_sequence else {"init_hidden": True, "output": False}
+    net, x = nn.Sequential(row.make(**keeps)), row.input(9, 4)
+    with Recorder(net) as recorder:
+        net(x) if row.takes_sequence else snn.unroll(net, x)
+    rate = utils.firing_rates(recorder.spikes)["0"]
+    assert 0 <= rate.mean <= rate.max <= 1
+    assert rate.total == pytest.approx((recorder.spikes["0"] != 0).sum().item() / x.shape[1])
+    if x.dim() > 2:  # the overview needs neurons
+        drawn = spikeplot.overview({"input": x > 0, **recorder.spikes}, fig=figure.Figure())
+        assert any(ax.get_title().startswith("0:") for ax in drawn.axes)
+
+
+def test_recorder_reads_the_membrane_of_neurons_that_take_sequences():
+    x = torch.rand(12, 5, 6)
+    neuron = snn.StateLeaky(beta=4.0, channels=6)
+    with Recorder(neuron) as recorder:
+        parts = [neuron(part) for part in x.split(7)]
+    assert torch.equal(recorder.spikes[""], torch.cat([spk for spk, _ in parts]))
+    assert torch.equal(recorder.states["mem"][""], torch.cat([mem for _, mem in parts]))

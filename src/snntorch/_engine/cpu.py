@@ -53,8 +53,8 @@ class Kernel:
     def __init__(self, source: Source, dtype: torch.dtype) -> None:
         self.source = source
         self._compiled = _compile(source, _REAL[dtype])  # keeps the machine code alive
-        arguments = [ctypes.c_int64] * 4 + [ctypes.c_void_p] * len(source.pointers)
-        arguments += [ctypes.c_int64] * len(source.strides)
+        strides = sum(map(len, source.strides.values()))
+        arguments = [ctypes.c_int64] * 4 + [ctypes.c_void_p] * len(source.pointers) + [ctypes.c_int64] * strides
         self._call: Callable[..., None] = ctypes.CFUNCTYPE(None, *arguments)(self._compiled.address)
 
     def __call__(self, steps: int, size: int, pointers: Sequence[int], strides: Sequence[int]) -> None:
@@ -91,7 +91,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def _compile(source: Source, real: str) -> Any:
-    types = ", ".join(["row"] * len(source.pointers) + ["int64"] * len(source.strides))
+    strides = sum(map(len, source.strides.values()))
+    types = ", ".join(["row"] * len(source.pointers) + ["int64"] * strides)
     header = _HEADER.format(version=_version(), real=real, block=BLOCK)
     directory = cache.directory()
     with _compiling:

@@ -93,35 +93,43 @@ def _is_constant(value: Any) -> bool:
     return frozen and all(_is_constant(getattr(value, f.name)) for f in fields(value))
 
 
-def _trace(step: Callable, varies: tuple, states: int, params: tuple, constants: dict, dtype: torch.dtype) -> Plan:
-    try:
-        program, captured = trace(step, varies, states, params, constants, dtype)
-    except TraceError as error:
-        return Plan(None, reason=str(error))
-    except Exception as error:  # whatever the step does with a symbol, eager code may yet do with a tensor
-        return Plan(None, reason=f"tracing the step raised {type(error).__name__}: {error}")
-    return Plan(program, tuple(captured))
+_plans: dict[Any, Plan] = {}
 
 
-@functools.lru_cache(maxsize=1024)
-def _remembered(
-    step: Callable, varies: tuple, states: int, params: tuple, constants: tuple, dtype: torch.dtype
-) -> Plan:
-    return _trace(step, varies, states, params, dict(constants), dtype)
-
-
-def plan(step: Callable, varies: tuple, states: int, arguments: dict[str, Any], dtype: torch.dtype, once: bool) -> Plan:
-    """The plan of a step with these arguments; remembered where all that it was traced with is constant.
+def _plan(neuron: Any, varies: tuple, states: int, arguments: dict[str, Any], dtype: torch.dtype, once: bool) -> Plan:
+    """The plan of a neuron's step; remembered where all that it was traced with is constant.
 
     Anything else is traced anew each time, which a single step (`once`) does not pay for.
     """
-    params = tuple(name for name, value in arguments.items() if isinstance(value, Tensor))
-    constants = {name: value for name, value in arguments.items() if not isinstance(value, Tensor)}
-    if all(map(_is_constant, constants.values())):
-        return _remembered(step, varies, states, params, tuple(constants.items()), dtype)
-    if once:
+    kinds = tuple([(name, Tensor if isinstance(value, Tensor) else value) for name, value in arguments.items()])
+    key = (neuron.step, varies, states, dtype, kinds)
+    try:
+        if key in _plans:
+            return _plans[key]
+    except TypeError:  # a value without a hash
+        pass
+    constants = {name: value for name, value in kinds if value is not Tensor}
+    remember = all(map(_is_constant, constants.values()))
+    if once and not remember:
         return Plan(None, reason="its arguments may change, so that it would be traced at every step")
-    return _trace(step, varies, states, params, constants, dtype)
+    params = tuple(name for name, value in kinds if value is Tensor)
+    try:
+        program, captured = trace(neuron.step, varies, states, params, constants, dtype)
+        found = Plan(program, tuple(captured))
+    except TraceError as error:
+        found = Plan(None, reason=str(error))
+    except Exception as error:  # whatever the step does with a symbol, it may yet do with a tensor
+        found = Plan(None, reason=f"tracing the step raised {type(error).__name__}: {error}")
+    if remember:
+        _plans[key] = found
+    return found
+
+
+@torch.compiler.assume_constant_result
+def _text(neuron: Any, varies: tuple, states: int, dtype: torch.dtype) -> str:
+    """The program's text for `torch.compile`, which can't trace through tracing; empty where there is none."""
+    found = _plan(neuron, varies, states, neuron.step_arguments(dtype), dtype, once=False)
+    return "" if found.program is None or found.captured else found.program.text
 
 
 @functools.cache
@@ -132,61 +140,62 @@ def _has(package: str) -> bool:
     return found
 
 
+# What kernels compute each dtype in.
 _NATIVE = {torch.float32: torch.float32, torch.float64: torch.float64,
            torch.float16: torch.float32, torch.bfloat16: torch.float32}  # fmt: skip
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def _obstacle(tensors: Sequence[Tensor], shape: torch.Size, steps: int) -> str:
+def _obstacle(tensors: Sequence[Tensor], shape: torch.Size, compiling: bool) -> str:
     """Why these tensors can't go through a kernel, or nothing."""
     x = tensors[0]
-    if x.device.type != "cpu":
+    if not x.is_cpu:
         return f"there are no kernels for {x.device.type}"
     if x.dtype not in _NATIVE:
         return f"there are no kernels for {x.dtype}"
-    if shape.numel() == 0:
-        return "there is nothing to compute"
+    if not compiling:
+        if shape.numel() == 0:
+            return "there is nothing to compute"
+        if torch._C._are_functorch_transforms_active():  # no public name
+            return "torch.func transforms take it operation by operation"
+        if torch.autograd.forward_ad._current_level >= 0:
+            return "forward-mode differentiation takes it operation by operation"
     for tensor in tensors:
-        if type(tensor) not in (Tensor, torch.nn.Parameter) and not torch.compiler.is_compiling():
+        if type(tensor) not in _PLAIN and not compiling:
             return f"{type(tensor).__name__} is a tensor subclass"
-        if tensor.device != x.device:
-            return f"a parameter is on {tensor.device}, the input on {x.device}"
-    if torch._C._are_functorch_transforms_active():  # no public name
-        return "torch.func transforms take it operation by operation"
-    if torch.autograd.forward_ad._current_level >= 0 and not torch.compiler.is_compiling():
-        return "forward-mode differentiation takes it operation by operation"
-    if not _has("numba"):
-        return "numba is not installed"
-    return ""
+        if not tensor.is_cpu:
+            return f"one tensor is on {tensor.device}, the input on {x.device}"
+    return "" if _has("numba") else "numba is not installed"
 
 
 def _broadcasts(tensor: Tensor, shape: torch.Size) -> bool:
-    if tensor.dim() > len(shape):
-        return tensor.numel() == 1
-    return all(a in (1, b) for a, b in zip(reversed(tensor.shape), reversed(shape), strict=False))
+    if tensor.numel() == 1:
+        return True
+    sizes = zip(reversed(tensor.shape), reversed(shape), strict=False)
+    return tensor.dim() <= len(shape) and all(size in (1, full) for size, full in sizes)
 
 
 def run(
-    step: Callable,
+    neuron: Any,
     inputs: Sequence[Tensor],
     states: Sequence[Tensor],
     arguments: dict[str, Any],
     *,
     steps: int = 0,
-    varies: Sequence[bool] | None = None,
+    varies: tuple[bool, ...] | None = None,
     wanted: Sequence[bool] | None = None,
-    owner: object = None,
 ) -> tuple[list[Any], list[Tensor]]:
     """Run a neuron's step, once or over time.
 
     Args:
-        step: `step(*inputs, *states, **arguments) -> *outputs, *new states`, pure and elementwise where it is to fuse.
+        neuron: has `step(*inputs, *states, **arguments) -> *outputs, *new states`, pure, and elementwise where it is to
+            fuse; and `step_arguments(dtype)`, which makes `arguments`.
         inputs: `[T, ...]`, or `[...]` for a single step and where an input does not vary.
         states: the states before, `[...]`.
         arguments: the step's keywords; tensors broadcast against the states.
         steps: number of time steps; 0 for a single one, whose tensors have no time dimension.
         varies: for each input whether it changes from step to step; by default all do.
         wanted: for each thing that the step returns whether its course over time is asked for; by default all are.
-        owner: the neuron, for whoever collects the choices.
 
     Returns:
         The courses, `[T, ...]` each, with None where not wanted, and the states after.
@@ -194,70 +203,81 @@ def run(
     Raises:
         RuntimeError: with the backend `"fused"`, where the step can't be fused.
     """
-    varies = tuple(varies) if varies is not None else (True,) * len(inputs)
+    varies = varies or (True,) * len(inputs)
     reason = "the backend is eager"
     if _Setting.backend != "eager":
-        found, reason = _prepare(step, inputs, states, arguments, steps, varies)
-        if found is not None:
-            note(owner, f"fused {inputs[0].device.type}")
-            return _fused(*found, inputs, states, arguments, steps, varies, wanted)
+        params = [value for value in arguments.values() if isinstance(value, Tensor)]
+        program, captured, reason = _prepare(neuron, inputs, states, params, arguments, steps, varies)
+        if program is not None:
+            note(neuron, f"fused {inputs[0].device.type}")
+            moving = inputs
+            if steps and not all(varies):  # what does not vary is a parameter
+                moving = [x for x, v in zip(inputs, varies, strict=True) if v]
+                params += [x for x, v in zip(inputs, varies, strict=True) if not v]
+            return _fused(program, moving, states, [*params, *captured], steps, wanted)
         if _Setting.backend == "fused":
             raise RuntimeError(f"the backend is fused, but {reason}")
-    note(owner, "stepped", reason)
-    return _eager(step, inputs, states, arguments, steps, varies, wanted)
+    note(neuron, "stepped", reason)
+    return _eager(neuron.step, inputs, states, arguments, steps, varies, wanted)
 
 
 def _prepare(
-    step: Callable, inputs: Sequence[Tensor], states: Sequence[Tensor], arguments: dict[str, Any],
-    steps: int, varies: tuple,
-) -> tuple[tuple[Program, tuple[Tensor, ...]] | None, str]:  # fmt: skip
-    """The program and the tensors that it captured, or None and why."""
+    neuron: Any, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
+    arguments: dict[str, Any], steps: int, varies: tuple,
+) -> tuple[Program | str | None, Sequence[Tensor], str]:  # fmt: skip
+    """The program, or for torch.compile its text, and the tensors that it captured; or None and why."""
+    compiling = torch.compiler.is_compiling()
     if not states:
-        return None, "the step has no states"
-    params = [value for value in arguments.values() if isinstance(value, Tensor)]
-    shape = states[0].shape
-    reason = _obstacle([*inputs, *states, *params], shape, steps)
+        return None, (), "the step has no states"
+    if compiling and steps == 0:
+        return None, (), "torch.compile fuses single steps itself"
+    shape, dtype = states[0].shape, inputs[0].dtype
+    reason = _obstacle([*inputs, *states, *params], shape, compiling)
     if reason:
-        return None, reason
-    if steps == 0 and torch.compiler.is_compiling():
-        return None, "torch.compile fuses single steps itself"
-    if any((x.shape[1:] if v and steps > 0 else x.shape) != shape for x, v in zip(inputs, varies, strict=True)):
-        return None, "an input has another shape than the states"
-    found = plan(step, varies, len(states), arguments, _NATIVE[inputs[0].dtype], once=steps == 0)
-    if found.program is None:
-        return None, found.reason
-    for tensor in (*params, *found.captured):
+        return None, (), reason
+    for x, v in zip(inputs, varies, strict=True):
+        if (x.shape[1:] if v and steps else x.shape) != shape:
+            return None, (), "an input has another shape than the states"
+    if compiling:
+        found, captured = _text(neuron, varies, len(states), _NATIVE[dtype]) or None, ()
+        reason = "torch.compile can't take what the step captures or can't be traced"
+    else:
+        plan = _plan(neuron, varies, len(states), arguments, _NATIVE[dtype], once=not steps)
+        found, captured, reason = plan.program, plan.captured, plan.reason
+    for tensor in (*params, *captured):
         if not _broadcasts(tensor, shape):
-            return None, f"a parameter of shape {tuple(tensor.shape)} does not broadcast to the states' {tuple(shape)}"
-    return (found.program, found.captured), ""
+            reason = f"a parameter of shape {tuple(tensor.shape)} does not broadcast to the states' {tuple(shape)}"
+            return None, (), reason
+    return found, captured, reason
 
 
 def _fused(
-    program: Program, captured: Sequence[Tensor], inputs: Sequence[Tensor], states: Sequence[Tensor],
-    arguments: dict[str, Any], steps: int, varies: Sequence[bool], wanted: Sequence[bool] | None,
+    program: Program | str, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
+    steps: int, wanted: Sequence[bool] | None,
 ) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
-    from .ops import Run
+    from . import ops
 
     dtype = states[0].dtype
-    params = [value for value in arguments.values() if isinstance(value, Tensor)]
-    moving = list(inputs)
-    if steps > 0 and not all(varies):
-        moving = [x for x, v in zip(inputs, varies, strict=True) if v]
-        params += [x for x, v in zip(inputs, varies, strict=True) if not v]
-    tensors = [*moving, *states, *params, *captured]
     native = _NATIVE[dtype]
-    tensors = [t if t.dtype == native else t.to(native) for t in tensors]
-    free = program.free
-    if wanted is None:
-        wanted = [True] * len(program.outputs)
-    traces = tuple(wanted) if steps > 0 else (*wanted[:free], *[False] * program.states)
-    results = list(Run.apply(program.text, steps, traces, len(moving), *tensors))
+    xs, states, params = ([t if t.dtype == native else t.to(native) for t in ts] for ts in (inputs, states, params))
+    free = ops.free_outputs(program)
+    traces = tuple(wanted) if wanted is not None else (True,) * (free + len(states))
+    if not steps:
+        traces = (*traces[:free], *[False] * len(states))
+    grads = torch.is_grad_enabled()
+    needs = [grads and t.requires_grad for t in (*xs, *params)]
+    if steps and grads and (any(needs) or any(s.requires_grad for s in states)):
+        written = ops.written(program, tuple(needs), traces)
+    else:
+        written = traces
+    results = ops.run(program, steps, written, xs, states, params)
     if native != dtype:
         results = [r.to(dtype) for r in results]
-    finals = results[len(results) - program.states :]
+    finals = list(results[len(results) - len(states) :])
     courses = iter(results)
-    outputs: list[Any] = [next(courses) if t else None for t in traces]
-    if steps == 0:
+    outputs = [next(courses) if w else None for w in written]
+    outputs = [o if t else None for o, t in zip(outputs, traces, strict=True)]
+    if not steps:
         outputs[free:] = finals
     return outputs, finals
 

@@ -6,7 +6,7 @@ kernel rounds as PyTorch does. Every pointer is to a dense row of neurons; a str
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .graph import LEAVES, Graph, Node
 from .program import Gradient, Program
@@ -26,11 +26,22 @@ _CALL = {
 
 @dataclass(frozen=True)
 class Source:
-    """A printed kernel: its text, and the names of its arguments in order, pointers and then strides."""
+    """A printed kernel.
+
+    Attributes:
+        text: the function `kernel(steps, size, start, stop, *pointers, *strides)`.
+        arrays: its pointers in order, by kind: the numbers of the arrays of that kind.
+        strides: its strides likewise.
+    """
 
     text: str
-    pointers: tuple[str, ...]
-    strides: tuple[str, ...]
+    arrays: dict[str, tuple[int, ...]]
+    strides: dict[str, tuple[int, ...]]
+
+    @property
+    def pointers(self) -> list[str]:
+        """The pointers' names."""
+        return [f"{kind}{k}" for kind, numbers in self.arrays.items() for k in numbers]
 
 
 def _literal(value: float) -> str:
@@ -137,13 +148,9 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
     uniform, varying = body.lines(True, load), body.lines(False, load)
     varying += [f"Y{k}[{at}] = {body.names[program.outputs[k]]}" for k in written]
     varying += [f"{new}{k}[i] = {body.names[program.outputs[program.free + k]]}" for k in states]
-    pointers = [f"X{k}" for k in inputs] + [f"P{k}" for k in params] + [f"S{k}" for k in states]
-    pointers += [f"Y{k}" for k in written] + [f"F{k}" for k in states if single]
-    return _source(
-        body, uniform, varying, pointers, single,
-        ["row = t * size", *(f"x{k}_row = t * X{k}_stride" for k in inputs)], [f"X{k}_stride" for k in inputs],
-        "t in range(steps)",
-    )  # fmt: skip
+    arrays = {"X": inputs, "P": params, "S": states, "Y": written, "F": states if single else ()}
+    rows = ["row = t * size", *(f"x{k}_row = t * X{k}_stride" for k in inputs)]
+    return _source(body, uniform, varying, arrays, {"X": inputs}, single, rows, "t in range(steps)")
 
 
 def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, single: bool = False) -> Source:
@@ -191,25 +198,32 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
     for k in needs["state"]:
         rows += [f"before{k} = S{k} if t == 0 else N{k}", f"before{k}_row = 0 if t == 0 else row - size"]
     course = gradient.needs["new"] if single else gradient.saved
-    pointers = [f"X{k}" for k in needs["input"]] + [f"P{k}" for k in needs["param"]]
-    pointers += [f"N{k}" for k in sorted(course)] + [f"S{k}" for k in needs["state"]]
-    pointers += [f"G{k}" for k in given] + [f"A{k}" for k in (later if single else states)]
-    pointers += [f"DX{k}" for k, n in enumerate(gradient.inputs) if n is not None]
-    pointers += [f"DP{k}" for k, n in enumerate(gradient.params) if n is not None]
-    pointers += [f"DS{k}" for k in states if single]
-    strides = [f"X{k}_stride" for k in needs["input"]] + [f"G{k}_stride" for k in given]
-    return _source(body, uniform, varying, pointers, single, rows, strides, "t in range(steps - 1, -1, -1)")
+    arrays = {
+        "X": needs["input"], "P": needs["param"], "N": sorted(course), "S": needs["state"], "G": given,
+        "A": later if single else states,
+        "DX": [k for k, n in enumerate(gradient.inputs) if n is not None],
+        "DP": [k for k, n in enumerate(gradient.params) if n is not None],
+        "DS": states if single else (),
+    }  # fmt: skip
+    strides: dict[str, Sequence[int]] = {"X": needs["input"], "G": given}
+    return _source(body, uniform, varying, arrays, strides, single, rows, "t in range(steps - 1, -1, -1)")
 
 
-def _source(body: _Body, uniform: list[str], varying: list[str], pointers: list[str], single: bool, rows: list[str],
-            strides: list[str], time: str) -> Source:  # fmt: skip
-    strides = [] if single else strides
+def _source(
+    body: _Body, uniform: list[str], varying: list[str], arrays: dict[str, Sequence[int]],
+    strides: dict[str, Sequence[int]], single: bool, rows: list[str], time: str,
+) -> Source:  # fmt: skip
+    source = Source(
+        "", {kind: tuple(numbers) for kind, numbers in arrays.items()},
+        {} if single else {kind: tuple(numbers) for kind, numbers in strides.items()},
+    )  # fmt: skip
+    names = [f"{kind}{k}_stride" for kind, numbers in source.strides.items() for k in numbers]
     text = (_SINGLE if single else _KERNEL).format(
         constants="\n".join(f"{name} = real({value})" for value, name in body.constants.items()),
-        arguments=", ".join(["steps", "size", "start", "stop", *pointers, *strides]),
+        arguments=", ".join(["steps", "size", "start", "stop", *source.pointers, *names]),
         uniform=_indented(uniform, 1),
         time=time,
         row=_indented(rows, 3),
         body=_indented(varying, 2 if single else 4),
     )
-    return Source(text, tuple(pointers), tuple(strides))
+    return replace(source, text=text)

@@ -1,11 +1,11 @@
 """The engine's torch operators, and the gradient between them.
 
 `snntorch::run` runs a program over time and `snntorch::run_backward` its gradient. Both take the program as text, so
-that `torch.compile` and `torch.export` carry it along.
+that `torch.compile` and `torch.export` carry it along. Called eagerly, `Run` does the same with less ado.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,222 +16,271 @@ from .cpu import Kernel
 from .numba_printer import print_backward, print_forward
 from .program import Gradient, Program, gradient, load
 
-_library = torch.library.Library("snntorch", "DEF")
-_library.define(
-    "run(str program, int steps, bool[] traces, Tensor[] inputs, Tensor[] states, Tensor[] params) -> Tensor[]"
-)
-_library.define(
-    "run_backward(str program, int steps, bool[] wanted, Tensor?[] grads, Tensor?[] courses, "
-    "Tensor[] inputs, Tensor[] states, Tensor[] params) -> Tensor[]"
-)
 
-
-def _variants(program: Program, wanted: Sequence[bool], given: Sequence[bool]) -> Gradient:
-    inputs, params = tuple(wanted[: program.inputs]), tuple(wanted[program.inputs :])
-    return gradient(program, tuple(given), inputs, params)
+@functools.cache
+def _forward(program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype) -> Kernel:
+    return Kernel(print_forward(program, dense, written, single), dtype)
 
 
 @functools.cache
-def _forward_kernel(program: Program, dense: tuple, traces: tuple, single: bool, dtype: torch.dtype) -> Kernel:
-    return Kernel(print_forward(program, dense, traces, single), dtype)
+def _backward(step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype) -> Kernel:
+    return Kernel(print_backward(step, dense, outputs, single), dtype)
 
 
 @functools.cache
-def _backward_kernel(backward: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype) -> Kernel:
-    return Kernel(print_backward(backward, dense, outputs, single), dtype)
+def _gradient(program: Program, wanted: tuple, given: tuple) -> Gradient:
+    return gradient(program, given, wanted[: program.inputs], wanted[program.inputs :])
+
+
+def _program(key: Program | str) -> Program:
+    return load(key) if isinstance(key, str) else key
+
+
+@torch.compiler.assume_constant_result
+def free_outputs(program: Program | str) -> int:
+    """How many of the things that a step returns are no states."""
+    return _program(program).free
+
+
+@torch.compiler.assume_constant_result
+def written(program: Program | str, wanted: tuple, traces: tuple) -> tuple[bool, ...]:
+    """Which courses must be written for a gradient.
+
+    Args:
+        program: the step, or its text.
+        wanted: for each input and then each parameter whether its gradient is wanted.
+        traces: for each thing that the step returns whether its course is asked for.
+    """
+    program = _program(program)
+    saved = _gradient(program, wanted, (*traces, *[True] * program.states)).saved
+    return tuple(t or k - program.free in saved for k, t in enumerate(traces))
+
+
+def run(
+    program: Program | str, steps: int, written: tuple, inputs: Sequence[Tensor], states: Sequence[Tensor],
+    params: Sequence[Tensor],
+) -> Sequence[Tensor]:  # fmt: skip
+    """See `run_cpu`; with a gradient where one is asked for."""
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():  # someone wants to see operators
+        text = program if isinstance(program, str) else program.text
+        return torch.ops.snntorch.run(text, steps, written, inputs, states, params)
+    program = _program(program)
+    if torch.is_grad_enabled() and any([t.requires_grad for ts in (inputs, states, params) for t in ts]):
+        return Run.apply(program, steps, written, *inputs, *states, *params)  # type: ignore[return-value]
+    return run_cpu(program, steps, written, inputs, states, params)
 
 
 def _rows(x: Tensor, single: bool) -> tuple[Tensor, int]:
     """X with each time step dense in memory, and how far apart they are."""
-    if single or x.is_contiguous():
-        return x.contiguous(), 0 if single else x[0].numel()
-    if not x[0].is_contiguous():
+    if single:
+        return x.contiguous(), 0
+    if not x.is_contiguous() and not x[0].is_contiguous():
         x = x[:1].contiguous().expand(x.shape) if x.stride(0) == 0 else x.contiguous()
-    return x, x.stride(0)
+    return x, x.stride(0) if len(x) > 1 else 0
 
 
-def _spread(param: Tensor, shape: torch.Size) -> Tensor:
-    """One value, or one per neuron."""
-    return param if param.numel() == 1 else param.expand(shape).contiguous()
+def _spread(params: Sequence[Tensor], shape: torch.Size) -> list[Tensor]:
+    """Each parameter as one value, or one per neuron."""
+    return [p if p.numel() == 1 else p.expand(shape).contiguous() for p in params]
 
 
-def _run_cpu(
-    text: str, steps: int, traces: Sequence[bool], inputs: Sequence[Tensor], states: Sequence[Tensor],
+def _launch(kernel: Kernel, steps: int, size: int, memory: dict[str, Any], strides: dict[str, Any]) -> None:
+    source = kernel.source
+    pointers = [memory[kind][k].data_ptr() for kind, numbers in source.arrays.items() for k in numbers]
+    kernel(steps or 1, size, pointers, [strides[kind][k] for kind, numbers in source.strides.items() for k in numbers])
+
+
+def run_cpu(
+    program: Program, steps: int, written: Sequence[bool], inputs: Sequence[Tensor], states: Sequence[Tensor],
     params: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
-    """For each trace asked for `[steps, ...]`, then the final states. `steps` 0 is one step, with no time dimension."""
-    program, single = load(text), steps == 0
+    """What is written at every step, `[steps, ...]` each, then the final states.
+
+    `steps` 0 is one step whose tensors have no time dimension.
+    """
+    single = steps == 0
     shape, dtype = states[0].shape, states[0].dtype
-    dense = tuple(p.numel() != 1 for p in params)
-    kernel = _forward_kernel(program, dense, tuple(traces), single, dtype)
-    memory: dict[str, Tensor] = {}
-    strides: dict[str, int] = {}
-    for k, x in enumerate(inputs):
-        memory[f"X{k}"], strides[f"X{k}_stride"] = _rows(x, single)
-    for k, param in enumerate(params):
-        memory[f"P{k}"] = _spread(param, shape)
-    lead = (steps,) if steps else ()
-    for k, wanted in enumerate(traces):
-        if wanted:
-            memory[f"Y{k}"] = torch.empty((*lead, *shape), dtype=dtype)
-    for k, state in enumerate(states):
-        if single:
-            memory[f"S{k}"], memory[f"F{k}"] = state.contiguous(), torch.empty(shape, dtype=dtype)
-        else:
-            memory[f"S{k}"] = state.clone(memory_format=torch.contiguous_format)
-    _launch(kernel, steps or 1, shape.numel(), memory, strides)
-    final = "F" if single else "S"
-    return [memory[f"Y{k}"] for k, wanted in enumerate(traces) if wanted] + [
-        memory[f"{final}{k}"] for k in range(len(states))
-    ]
+    kernel = _forward(program, tuple([p.numel() != 1 for p in params]), tuple(written), single, dtype)
+    rows = {k: _rows(inputs[k], single) for k in kernel.source.arrays["X"]}
+    lead = shape if single else (steps, *shape)
+    memory: dict[str, Any] = {
+        "X": {k: x for k, (x, _) in rows.items()},
+        "P": _spread(params, shape),
+        "S": [s.contiguous() if single else s.clone(memory_format=torch.contiguous_format) for s in states],
+        "Y": {k: torch.empty(lead, dtype=dtype) for k, w in enumerate(written) if w},
+        "F": [torch.empty(shape, dtype=dtype) for _ in states] if single else (),
+    }
+    _launch(kernel, steps, shape.numel(), memory, {"X": {k: stride for k, (_, stride) in rows.items()}})
+    return [*memory["Y"].values(), *memory["F" if single else "S"]]
 
 
-def _launch(kernel: Kernel, steps: int, size: int, memory: dict[str, Tensor], strides: dict[str, int]) -> None:
-    source = kernel.source
-    kernel(
-        steps, size, [memory[name].data_ptr() for name in source.pointers], [strides[name] for name in source.strides]
-    )
-
-
-def _run_backward_cpu(
-    text: str, steps: int, wanted: Sequence[bool], grads: Sequence[Tensor | None],
+def run_backward_cpu(
+    program: Program, steps: int, wanted: Sequence[bool], grads: Sequence[Tensor | None],
     courses: Sequence[Tensor | None], inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
-    """The cotangents of the inputs and parameters that are wanted and of all states: inputs, states, params."""
-    program, single = load(text), steps == 0
-    count = len(program.outputs)
+    """The cotangents of the inputs that are wanted, of all states, and of the parameters that are wanted.
+
+    Args:
+        program: the step.
+        steps: as in forward.
+        wanted: for each input and then each parameter whether its cotangent is wanted.
+        grads: cotangents of what the step returns, at every step, then those of the final states.
+        courses: the states after every step, where `kept`.
+        inputs: as in forward; read only where the gradient needs them.
+        states: the initial states.
+        params: the parameters.
+    """
+    single, outputs = steps == 0, len(program.outputs)
     shape, dtype = states[0].shape, states[0].dtype
     given = [g is not None for g in grads]
     if not single:
-        given[count:] = [True] * program.states
-    backward = _variants(program, wanted, given)
-    dense = tuple(p.numel() != 1 for p in params)
-    kernel = _backward_kernel(backward, dense, count, single, dtype)
-    memory: dict[str, Tensor] = {}
-    strides: dict[str, int] = {}
-    for k in backward.needs["input"]:
-        memory[f"X{k}"], strides[f"X{k}_stride"] = _rows(inputs[k], single)
-    for k, param in enumerate(params):
-        memory[f"P{k}"] = _spread(param, shape)
-    for k, grad in enumerate(grads[:count]):
-        if grad is not None:
-            memory[f"G{k}"], strides[f"G{k}_stride"] = _rows(grad, single)
-    for k, state in enumerate(states):
-        memory[f"S{k}"] = state.contiguous()
-        course, later = courses[k], grads[count + k]
-        if course is not None:
-            memory[f"N{k}"] = course.contiguous()
-        if single:
-            memory[f"DS{k}"] = torch.empty(shape, dtype=dtype)
-            if later is not None:
-                memory[f"A{k}"] = later.contiguous()
-        elif later is None:
-            memory[f"A{k}"] = torch.zeros(shape, dtype=dtype)
-        else:
-            memory[f"A{k}"] = later.clone(memory_format=torch.contiguous_format)
-    lead = (steps,) if steps else ()
-    for k, node in enumerate(backward.inputs):
-        if wanted[k]:
-            new = torch.zeros if node is None else torch.empty
-            memory[f"DX{k}"] = new((*lead, *shape), dtype=dtype)
-    for k, node in enumerate(backward.params):
-        if wanted[program.inputs + k]:
-            new = torch.empty if single and node is not None else torch.zeros
-            memory[f"DP{k}"] = new(shape, dtype=dtype)
-    _launch(kernel, steps or 1, shape.numel(), memory, strides)
-    results = [memory[f"DX{k}"] for k in range(program.inputs) if wanted[k]]
-    results += [memory[f"{'DS' if single else 'A'}{k}"] for k in range(program.states)]
-    results += [memory[f"DP{k}"].sum_to_size(p.shape) for k, p in enumerate(params) if wanted[program.inputs + k]]
-    return results
+        given[outputs:] = [True] * program.states
+    step = _gradient(program, tuple(wanted), tuple(given))
+    kernel = _backward(step, tuple([p.numel() != 1 for p in params]), outputs, single, dtype)
+    arrays = kernel.source.arrays
+    x_rows = {k: _rows(inputs[k], single) for k in arrays["X"]}
+    g_rows = {k: _rows(g, single) for k in arrays["G"] if (g := grads[k]) is not None}
+    lead = shape if single else (steps, *shape)
+    later = grads[outputs:]
+    memory: dict[str, Any] = {
+        "X": {k: x for k, (x, _) in x_rows.items()},
+        "G": {k: g for k, (g, _) in g_rows.items()},
+        "P": _spread(params, shape),
+        "N": [c if c is None else c.contiguous() for c in courses],
+        "S": [s.contiguous() for s in states],
+        "DX": {k: _new(n, lead, dtype) for k, n in enumerate(step.inputs) if wanted[k]},
+        "DP": {
+            k: _new(n if single else None, shape, dtype)
+            for k, n in enumerate(step.params)
+            if wanted[program.inputs + k]
+        },
+    }
+    if single:
+        memory["A"] = [g if g is None else g.contiguous() for g in later]
+        memory["DS"] = [torch.empty(shape, dtype=dtype) for _ in states]
+    else:
+        memory["A"] = memory["DS"] = [
+            torch.zeros(shape, dtype=dtype) if g is None else g.clone(memory_format=torch.contiguous_format)
+            for g in later
+        ]
+    strides = {"X": {k: s for k, (_, s) in x_rows.items()}, "G": {k: s for k, (_, s) in g_rows.items()}}
+    _launch(kernel, steps, shape.numel(), memory, strides)
+    sums = (d.sum_to_size(params[k].shape) for k, d in memory["DP"].items())
+    return [*memory["DX"].values(), *memory["DS"], *sums]
 
 
-def _run_fake(
-    text: str, steps: int, traces: Sequence[bool], inputs: Sequence[Tensor], states: Sequence[Tensor],
-    params: Sequence[Tensor],
-) -> list[Tensor]:  # fmt: skip
-    lead = (steps,) if steps else ()
-    shape = states[0].shape
-    return [states[0].new_empty((*lead, *shape)) for wanted in traces if wanted] + [s.new_empty(shape) for s in states]
+def _new(node: int | None, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Memory that a kernel writes, or zeros where it writes none or adds."""
+    return torch.zeros(shape, dtype=dtype) if node is None else torch.empty(shape, dtype=dtype)
 
 
-def _run_backward_fake(
-    text: str, steps: int, wanted: Sequence[bool], grads: Sequence[Tensor | None],
-    courses: Sequence[Tensor | None], inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
-) -> list[Tensor]:  # fmt: skip
-    lead = (steps,) if steps else ()
-    shape = states[0].shape
-    results = [states[0].new_empty((*lead, *shape)) for _, want in zip(inputs, wanted, strict=False) if want]
-    results += [s.new_empty(shape) for s in states]
-    return results + [p.new_empty(p.shape) for p, want in zip(params, wanted[len(inputs) :], strict=True) if want]
+def _split(program: Program, tensors: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Inputs, states, parameters, and whatever follows."""
+    counts = (program.inputs, program.states, program.params, len(tensors))
+    start = 0
+    for count in counts:
+        yield tensors[start : start + count]
+        start += count
 
 
-_library.impl("run", _run_cpu, "CPU")
-_library.impl("run_backward", _run_backward_cpu, "CPU")
-torch.library.register_fake("snntorch::run", _run_fake, lib=_library)
-torch.library.register_fake("snntorch::run_backward", _run_backward_fake, lib=_library)
+def _keep(
+    ctx: Any, program: Program, steps: int, written: tuple, tensors: Sequence[Tensor], needs: Sequence[bool],
+    results: Sequence[Tensor],
+) -> None:  # fmt: skip
+    """Save for backward what the gradient is computed from."""
+    inputs, states, params, _ = _split(program, tensors)
+    n = program.inputs
+    wanted = (*needs[:n], *needs[n + program.states :])
+    step = _gradient(program, wanted, (*written, *[True] * program.states))
+    if steps:
+        trace = dict(zip((k for k, w in enumerate(written) if w), results, strict=False))
+        courses = [trace.get(program.free + k) for k in range(program.states)]
+    else:
+        courses = results[len(results) - program.states :]
+    ctx.save_for_backward(
+        *(x if k in step.needs["input"] else None for k, x in enumerate(inputs)),
+        *states,
+        *params,
+        *(c if k in step.saved else None for k, c in enumerate(courses)),
+    )
+    ctx.set_materialize_grads(False)
+    ctx.program, ctx.steps, ctx.written, ctx.wanted = program, steps, written, wanted
+
+
+def _pull_back(ctx: Any, grads: Sequence[Tensor | None], run_backward: Any, key: Any) -> Iterator[Tensor | None]:
+    """The cotangents of inputs, states and parameters."""
+    program: Program = ctx.program
+    inputs, states, params, courses = _split(program, ctx.saved_tensors)
+    arrived = iter(grads)
+    full = [next(arrived) if w else None for w in ctx.written] + list(arrived)
+    given = (*(g is not None for g in full[: len(ctx.written)]), *[True] * program.states)
+    needs = _gradient(program, ctx.wanted, given).needs
+    if any(courses[k] is None for k in needs["state"] | needs["new"]) or any(inputs[k] is None for k in needs["input"]):
+        # The gradient from only some of the outputs would be read off other tensors than those that were kept.
+        zeros = states[0].new_zeros(()).expand((ctx.steps or 1, *states[0].shape))
+        full = [zeros if g is None and w else g for g, w in zip(full, (*ctx.written, *full), strict=False)]
+    inputs = [states[0] if x is None else x for x in inputs]  # not read
+    results = iter(run_backward(key, ctx.steps, ctx.wanted, full, courses, inputs, list(states), list(params)))
+    yield from (next(results) if want else None for want in ctx.wanted[: program.inputs])
+    yield from (next(results) for _ in states)
+    yield from (next(results) if want else None for want in ctx.wanted[program.inputs :])
 
 
 class Run(torch.autograd.Function):
-    """`snntorch::run` with its gradient. Keeps the states' courses over time that this needs, and the input only where
-    the gradient cannot do without it.
-    """
+    """`run_cpu` with its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, text: str, steps: int, traces: tuple, inputs: int, *tensors: Tensor) -> tuple:
-        """The traces asked for, then the final states."""
-        program = load(text)
-        xs, states = tensors[:inputs], tensors[inputs : inputs + program.states]
-        params = tensors[inputs + program.states :]
-        needs = ctx.needs_input_grad[4:]
-        wanted = (*needs[:inputs], *needs[inputs + program.states :])
-        backward = _variants(program, wanted, (*traces, *[True] * program.states))
-        saved = backward.saved if any(needs) else frozenset()
-        written = traces
-        if steps > 0:
-            written = tuple(t or (k - program.free in saved) for k, t in enumerate(traces))
-        results = torch.ops.snntorch.run(text, steps, written, list(xs), list(states), list(params))
-        finals = results[len(results) - program.states :]
-        trace = dict(zip((k for k, w in enumerate(written) if w), results, strict=False))
-        if any(needs):
-            course = finals if steps == 0 else [trace.get(program.free + k) for k in range(program.states)]
-            ctx.save_for_backward(
-                *(x if k in backward.needs["input"] else None for k, x in enumerate(xs)),
-                *states,
-                *params,
-                *(course[k] if k in saved else None for k in range(program.states)),
-            )
-            ctx.program, ctx.text, ctx.steps, ctx.traces, ctx.wanted = program, text, steps, traces, wanted
-            ctx.set_materialize_grads(False)
-        return (*(trace[k] for k, t in enumerate(traces) if t), *finals)
+    def forward(ctx: Any, program: Program, steps: int, written: tuple, *tensors: Tensor) -> tuple:
+        """See `run_cpu`; `tensors` are inputs, states and parameters."""
+        inputs, states, params, _ = _split(program, tensors)
+        results = run_cpu(program, steps, written, inputs, states, params)
+        _keep(ctx, program, steps, written, tensors, ctx.needs_input_grad[3:], results)
+        return tuple(results)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:
-        """The cotangents of the tensors."""
-        program: Program = ctx.program
-        tensors = ctx.saved_tensors
-        xs, tensors = tensors[: program.inputs], tensors[program.inputs :]
-        states, tensors = tensors[: program.states], tensors[program.states :]
-        params, courses = tensors[: program.params], tensors[program.params :]
-        arrived = iter(grads)
-        full = [next(arrived) if t else None for t in ctx.traces] + list(arrived)
-        given = (*(g is not None for g in full[: len(ctx.traces)]), *[True] * program.states)
-        needs = _variants(program, ctx.wanted, given).needs
-        if any(courses[k] is None for k in needs["state"] | needs["new"]) or any(xs[k] is None for k in needs["input"]):
-            # The gradient from only some of the outputs would be read off other tensors than those that were kept.
-            zero = states[0].new_zeros(())
-            shape = (ctx.steps or 1, *states[0].shape)
-            full = [zero.expand(shape) if g is None and t else g for g, t in zip(full, ctx.traces, strict=False)]
-        xs = [states[0] if x is None else x for x in xs]  # not read
-        results = iter(
-            torch.ops.snntorch.run_backward(
-                ctx.text, ctx.steps, ctx.wanted, full, courses, xs, list(states), list(params)
-            )
-        )
-        n = program.inputs
-        return (
-            None, None, None, None,
-            *(next(results) if want else None for want in ctx.wanted[:n]),
-            *(next(results) for _ in states),
-            *(next(results) if want else None for want in ctx.wanted[n:]),
-        )  # fmt: skip
+        """See `run_backward_cpu`."""
+        return None, None, None, *_pull_back(ctx, grads, run_backward_cpu, ctx.program)
+
+
+_library = torch.library.Library("snntorch", "DEF")
+_library.define(
+    "run(str program, SymInt steps, bool[] written, Tensor[] inputs, Tensor[] states, Tensor[] params) -> Tensor[]"
+)
+_library.define(
+    "run_backward(str program, SymInt steps, bool[] wanted, Tensor?[] grads, Tensor?[] courses, "
+    "Tensor[] inputs, Tensor[] states, Tensor[] params) -> Tensor[]"
+)
+
+
+@torch.library.register_fake("snntorch::run", lib=_library)
+def _run_fake(program: str, steps: int, written: Any, inputs: Any, states: Any, params: Any) -> list[Tensor]:
+    lead = (steps, *states[0].shape) if steps else states[0].shape
+    return [states[0].new_empty(lead) for w in written if w] + [s.new_empty(s.shape) for s in states]
+
+
+@torch.library.register_fake("snntorch::run_backward", lib=_library)
+def _run_backward_fake(
+    program: str, steps: int, wanted: Any, grads: Any, courses: Any, inputs: Any, states: Any, params: Any
+) -> list[Tensor]:
+    lead = (steps, *states[0].shape) if steps else states[0].shape
+    results = [states[0].new_empty(lead) for _, want in zip(inputs, wanted, strict=False) if want]
+    results += [s.new_empty(s.shape) for s in states]
+    return results + [p.new_empty(p.shape) for p, want in zip(params, wanted[len(inputs) :], strict=True) if want]
+
+
+def _setup_context(ctx: Any, inputs: tuple, output: Sequence[Tensor]) -> None:
+    text, steps, written, *lists = inputs
+    tensors = [tensor for group in lists for tensor in group]
+    _keep(ctx, load(text), steps, tuple(written), tensors, [t.requires_grad for t in tensors], output)
+
+
+def _backward_of_run(ctx: Any, grads: Sequence[Tensor | None]) -> tuple:
+    cotangents = list(_pull_back(ctx, grads, torch.ops.snntorch.run_backward, ctx.program.text))
+    return None, None, None, *map(list, list(_split(ctx.program, cotangents))[:3])
+
+
+_library.impl("run", lambda program, *args: run_cpu(load(program), *args), "CPU")
+_library.impl("run_backward", lambda program, *args: run_backward_cpu(load(program), *args), "CPU")
+torch.library.register_autograd("snntorch::run", _backward_of_run, setup_context=_setup_context, lib=_library)

@@ -3,14 +3,14 @@
 import ast
 import functools
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from .graph import LEAVES, Graph, vjp
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
-    """One time step.
+    """One time step. Programs are compared by identity; `program` and `load` give equal ones as one object.
 
     Attributes:
         inputs: number of inputs, which change from step to step.
@@ -28,8 +28,8 @@ class Program:
 
     @functools.cached_property
     def text(self) -> str:
-        """The program as a literal, which `load` reads; equal programs have equal texts."""
-        return repr(astuple(self))
+        """The program as a literal, which `load` reads."""
+        return repr((self.inputs, self.states, self.params, self.nodes, self.outputs))
 
     @property
     def free(self) -> int:
@@ -37,13 +37,16 @@ class Program:
         return len(self.outputs) - self.states
 
 
+program = functools.cache(Program)
+
+
 @functools.cache
 def load(text: str) -> Program:
     """The program with that text."""
-    return Program(*ast.literal_eval(text))
+    return program(*ast.literal_eval(text))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gradient:
     """One time step back: from the cotangents of what the step returns to those of what it takes.
 
@@ -73,7 +76,7 @@ class Gradient:
         graph = Graph(self.nodes)
         return {kind: frozenset(graph.leaves(self.roots, kind)) for kind in LEAVES - {"const"}}
 
-    @property
+    @functools.cached_property
     def saved(self) -> frozenset[int]:
         """The states whose course over time must be kept for it."""
         return self.needs["state"] | self.needs["new"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .graph import Graph
-from .program import Program
+from .program import Program, program
 
 
 class TraceError(Exception):
@@ -294,5 +294,4 @@ def trace(
     if len(returned) < states:
         raise TraceError(f"the step returns {len(returned)} values for {states} states")
     outputs = tuple(t.arithmetic(value) for value in returned)
-    program = Program(sum(varies), states, len(t.captured), tuple(t.graph.nodes), outputs)
-    return program, t.captured[known:]
+    return program(sum(varies), states, len(t.captured), tuple(t.graph.nodes), outputs), t.captured[known:]

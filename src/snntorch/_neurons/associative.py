@@ -80,9 +80,13 @@ class AssociativeLeaky(SpikingNeuron):
         write = v.unsqueeze(-1) * k.unsqueeze(-2)
         decay = torch.sigmoid(a).unsqueeze(-2)
         (spk, _), _ = run(
-            self.step, (write, decay.expand_as(write)), (torch.zeros_like(write[0]),),
-            self.step_arguments(input_.dtype), steps=len(write), wanted=(True, False), owner=self,
-        )  # fmt: skip
+            self,
+            (write, decay.expand_as(write)),
+            (torch.zeros_like(write[0]),),
+            self.step_arguments(input_.dtype),
+            steps=len(write),
+            wanted=(True, False),
+        )
         if self.use_q_projection:
             spk = spk @ self.to_q(input_).unflatten(-1, (self.d_key, self.d_value))
         return spk.flatten(-2).to(input_.dtype)

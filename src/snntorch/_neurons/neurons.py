@@ -267,7 +267,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
         """
         state = self._begin(input_, states, named_states)
         driven = self.drive(self.project(input_), *state)
-        (spk, *_), state = run(type(self).step, driven, state, self.step_arguments(input_.dtype), owner=self)
+        (spk, *_), state = run(self, driven, state, self.step_arguments(input_.dtype))
         self._store(state)
         return self._returned(spk, state)
 
@@ -320,7 +320,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
     def _kept(self, name: str) -> Tensor:
         """A stored state; empty where a `torch.func.vmap` that has returned left it behind, and its values are gone."""
         state = getattr(self, name)
-        func = torch._C._functorch
+        func = torch._C._functorch  # type: ignore[attr-defined]  # no public name
         if torch.compiler.is_compiling() or func.maybe_get_level(state) == -1:  # a plain tensor
             return state
         while func.is_dead_tensor_wrapper(state):
@@ -348,18 +348,17 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
         spikes_only = self.init_hidden and not self.output
         wanted = [spikes_only or "spk" not in self.states, *[not spikes_only] * len(self.states)]
         projected = self.project(inputs)
-        step = type(self).step
         if type(self).drive is SpikingNeuron.drive or not self.recurs:
-            courses, state = run(
-                step, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted, owner=self
-            )
+            courses, state = run(self, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted)
         else:
             trains: list[list[Any]] = []
             for t in range(steps):
                 driven = self.drive(projected if static else projected[t], *state)
-                train, state = run(step, driven, state, arguments, owner=self)
+                train, state = run(self, driven, state, arguments)
                 trains.append(train)
-            courses: list[Any] = [torch.stack([train[k] for train in trains]) if w else None for k, w in enumerate(wanted)]
+            courses: list[Any] = [
+                torch.stack([train[k] for train in trains]) if w else None for k, w in enumerate(wanted)
+            ]
         self._store(state)
         return self._returned(courses[0], courses[1:])
 

@@ -103,9 +103,13 @@ class StateLeaky(LIF):
             input_ = input_ - decay**taps * left
         quantises = bool(self.state_quant)
         (spk, shown, mem), _ = run(
-            self.step, (input_,), (input_.new_zeros(input_.shape[1:]),), self.step_arguments(input_.dtype),
-            steps=len(input_), wanted=(self.output, quantises, not quantises), owner=self,
-        )  # fmt: skip
+            self,
+            (input_,),
+            (input_.new_zeros(input_.shape[1:]),),
+            self.step_arguments(input_.dtype),
+            steps=len(input_),
+            wanted=(self.output, quantises, not quantises),
+        )
         mem = shown if quantises else mem
         return (spk, mem) if self.output else mem
 

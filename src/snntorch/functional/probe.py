@@ -333,8 +333,9 @@ class Recorder:
         splt.overview({"input": x, **recorder.spikes})
 
     Args:
-        net: the network, or a single neuron.
-        states: names of the states to record, of the neurons that have them.
+        net: the network, or a single neuron. What a neuron returns first counts as its spikes, so of one that returns
+            its membrane potential alone (``StateLeaky`` with ``output=False``) this is what is recorded.
+        states: names of the states to record, of the neurons that have them, or return them for a whole sequence.
         gradients: whether to record the gradients with respect to the spikes, in each later backward pass.
         instance: which modules to record, as in :class:`BaseMonitor`; ``None`` means all neurons: modules
             with a ``reset_mem``, or with ``takes_sequence = True`` where one call is a whole sequence.
@@ -396,6 +397,8 @@ class Recorder:
         for state, layers in self._states.items():
             if hasattr(module, state):
                 layers[name].append(_snapshot(getattr(module, state)))
+            elif state == "mem" and _takes_sequence(module) and isinstance(output, tuple):
+                layers[name].append(_snapshot(output[-1]))  # it keeps no state, but returns its course
         if self._with_gradients:
             gradients, step = self._gradients[name], len(self._gradients[name])
             gradients.append(None)
