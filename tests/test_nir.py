@@ -489,10 +489,12 @@ def test_metadata_name_the_surrogate():
 
 def euler(node, x, dt):
     """Outputs of one NIR neuron over time, in its own variables: v starts at v_leak; [T, ..., N] in, the same out."""
-    kind, p = (
-        type(node).__name__,
-        {k: np.asarray(v, float) for k, v in vars(node).items() if k[-5:] != "_type" and v != {}},
-    )
+    kind = type(node).__name__
+    p = {
+        name: np.asarray(value, float)
+        for name, value in vars(node).items()
+        if "_type" not in name and name != "metadata"
+    }
     v = np.zeros(x.shape[1:]) + p.get("v_leak", 0)
     current, outputs = np.zeros(x.shape[1:]), []
     for drive in x:

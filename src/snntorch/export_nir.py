@@ -745,6 +745,8 @@ def _converter(layer: nn.Module) -> Callable[[Any, _Context], Any] | None:
     """What converts the layer: that of its class, or of a base whose forward and step it still uses."""
     for base in type(layer).__mro__:
         if base in _CONVERTERS:
-            same = all(getattr(type(layer), f, None) is getattr(base, f, None) for f in ("forward", "step", "drive", "project"))
+            same = all(
+                getattr(type(layer), f, None) is getattr(base, f, None) for f in ("forward", "step", "drive", "project")
+            )
             return _CONVERTERS[base] if same else None
     return None
