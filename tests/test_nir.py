@@ -834,7 +834,7 @@ def test_import_refuses_graphs_that_do_not_hold_together():
             import_from_nir(wired(edges, a=nir.Scale(np.ones(3))), dt=dt)
 
 
-# -- networks of other libraries, recorded by tests/nir_files/record.py
+# -- networks of other libraries, recorded by the scripts in tests/nir_files
 
 
 def recorded(name, dt=None, **changes):
@@ -871,3 +871,9 @@ def test_sinabs_leaky():
     """Its decay is exp(-1 / tau), the exact solution and no Euler step: the dt for which both agree."""
     out, expected = recorded("sinabs_lif", dt=8 * (1 - np.exp(-1 / 8)))
     torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_published_snntorch():
+    """Leaky, RLeaky and Synaptic neurons; upstream's own import wires the recurrence wrongly."""
+    out, expected = recorded("snntorch_1")
+    assert torch.equal(out, expected) and 0.05 < expected.mean() < 0.95
