@@ -9,6 +9,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import snntorch as snn
+from helpers import CHANNELS, FEATURES, STEP_ROWS, rows
+from helpers import IMAGE as IMAGE_ROW
 from snntorch import backprop, surrogate
 from snntorch import functional as SF
 from snntorch._neurons.recurrent import add_recurrence, feedback
@@ -144,6 +146,35 @@ def test_ottt_names_what_it_cannot_do(make):
     net, (x, target) = one_layer(make()), inputs()
     with pytest.raises(NotImplementedError, match=r"ottt needs neurons whose states decay by the same.*eprop takes"):
         backprop.ottt(net, x, target, squared)
+
+
+@rows([r for r in STEP_ROWS if r.cls not in (snn.SLSTM, snn.SConv2dLSTM)])
+def test_eprop_is_exact_for_every_neuron_of_the_table(row):
+    """With recurrent weights between neurons, exact for the net that is cut at them."""
+    neuron = row.make(torch.float64, init_hidden=True, output=True)
+    fronts = {
+        (FEATURES,): nn.Linear(FEATURES, FEATURES),
+        IMAGE_ROW: nn.Conv2d(CHANNELS, CHANNELS, 1),
+        (): nn.Identity(),
+    }
+    net = nn.Sequential(fronts[row.shape], neuron)
+    x = 2 * row.input(STEPS, BATCH, torch.float64)
+    actual = online(backprop.eprop, net, x, 0.5)
+    cut = isinstance(getattr(neuron, "recurrent", None), nn.Linear | nn.Conv2d)
+    hook = neuron.recurrent.register_forward_pre_hook(lambda layer, args: (args[0].detach(),)) if cut else None
+    expected = bptt(net, x, 0.5)
+    if hook:
+        hook.remove()
+    torch.testing.assert_close(actual[0], expected[0], rtol=1e-12, atol=1e-12)
+    digits = 1e-6 if "quant" in row.name else 1e-10  # a quantiser returns, and passes back, float32
+    for name, gradient in expected[1].items():
+        found = actual[1][name]
+        if gradient is None or found is None:
+            assert all(g is None or not g.any() for g in (gradient, found)), name
+        else:
+            torch.testing.assert_close(
+                found, gradient, rtol=digits, atol=digits / 10, msg=lambda m, n=name: f"{n}: {m}"
+            )
 
 
 def test_inhibition():
