@@ -113,6 +113,17 @@ def test_columns_are_of_one_length_and_an_ann_has_no_rates():
     assert summary(nn.Sequential(nn.Linear(3, 2)), torch.rand(4, 5, 3)).samples == 5
 
 
+def test_paths_are_those_that_explain_prints(capsys):
+    net, x = make_net().eval(), torch.rand(6, 5, 1, 4, 4)
+    by_name = {row.name: row.path for row in summary(net, x).layers}
+    assert by_name["0"] == by_name["3.1"] == "folded"
+    snn.explain(net, x)
+    printed = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    assert {name for name, _, _ in printed} == set(by_name)
+    assert all(rest.startswith(by_name[name]) for name, _, rest in printed)
+    assert {row.path for row in summary(net, x, run=lambda net, x: snn.unroll(net, x)).layers} == {None}
+
+
 def test_a_single_layer_is_a_network():
     table = summary(snn.Leaky(0.9, init_hidden=True), torch.zeros(4, 2, 3))
     assert table.layers[0].name == "" and table.remarks[0].startswith("Leaky is dead")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from .. import utils
+from ..explain import paths
 from ..functional.probe import OutputMonitor, Recorder
 from ..unroll import unroll
 from .energy import Energy, EnergyModel
@@ -34,6 +35,7 @@ class LayerSummary:
         synops: effective synaptic operations, MACs and ACs, per sample.
         membrane_updates: per sample.
         energy: joules per sample.
+        path: how ``snn.unroll`` runs it, as ``snn.explain`` says; None where a function of one's own runs the network.
     """
 
     name: str
@@ -46,6 +48,7 @@ class LayerSummary:
     synops: float | None
     membrane_updates: float | None
     energy: float | None
+    path: str | None
 
 
 @dataclass
@@ -78,7 +81,7 @@ class Summary:
         return {column: [row[column] for row in rows] for column in LayerSummary.__dataclass_fields__}
 
     def __str__(self) -> str:
-        heads = ["layer", "output", "parameters", "rate", "dead", "saturated", "SynOps", "energy"]
+        heads = ["layer", "output", "parameters", "rate", "dead", "saturated", "SynOps", "energy", "path"]
         cells = [
             [
                 f"{row.name} {row.kind}".strip(),
@@ -89,6 +92,7 @@ class Summary:
                 "" if row.saturated is None else f"{row.saturated:.1%}",
                 "" if row.synops is None else f"{row.synops:,.0f}",
                 "" if row.energy is None else _joules(row.energy),
+                row.path or "",
             ]
             for row in self.layers
         ]
@@ -96,7 +100,7 @@ class Summary:
         steps = "" if self.steps is None else f"{self.steps} steps, "
         lines = [
             *table,
-            "─" * len(table[0]),
+            table[1],
             f"{self.parameters:,} parameters, {self.footprint:,} bytes; {steps}{self.samples} samples",
             f"per sample: {counts.macs:,.0f} MACs and {counts.acs:,.0f} ACs of {counts.dense:,.0f} dense operations, "
             f"{counts.membrane_updates:,.0f} membrane updates",
@@ -115,14 +119,14 @@ def _joules(value: float) -> str:
 
 
 def _table(rows: list[list[str]]) -> list[str]:
-    """Columns of one width: the first two to the left, numbers to the right."""
+    """Columns of one width: words to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligns = [str.ljust] * 2 + [str.rjust] * (len(widths) - 2)
+    aligns = [str.ljust, str.ljust, *[str.rjust] * (len(widths) - 3), str.ljust]
     lines = [
         "  ".join(align(*cell) for align, cell in zip(aligns, zip(row, widths, strict=True), strict=True)).rstrip()
         for row in rows
     ]
-    return [lines[0], "─" * len(lines[0]), *lines[1:]]
+    return [lines[0], "─" * max(map(len, lines)), *lines[1:]]
 
 
 def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -205,11 +209,11 @@ def summary(
         >>> net = nn.Sequential(nn.Linear(3, 4), snn.Leaky(beta=0.9, init_hidden=True))
         >>> _ = nn.init.constant_(net[0].weight, 0.5), nn.init.zeros_(net[0].bias)
         >>> print(summary(net, torch.ones(2, 3), num_steps=10))
-        layer     output  parameters    rate  dead  saturated  SynOps   energy
-        ──────────────────────────────────────────────────────────────────────
-        0 Linear  4               16                              120  1.31 nJ
-        1 Leaky   4                0  1.0000  0.0%     100.0%           984 pJ
-        ──────────────────────────────────────────────────────────────────────
+        layer     output  parameters    rate  dead  saturated  SynOps   energy  path
+        ─────────────────────────────────────────────────────────────────────────────────
+        0 Linear  4               16                              120  1.31 nJ  folded
+        1 Leaky   4                0  1.0000  0.0%     100.0%           984 pJ  fused cpu
+        ─────────────────────────────────────────────────────────────────────────────────
         16 parameters, 84 bytes; 10 steps, 2 samples
         per sample: 0 MACs and 120 ACs of 120 dense operations, 40 membrane updates
         activation sparsity 0.0%; energy 2.29 nJ (arithmetic 292 pJ, memory 2 nJ)
@@ -220,9 +224,11 @@ def summary(
     modules, workload = dict(_layers(net)), Workload(net)
     neurons = {name: m for name, m in modules.items() if is_activation(m) and not isinstance(m, nn.ReLU | nn.Sigmoid)}
     recorder = Recorder(net, states=(), instance=tuple(map(type, neurons.values()))) if neurons else nullcontext()
-    shapes = OutputMonitor(net, tuple(map(type, modules.values())), _shape)
-    with _undisturbed(net), shapes, recorder, workload.batch(1):
-        run(net, x) if run is not None else unroll(net, x, num_steps=num_steps)
+    with _undisturbed(net):
+        ways = [] if run is not None else paths(net, x, num_steps=num_steps)  # before hooks make every layer step
+        shapes = OutputMonitor(net, tuple(map(type, modules.values())), _shape)
+        with shapes, recorder, workload.batch(1):
+            run(net, x) if run is not None else unroll(net, x, num_steps=num_steps)
 
     spikes = recorder.spikes if isinstance(recorder, Recorder) else {}
     if spikes:
@@ -241,6 +247,7 @@ def summary(
         macs, acs = (sum(getattr(count, kind) for count in counts) / samples for kind in ("macs", "acs"))
         updates = sum(count.membrane_updates for count in counts) / samples
         connects = any(count.dense for count in counts)
+        way = ", ".join(path.path for path in ways if path.name == name)
         rows.append(
             LayerSummary(
                 name=name,
@@ -253,6 +260,7 @@ def summary(
                 synops=macs + acs if connects else None,
                 membrane_updates=updates if name in neurons else None,
                 energy=model.estimate(macs, acs, updates).total if connects or name in neurons else None,
+                path=way or None,
             )
         )
     return Summary(
