@@ -445,6 +445,12 @@ REFUSED = [
     (Function(lambda m, x: m.fc(torch.ones(1, 4))), ValueError, "does not depend"),
     (Function(lambda m, x: m.lif(x, m.fc(x))), TypeError, "init_hidden"),
     (nn.Flatten(0), ValueError, "mixes samples"),
+    (hidden(snn.Leaky, 0.9, threshold=-1.0, reset_mechanism="zero", reset_delay=False), NotImplementedError, "below"),
+    (
+        hidden(snn.RLeaky, 0.9, V=1.0, all_to_all=False, threshold=-1.0, reset_mechanism="zero"),
+        NotImplementedError,
+        "RLeaky where the threshold is below",
+    ),
     (hidden(snn.Leaky, torch.rand(2, 4), reset_mechanism="zero"), ValueError, "beta of shape"),
 ]
 
@@ -555,6 +561,21 @@ def test_what_was_imported_exports_again(node, double):
     torch.testing.assert_close(run(import_from_nir(again), x), run(net, x))
 
 
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_neurons_that_spike_without_input(recurrent, double):
+    """The threshold lies below the resting potential."""
+    weight, x = -np.ones((3, 3)), torch.randn(100, B, 3)
+    edges = [("input", "lif"), ("lif", "output"), *[("lif", "w_rec"), ("w_rec", "lif")] * recurrent]
+    graph = wired(edges, lif=lif(3, threshold=-0.3), **{"w_rec": nir.Linear(weight)} if recurrent else {})
+    spk, mem, expected = torch.zeros(B, 3), torch.zeros(B, 3), []
+    for x_t in x:
+        spk, mem = fire(mem, x_t + recurrent * spk @ torch.tensor(weight).T, threshold=-0.3)
+        expected.append(spk)
+    net = import_from_nir(graph)
+    torch.testing.assert_close(run(net, x), torch.stack(expected), rtol=0, atol=0)
+    torch.testing.assert_close(run(import_from_nir(export_to_nir(net, x[0])), x), torch.stack(expected), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("kind", [nir.IF, nir.I])
 def test_integrators_gain(kind):
     """r = 1 (norse, sinabs) and r = 1 / dt (the equation) are a gain of 1, any other r is the gain."""
@@ -575,9 +596,11 @@ def test_scalar_parameters(double):
     assert (run(import_from_nir(graph, dt=1e-3), x).numpy() == expected).all() and 0 < expected.mean() < 1
 
 
-def test_dt_of_the_file_unless_another_is_given():
+def test_dt_of_the_file_unless_another_is_given(tmp_path):
     lif = hidden(snn.Leaky, 0.9, reset_mechanism="zero")
     graph = export_to_nir(lif, torch.rand(1, 2), dt=1e-3)
+    nir.write(tmp_path / "lif.nir", graph)
+    assert import_from_nir(tmp_path / "lif.nir").leaky.beta.tolist() == pytest.approx([0.9, 0.9])
     assert import_from_nir(graph).leaky.beta.tolist() == pytest.approx([0.9, 0.9])
     assert import_from_nir(graph, dt=5e-4).leaky.beta.tolist() == pytest.approx([0.95, 0.95])
     graph.metadata = {}
@@ -803,6 +826,8 @@ def broken(node, **changes):
         (lambda: broken(lif(2), tau=np.array([1e-3, np.nan])), ValueError, "lif: time constants"),
         (lambda: broken(lif(2), r=np.array([1.0, -1.0])), ValueError, "lif: the gain"),
         (lambda: broken(lif(2), v_threshold=np.array([1.0, np.nan])), ValueError, "threshold must not be NaN"),
+        (lambda: broken(nir.CubaLIF(*np.ones((4, 2)), np.zeros(2)), v_leak=np.ones(2), v_reset=np.ones(2)),
+         NotImplementedError, "'cubalif'.*below v_leak"),
         (lambda: broken(nir.IF(np.ones(2), np.ones(2)), v_reset=np.ones(2)), NotImplementedError, "'if'"),
         (lambda: broken(lif(2), v_leak=np.ones(2), metadata={"snntorch": {"reset_mechanism": "subtract"}}),
          NotImplementedError, "'subtract'"),

@@ -676,6 +676,9 @@ def _neuron(layer: Any, context: _Context) -> _Part:
         part.edges.append((membrane, "spike"))
         out = "spike"
     else:
+        resting = (context.array(layer.threshold, "threshold") < 0).any()
+        if mechanism == "zero" and resting and not (isinstance(layer, Leaky) and layer.reset_delay):
+            raise context.missing(f"reset of {kind} where the threshold is below the resting potential")
         part.nodes[membrane].metadata = {_nir.KEY: _noted(layer, context)}
     factor = context.array(layer.graded_spikes_factor, "graded_spikes_factor")
     if (factor != 1).any():

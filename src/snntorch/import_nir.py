@@ -213,12 +213,20 @@ def _resets(node: Any, name: str, gain: np.ndarray, v_leak: np.ndarray) -> dict[
             f"node {name!r}: a neuron resets to its resting potential only, got v_reset {v_reset.reshape(-1)[:3]}... "
             f"with v_leak {v_leak.reshape(-1)[:3]}... and the reset mechanism {mechanism!r}"
         )
+    threshold = _tensor((v_threshold - v_leak) / _nir.positive(gain, name))
+    # A step resets those who were above the threshold before it. Below rest that holds of neurons that never spiked: a
+    # reset within the step goes astray, the delayed one of `Leaky` does not and gives NIR's spikes as well.
     return {
-        "threshold": _tensor((v_threshold - v_leak) / _nir.positive(gain, name)),
+        "threshold": threshold,
         "reset_mechanism": mechanism,
-        "reset_delay": bool(noted.get("reset_delay", False)),
+        "reset_delay": bool(noted.get("reset_delay", _restless(threshold))),
         "init_hidden": True,
     }
+
+
+def _restless(threshold: Tensor) -> bool:
+    """Whether a neuron spikes without input."""
+    return bool((threshold < 0).any())
 
 
 def _lif(node: Any, name: str, dt: float) -> nn.Module:
@@ -245,7 +253,10 @@ def _cuba_lif(node: Any, name: str, dt: float) -> nn.Module:
     tau_syn, tau_mem, v_leak = _double(node, "tau_syn", "tau_mem", "v_leak")
     alpha, beta = _nir.decay(tau_syn, dt, name), _nir.decay(tau_mem, dt, name)
     gain = _nir.snapped(_synapse_gain(node, dt) * _membrane_gain(node, "tau_mem", dt))
-    return Synaptic(alpha=_tensor(alpha), beta=_tensor(beta), **_resets(node, name, gain, v_leak))
+    settings = _resets(node, name, gain, v_leak)
+    if settings["reset_mechanism"] == "zero" and _restless(settings["threshold"]):
+        raise NotImplementedError(f"node {name!r}: the threshold of a CubaLIF must not lie below v_leak")
+    return Synaptic(alpha=_tensor(alpha), beta=_tensor(beta), **settings)
 
 
 def _li(node: Any, name: str, dt: float) -> nn.Module:
@@ -331,7 +342,8 @@ def _recurrent_pairs(modules: Mapping[str, nn.Module], edges: Sequence[Edge]) ->
             isinstance(module, (nn.Linear, nn.Conv2d, Scale, GradedSpikes))
             and len(sources) == 1
             and [b for a, b in edges if a == weight] == sources
-            and type(modules.get(sources[0])) in (Leaky, Synaptic)
+            and isinstance(neuron := modules.get(sources[0]), (Leaky, Synaptic))
+            and not (neuron.reset_mechanism == "zero" and _restless(neuron.threshold))
         ):
             pairs.setdefault(sources[0], weight)
     return list(pairs.items())
