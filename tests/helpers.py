@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import snntorch as snn
 from snntorch import surrogate
@@ -288,9 +289,23 @@ def start(row: Row, neuron: Any) -> tuple:
     return () if getattr(neuron, "init_hidden", True) else row.zeros
 
 
-def gradients(out: Any, x: Tensor, module: torch.nn.Module) -> dict[str, Tensor]:
-    """Gradients of a fixed weighted sum of all outputs with respect to x and every parameter."""
+def gradients(out: Any, x: Tensor, module: torch.nn.Module, *states: Tensor) -> dict[str, Tensor]:
+    """Gradients of a fixed weighted sum of all outputs with respect to x, every parameter and the given states."""
     total = sum((torch.linspace(-1, 1.5, o.numel(), dtype=torch.float64).view_as(o).to(o) * o).sum() for o in flat(out))
-    wanted = {"x": x, **{n: p for n, p in module.named_parameters() if p.requires_grad}}
+    wanted = {"x": x, **{f"state {i}": s for i, s in enumerate(states)}}
+    wanted |= {n: p for n, p in module.named_parameters() if p.requires_grad}
     grads = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
     return {name: torch.zeros_like(wanted[name]) if g is None else g for name, g in zip(wanted, grads, strict=True)}
+
+
+class Elements(TorchDispatchMode):
+    """Counts the elements of everything that is computed."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, torch.Tensor):
+                self.count += tensor.numel()
+        return out

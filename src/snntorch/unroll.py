@@ -21,6 +21,7 @@ _BATCHED = {
 }  # fmt: skip
 _CONVOLUTIONS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
 _BATCH_NORMS = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
+_MEMORYLESS = _ANY_SHAPE | _BATCHED - _BATCH_NORMS
 _DROPOUTS = {nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d}
 
 
@@ -28,6 +29,12 @@ def _has_hooks(module: nn.Module) -> bool:
     return bool(
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )
+
+
+def _reuses(net: nn.Sequential) -> bool:
+    """Whether a layer with a memory is used twice: the second use needs the first one's state of the same step."""
+    layers = [id(m) for _, m in net.named_modules(remove_duplicate=False) if type(m) not in _MEMORYLESS]
+    return len(set(layers)) < len(layers)
 
 
 def _folds(layer: nn.Module, x: Tensor) -> bool:
@@ -119,17 +126,15 @@ def unroll(module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = N
             and not module.takes_sequence
         ):
             return module.sequence(x, states, num_steps)
-        if type(module) is nn.Sequential and not states:
-            repeated = len(set(map(id, module))) < len(module)  # a layer that is used twice steps in another order
-            if not repeated:
-                return _unroll_sequential(module, x, num_steps)
+        if type(module) is nn.Sequential and not states and not _reuses(module):
+            return _unroll_sequential(module, x, num_steps)
     if not isinstance(module, SpikingNeuron):
         note(
             module, "stepped", "carries hooks" if _has_hooks(module) else f"{type(module).__name__} may depend on time"
         )
     outputs = []
-    for t in range(len(x) if num_steps is None else num_steps):
-        out = module(x[t] if num_steps is None else x, *states)
+    for now in x.unbind() if num_steps is None else (x,) * num_steps:
+        out = module(now, *states)
         outputs.append(out)
         if states:
             states = _states_of(out, len(states))

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import snntorch as snn
+from helpers import Elements
 
 F64 = torch.float64
 
@@ -92,19 +92,6 @@ def test_linear_leaky_is_a_linear_layer_before_it():
 
 
 # -- cost
-
-
-class Elements(TorchDispatchMode):
-    """Counts the elements of everything that is computed."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(tensor, torch.Tensor):
-                self.count += tensor.numel()
-        return out
 
 
 def cost(neuron, T):

@@ -291,8 +291,10 @@ def _eager(
         returned = list(returned) if isinstance(returned, tuple) else [returned]
         return returned, returned[len(returned) - len(states) :]
     courses: list[Sequence[Tensor]] = []
-    for t in range(steps):
-        returned = step(*(x[t] if v else x for x, v in zip(inputs, varies, strict=True)), *states, **arguments)
+    # unbind, as the backward of every x[t] would fill a whole [T, ...]
+    trains = [x.unbind() if v else (x,) * steps for x, v in zip(inputs, varies, strict=True)]
+    for now in zip(*trains, strict=True):
+        returned = step(*now, *states, **arguments)
         returned = returned if isinstance(returned, tuple) else (returned,)
         states = returned[len(returned) - len(states) :]
         courses.append(returned)

@@ -352,8 +352,8 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
             courses, state = run(self, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted)
         else:
             trains: list[list[Any]] = []
-            for t in range(steps):
-                driven = self.drive(projected if static else projected[t], *state)
+            for now in (projected,) * steps if static else projected.unbind():
+                driven = self.drive(now, *state)
                 train, state = run(self, driven, state, arguments)
                 trains.append(train)
             courses: list[Any] = [
