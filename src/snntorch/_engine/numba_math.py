@@ -76,39 +76,39 @@ def _tanh_of(x):
     return tanh
 
 
-@njit
+@njit(error_model="numpy", forceinline=True)
 def exp(x):
     """`e^x`."""
     return _exp(x)
 
 
-@njit
+@njit(error_model="numpy", forceinline=True)
 def tanh(x):
     """The hyperbolic tangent."""
     return _tanh(x)
 
 
-@njit
+@njit(error_model="numpy", forceinline=True)
 def sigmoid(x):
     """`1 / (1 + e^-x)`."""
     one = type(x)(1)
     return one / (one + _exp(-x))
 
 
-@njit
+@njit(error_model="numpy", forceinline=True)
 def sign(x):
     """-1, 0 or 1; NaN stays."""
     one = type(x)(1)
     return one if x > 0 else (-one if x < 0 else x)
 
 
-@njit
+@njit(error_model="numpy", forceinline=True)
 def maximum(a, b):
     """The greater, NaN where one is."""
     return a if a > b or a != a else b
 
 
-@njit
+@njit(error_model="numpy", forceinline=True)
 def minimum(a, b):
     """The lesser, NaN where one is."""
     return a if a < b or a != a else b
