@@ -297,7 +297,7 @@ class Residual(nn.Module):
     def forward(self, x):
         h = self.lif(self.inner.a(x))
         h = self.inner.b(h) + h
-        return self.last(sum([self.inner.c(h), h, x * torch.tensor([2.0, 1.0, 0.5, -1.0]), x / 4]))
+        return self.last(sum([self.inner.c(h), h, torch.tensor([2.0, 1.0, 0.5, -1.0]) * x, x / 4]))
 
 
 def test_sums_and_factors_are_edges_and_scales(tmp_path):
@@ -439,6 +439,10 @@ REFUSED = [
     (Function(lambda m, x: m.fc(x).T), NotImplementedError, "T"),
     (Function(lambda m, x: m.lif(m.fc(x))[1]), NotImplementedError, "mem with reset 'zero'"),
     (Function(lambda m, x: x * x), NotImplementedError, "mul"),
+    (Function(lambda m, x: 1 / x), NotImplementedError, "reciprocal|rtruediv|rdiv"),
+    (Function(lambda m, x: torch.div(x, 2, rounding_mode="floor")), NotImplementedError, "div"),
+    (Function(lambda m, x: nn.functional.dropout(m.fc(x))), NotImplementedError, "dropout"),
+    (Function(lambda m, x: m.fc(x * x.sum().item())), NotImplementedError, "item"),
     (Function(lambda m, x: x + x), NotImplementedError, "twice"),
     (Function(lambda m, x: x if m.fc(x).sum() > 0 else m.fc(x)), NotImplementedError, "bool"),
     (Function(lambda m, x: torch.stack([m.lif(x)[0] for _ in range(3)])), ValueError, "more than once"),
@@ -478,6 +482,18 @@ def test_export_refuses_inhibition_and_what_is_no_input():
         unstable = hidden(snn.Lapicque, R=1.0, C=0.5, reset_mechanism="none")
     with pytest.raises(ValueError, match="time_step > R"):
         export_to_nir(unstable, torch.rand(1, 3))
+
+
+def test_what_hooks_do_is_seen():
+    net = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
+    net[0].register_forward_hook(lambda module, args, out: out * 2)
+    net[0].register_forward_pre_hook(lambda module, args: args[0] / 4)
+    graph, x = export_to_nir(net, torch.rand(1, 3)), torch.rand(1, B, 3)
+    assert list(kinds(graph).values()) == ["Input", "Scale", "Affine", "Scale", "Output"]
+    torch.testing.assert_close(run(import_from_nir(graph), x), run(net.eval(), x))
+    net[0].register_forward_hook(lambda module, args, out: out.exp())
+    with pytest.raises(NotImplementedError, match="exp"):
+        export_to_nir(net, x[0])
 
 
 def test_metadata_name_the_surrogate():

@@ -164,10 +164,14 @@ class _Lost(str):
     """Stands for the sources of a tensor that NIR cannot describe: the reason."""
 
 
-_ADD, _MULTIPLY, _DIVIDE = {"add", "radd", "iadd"}, {"mul", "rmul", "imul", "multiply"}, {"div", "truediv", "divide"}
-_SAME = {"contiguous", "clone", "detach", "to", "float", "double", "half", "bfloat16", "cpu", "cuda", "type", "dropout"}
+_ADD, _MULTIPLY, _DIVIDE = (
+    {"add", "radd", "iadd"},
+    {"mul", "rmul", "imul", "multiply"},
+    {"div", "truediv", "itruediv", "divide"},
+)
+_SAME = {"contiguous", "clone", "detach", "to", "float", "double", "half", "bfloat16", "cpu", "cuda", "type"}
 _RESHAPE = {"flatten", "view", "reshape", "view_as", "reshape_as"}
-_READ = {"item", "tolist", "numpy", "array", "bool", "float", "int", "index", "contains", "len", "iter"}
+_READ = {"item", "tolist", "numpy", "array", "bool", "float", "int", "index", "contains", "iter", "equal", "allclose"}
 _TRANSPARENT = (
     nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
 )  # fmt: skip
@@ -235,24 +239,27 @@ class _Trace(TorchFunctionMode):
         """The sources of a function's result; None where NIR has no such function."""
         x: Any = args[0]
         other: Any = args[1] if len(args) > 1 else kwargs.get("other")
-        first, second = (next(iter(self._known(operand)), None) for operand in (x, other))
+        mine, others = (next(iter(self._known(operand)), None) for operand in (x, other))
+        both = mine is not None and others is not None
         if name in _ADD and kwargs.get("alpha", 1) == 1:
-            if first is not None and second is not None:
-                return (*first, *second)  # type: ignore[return-value]
-            return (first or second) if any(isinstance(o, int) and o == 0 for o in (x, other)) else None  # type: ignore[return-value]
-        if first is None:
-            x, other, first = other, x, second
-            if name in _DIVIDE:
-                return None
+            if both:
+                return (*mine, *others)  # type: ignore[misc]
+            return (mine or others) if any(isinstance(o, int) and o == 0 for o in (x, other)) else None  # type: ignore[return-value]
+        if mine is None and name in _MULTIPLY:
+            x, other, mine = other, x, others
+        if mine is None or isinstance(mine, _Lost):
+            return None
+        if name == "dropout":
+            return None if kwargs.get("training", args[2] if len(args) > 2 else True) else mine
         if name in _SAME or (name in _RESHAPE and out.shape == x.shape):
-            return first  # type: ignore[return-value]
+            return mine
         if name in _RESHAPE and (dims := _flattened(x.shape, out.shape)):
-            return ((self._call(self._local("flatten"), nn.Flatten(*dims), first, x, out), "out"),)  # type: ignore[arg-type]
-        if name in (_MULTIPLY | _DIVIDE) and (first is None or second is None) and out.shape == x.shape:
-            factor = torch.as_tensor(other, dtype=x.dtype)
-            scale = Scale(1 / factor if name in _DIVIDE else factor)
-            return ((self._call(self._local("scale"), scale, first, x, out), "out"),)  # type: ignore[arg-type]
-        return None
+            return ((self._call(self._local("flatten"), nn.Flatten(*dims), mine, x, out), "out"),)
+        if both or out.shape != x.shape or name not in (_MULTIPLY | _DIVIDE) or kwargs.get("rounding_mode"):
+            return None
+        factor = torch.as_tensor(other, dtype=x.dtype)
+        scale = Scale(1 / factor if name in _DIVIDE else factor)
+        return ((self._call(self._local("scale"), scale, mine, x, out), "out"),)
 
     def _local(self, name: str) -> str:
         path = self._path[-1] if self._path else ""
@@ -265,8 +272,9 @@ class _Trace(TorchFunctionMode):
         """Watch the module and all that it holds."""
         handles = []
         for m in self.paths:
+            # Nearest to the forward itself, so that what the user's own hooks do is seen.
             handles.append(m.register_forward_pre_hook(self._enter, with_kwargs=True))
-            handles.append(m.register_forward_hook(self._leave, with_kwargs=True))
+            handles.append(m.register_forward_hook(self._leave, with_kwargs=True, prepend=True))
         try:
             yield
         finally:
