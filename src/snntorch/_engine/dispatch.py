@@ -1,7 +1,6 @@
 """The one place that chooses how a step runs over time, fused or operation by operation, and can say why."""
 
 import contextlib
-import functools
 import importlib.util
 import os
 import warnings
@@ -132,12 +131,16 @@ def _text(neuron: Any, varies: tuple, states: int, dtype: torch.dtype) -> str:
     return "" if found.program is None or found.captured else found.program.text
 
 
-@functools.cache
-def _has(package: str) -> bool:
-    found = importlib.util.find_spec(package) is not None
-    if not found:
-        warnings.warn(f"{package} is not installed: neurons run step by step", RuntimeWarning, stacklevel=2)
-    return found
+_has: dict[str, bool] = {}  # package -> whether it is installed
+
+
+@torch.compiler.assume_constant_result
+def _installed(package: str) -> bool:
+    if package not in _has:
+        _has[package] = importlib.util.find_spec(package) is not None
+        if not _has[package]:
+            warnings.warn(f"{package} is not installed: neurons run step by step", RuntimeWarning, stacklevel=2)
+    return _has[package]
 
 
 # What kernels compute each dtype in.
@@ -165,7 +168,7 @@ def _obstacle(tensors: Sequence[Tensor], shape: torch.Size, compiling: bool) -> 
             return f"{type(tensor).__name__} is a tensor subclass"
         if not tensor.is_cpu:
             return f"one tensor is on {tensor.device}, the input on {x.device}"
-    return "" if _has("numba") else "numba is not installed"
+    return "" if _installed("numba") else "numba is not installed"
 
 
 def _broadcasts(tensor: Tensor, shape: torch.Size) -> bool:
