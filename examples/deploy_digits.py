@@ -1,9 +1,9 @@
 """From training to a file that other tools and neuromorphic hardware read, with the same spikes at both ends.
 
-Train a network on scikit-learn's digits, go on training with weights of 4 bits, look at what it costs, write it as a NIR
-graph, read the file back, and compare every output spike of every test image. The neurons reset to zero in the step in
-which they spike, which is what NIR says of a LIF neuron. Measured on the 360 test images, on one thread: 97.5 % after
-training, 97.2 % with 4 bits, and of 9,477 output spikes none differs.
+Train a network on scikit-learn's digits, go on training with weights of 4 bits, look at what it costs, write it as a
+NIR graph, read the file back, and compare every output spike of every test image. The neurons reset to zero in the step
+in which they spike, which is what NIR says of a LIF neuron. Measured on the 360 test images, on one thread: 97.5 %
+after training, 97.2 % with 4 bits, and of 9,477 output spikes none differs.
 
 Run it: python examples/deploy_digits.py
 """

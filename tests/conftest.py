@@ -1,7 +1,20 @@
 """Settings of every test."""
 
+from collections.abc import Iterator
+
+import pytest
+import torch
 from hypothesis import settings
 
 # The first example of a test compiles and warms up, and machines differ: no deadline. `derandomize` keeps runs alike.
 settings.register_profile("snntorch", deadline=None, derandomize=True)
 settings.load_profile("snntorch")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For training small nets: threads that wait for a busy core make it many times slower, and change the rounding."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

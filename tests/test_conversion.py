@@ -111,7 +111,7 @@ def test_bad_arguments():
         ann_to_snn(net, torch.rand(3, 2), percentile=0)
 
 
-def test_the_example_stays_within_one_percent_of_the_ann(monkeypatch):
+def test_the_example_stays_within_one_percent_of_the_ann(monkeypatch, one_thread):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     from convert_digits import main
 

@@ -10,7 +10,7 @@ nir = pytest.importorskip("nir", reason="nir is in the test extra")
 
 
 @pytest.fixture
-def example(monkeypatch):
+def example(monkeypatch, one_thread):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     import deploy_digits
 

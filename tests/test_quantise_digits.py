@@ -11,7 +11,7 @@ pytest.importorskip("torchao", reason="torchao is in the test extra")
 
 
 @pytest.fixture
-def example(monkeypatch):
+def example(monkeypatch, one_thread):
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
     import quantise_digits
 

@@ -112,6 +112,7 @@ def ours(net, data, batch_size, unrolled):
     return workload
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("unrolled", [False, True], ids=["loop", "unroll"])
 @pytest.mark.parametrize("binary", [False, True], ids=["real", "spikes"])
 @pytest.mark.parametrize(("make", "shape"), CASES, ids=lambda x: getattr(x, "__name__", ""))
