@@ -4,3 +4,4 @@ from .dispatch import backend as backend
 from .dispatch import choices as choices
 from .dispatch import note as note
 from .dispatch import run as run
+from .dispatch import run_feedback as run_feedback

@@ -224,6 +224,56 @@ def run(
     return _eager(neuron.step, inputs, states, arguments, steps, varies, wanted)
 
 
+def run_feedback(
+    neuron: Any,
+    projected: Tensor,
+    feedback: tuple[int, Tensor, Tensor | None],
+    states: Sequence[Tensor],
+    arguments: dict[str, Any],
+    steps: int,
+    wanted: Sequence[bool],
+) -> tuple[list[Any], list[Tensor]] | None:
+    """Run a neuron's step over time, whose inputs are `projected + state @ weight.T + bias`.
+
+    Args:
+        neuron: as in `run`.
+        projected: `[T, B, I * F]` for the I inputs of the step, or `[B, I * F]` where it does not vary.
+        feedback: the number of the state that feeds back, the weight `[I * F, F]` and the bias `[I * F]`.
+        states: `[B, F]`.
+        arguments: as in `run`.
+        steps: number of time steps.
+        wanted: as in `run`.
+
+    Returns:
+        As `run`, or None where this can't be done in one go.
+    """
+    index, weight, bias = feedback
+    params = [value for value in arguments.values() if isinstance(value, Tensor)]
+    extra = [weight] if bias is None else [weight, bias]
+    if (
+        _Setting.backend == "eager"
+        or torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or any(t.dtype != projected.dtype for t in (*states, *params, *extra))
+        or _NATIVE.get(projected.dtype) != projected.dtype
+        or states[0].dim() != 2
+        or torch.is_autocast_enabled(projected.device.type)
+        or _obstacle(extra, states[0].shape, False)
+    ):
+        return None
+    sequence = projected if projected.dim() == 3 else projected[None]
+    inputs = sequence.chunk(weight.shape[0] // weight.shape[1], -1)
+    program, captured, _ = _prepare(neuron, inputs, states, params, arguments, steps, (True,) * len(inputs))
+    if program is None or captured:
+        return None
+    from .feedback import Feedback
+
+    note(neuron, f"fused {projected.device.type}", "around a matrix product at every step")
+    results = Feedback.apply(program, steps, index, tuple(wanted), sequence, weight, bias, *states, *params)
+    courses = iter(results)
+    return [next(courses) if w else None for w in wanted], list(results[len(results) - len(states) :])
+
+
 def _prepare(
     neuron: Any, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
     arguments: dict[str, Any], steps: int, varies: tuple,

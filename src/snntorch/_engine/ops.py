@@ -18,17 +18,20 @@ from .program import Gradient, Program, gradient, load
 
 
 @functools.cache
-def _forward(program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype) -> Kernel:
+def forward_kernel(program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype) -> Kernel:
+    """The compiled kernel; see `print_forward`."""
     return Kernel(print_forward(program, dense, written, single), dtype)
 
 
 @functools.cache
-def _backward(step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype) -> Kernel:
+def backward_kernel(step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype) -> Kernel:
+    """The compiled kernel; see `print_backward`."""
     return Kernel(print_backward(step, dense, outputs, single), dtype)
 
 
 @functools.cache
-def _gradient(program: Program, wanted: tuple, given: tuple) -> Gradient:
+def step_gradient(program: Program, wanted: tuple, given: tuple) -> Gradient:
+    """See `gradient`; `wanted` is for each input and then each parameter."""
     return gradient(program, given, wanted[: program.inputs], wanted[program.inputs :])
 
 
@@ -52,7 +55,7 @@ def written(program: Program | str, wanted: tuple, traces: tuple) -> tuple[bool,
         traces: for each thing that the step returns whether its course is asked for.
     """
     program = _program(program)
-    saved = _gradient(program, wanted, (*traces, *[True] * program.states)).saved
+    saved = step_gradient(program, wanted, (*traces, *[True] * program.states)).saved
     return tuple(t or k - program.free in saved for k, t in enumerate(traces))
 
 
@@ -100,7 +103,7 @@ def run_cpu(
     """
     single = steps == 0
     shape, dtype = states[0].shape, states[0].dtype
-    kernel = _forward(program, tuple([p.numel() != 1 for p in params]), tuple(written), single, dtype)
+    kernel = forward_kernel(program, tuple([p.numel() != 1 for p in params]), tuple(written), single, dtype)
     rows = {k: _rows(inputs[k], single) for k in kernel.source.arrays["X"]}
     lead = shape if single else (steps, *shape)
     memory: dict[str, Any] = {
@@ -135,8 +138,8 @@ def run_backward_cpu(
     given = [g is not None for g in grads]
     if not single:
         given[outputs:] = [True] * program.states
-    step = _gradient(program, tuple(wanted), tuple(given))
-    kernel = _backward(step, tuple([p.numel() != 1 for p in params]), outputs, single, dtype)
+    step = step_gradient(program, tuple(wanted), tuple(given))
+    kernel = backward_kernel(step, tuple([p.numel() != 1 for p in params]), outputs, single, dtype)
     arrays = kernel.source.arrays
     x_rows = {k: _rows(inputs[k], single) for k in arrays["X"]}
     g_rows = {k: _rows(g, single) for k in arrays["G"] if (g := grads[k]) is not None}
@@ -191,7 +194,7 @@ def _keep(
     inputs, states, params, _ = _split(program, tensors)
     n = program.inputs
     wanted = (*needs[:n], *needs[n + program.states :])
-    step = _gradient(program, wanted, (*written, *[True] * program.states))
+    step = step_gradient(program, wanted, (*written, *[True] * program.states))
     if steps:
         trace = dict(zip((k for k, w in enumerate(written) if w), results, strict=False))
         courses = [trace.get(program.free + k) for k in range(program.states)]
@@ -214,7 +217,7 @@ def _pull_back(ctx: Any, grads: Sequence[Tensor | None], run_backward: Any, key:
     arrived = iter(grads)
     full = [next(arrived) if w else None for w in ctx.written] + list(arrived)
     given = (*(g is not None for g in full[: len(ctx.written)]), *[True] * program.states)
-    needs = _gradient(program, ctx.wanted, given).needs
+    needs = step_gradient(program, ctx.wanted, given).needs
     if any(courses[k] is None for k in needs["state"] | needs["new"]) or any(inputs[k] is None for k in needs["input"]):
         # The gradient from only some of the outputs would be read off other tensors than those that were kept.
         zeros = states[0].new_zeros(()).expand((ctx.steps or 1, *states[0].shape))

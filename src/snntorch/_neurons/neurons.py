@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import surrogate
-from .._engine import run
+from .._engine import run, run_feedback
 
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
 
@@ -241,6 +241,11 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
         """What `step` takes before the states: the projected input, or what a weight makes of the states added."""
         return (projected,)
 
+    @property
+    def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
+        """Where `drive` adds just `state @ weight.T + bias` to the projected input: the state's number, weight, bias."""
+        return None
+
     def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """The step's keyword arguments, read from the module now; tensors in `dtype`."""
         arguments = {name: getattr(self, name) for name in _keywords(type(self).step)}
@@ -350,6 +355,10 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
         projected = self.project(inputs)
         if type(self).drive is SpikingNeuron.drive or not self.recurs:
             courses, state = run(self, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted)
+        elif self.linear_feedback is not None and (
+            whole := run_feedback(self, projected, self.linear_feedback, state, arguments, steps, wanted)
+        ):
+            courses, state = whole
         else:
             trains: list[list[Any]] = []
             for now in (projected,) * steps if static else projected.unbind():

@@ -94,3 +94,11 @@ def add_recurrence(
 def feedback(neuron: SpikingNeuron, input_: Tensor, spk: Tensor) -> Tensor:
     """The input plus what the previous spikes feed back."""
     return input_ + neuron.recurrent(spk).to(input_.dtype)  # type: ignore[operator]
+
+
+def linear_feedback(neuron: SpikingNeuron) -> tuple[int, Tensor, Tensor | None] | None:
+    """The number of the state `spk`, weight and bias of a neuron's linear feedback; None for another feedback."""
+    layer = neuron.recurrent
+    if type(layer) is not nn.Linear or layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:
+        return None
+    return 0, layer.weight, layer.bias

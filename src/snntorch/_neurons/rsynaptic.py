@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..surrogate import SpikeGrad
 from .neurons import LIF, graded, quantised, reset
-from .recurrent import add_recurrence, feedback
+from .recurrent import add_recurrence, feedback, linear_feedback
 
 
 class RSynaptic(LIF):
@@ -88,6 +88,11 @@ class RSynaptic(LIF):
     def drive(self, projected: Tensor, spk: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """The input plus the feedback of the previous spikes, where it comes from all neurons."""
         return (feedback(self, projected, spk),) if self.all_to_all else (projected,)
+
+    @property
+    def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
+        """Weight and bias of the feedback from all neurons, where it is a linear layer."""
+        return linear_feedback(self)
 
     @staticmethod
     def step(x, spk, syn, mem, *, alpha, beta, V, threshold, spike, factor, reset_mechanism, reset_delay, state_quant):

@@ -77,6 +77,11 @@ class SLSTM(SpikingNeuron):
         recurrent = nn.functional.linear(mem, self.lstm_cell.weight_hh, self.lstm_cell.bias_hh)
         return (projected + recurrent.to(projected.dtype)).chunk(4, -1)
 
+    @property
+    def linear_feedback(self) -> tuple[int, Tensor, Tensor | None]:
+        """The membrane potential's part of the gates."""
+        return 1, self.lstm_cell.weight_hh, self.lstm_cell.bias_hh if self.lstm_cell.bias else None
+
     @staticmethod
     def step(i, f, g, o, syn, mem, *, threshold, spike, factor, reset_mechanism, state_quant):
         """One time step from the gates, `i, f, g, o, syn, mem -> spk, syn, mem`."""
