@@ -240,7 +240,8 @@ def _lif(node: Any, name: str, dt: float) -> nn.Module:
     del settings["reset_delay"]  # Lapicque's reset is always delayed
     time_step = noted["time_step"]
     C = tau * time_step / (r * dt)
-    return Lapicque(R=_tensor(r), C=_tensor(C), time_step=time_step, **settings | {"threshold": _tensor(v_threshold)})
+    settings["threshold"] = _tensor(v_threshold)
+    return Lapicque(R=_tensor(r), C=_tensor(C), time_step=time_step, **settings)
 
 
 def _if(node: Any, name: str, dt: float) -> nn.Module:

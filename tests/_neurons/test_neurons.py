@@ -11,6 +11,7 @@ import snntorch as snn
 from helpers import (
     SEQUENCE_ROWS,
     STEP_ROWS,
+    Adaptive,
     assert_equal,
     every_class,
     every_row,
@@ -234,34 +235,34 @@ def test_too_many_or_unknown_states(row):
         neuron(x, 0.5)
 
 
-NUMBERS = ("beta", "alpha", "threshold", "graded_spikes_factor", "R", "C", "V", "delta_threshold")
+NUMBERS = ("beta", "alpha", "threshold", "graded_spikes_factor", "delta_threshold", "V")
 
 
 @every_class
 def test_nan_parameters_are_named(row):
     """Each numeric argument in turn, as a number and inside a tensor."""
-    given = row.kwargs
-    for name in set(inspect.signature(row.cls).parameters) & set(NUMBERS):
-        if name in ("R", "C") or (name == "V" and given.get("all_to_all", True)):
-            continue  # Lapicque's have a test of their own; an all-to-all neuron has no V
+    names = [name for name in NUMBERS if name in inspect.signature(row.cls).parameters]
+    assert names or row.cls is snn.AssociativeLeaky or row.cls is Adaptive
+    for name in names:
+        if name == "V":  # an all-to-all neuron has none
+            kwargs = {k: v for k, v in row.kwargs.items() if k != "linear_features"} | {"all_to_all": False}
+        else:
+            kwargs = row.kwargs
         for nan in (float("nan"), torch.tensor([0.5, float("nan")])):
             with pytest.raises(ValueError, match=f"{name} must not be NaN"):
-                row.cls(**{**given, name: nan})
+                row.cls(**{**kwargs, name: nan})
 
 
-@every_step_class
+@rows([r for r in one_per_class(STEP_ROWS) if r.cls is not Adaptive])
 def test_unknown_reset_mechanism(row):
-    if "reset_mechanism" in inspect.signature(row.cls).parameters:
-        with pytest.raises(ValueError, match="reset_mechanism must be one of subtract, zero, none, got 'soft'"):
-            row.make(reset_mechanism="soft")
+    with pytest.raises(ValueError, match="reset_mechanism must be one of subtract, zero, none, got 'soft'"):
+        row.make(reset_mechanism="soft")
 
 
-@every_class
+@rows([r for r in one_per_class() if r.cls is not snn.AssociativeLeaky])
 def test_uncalled_surrogate(row):
     with pytest.raises(TypeError, match=r"call it: surrogate\.atan\("):
-        row.make(spike_grad=snn.surrogate.atan) if row.cls is not snn.AssociativeLeaky else snn.Leaky(
-            0.9, spike_grad=snn.surrogate.atan
-        )
+        row.make(spike_grad=snn.surrogate.atan)
 
 
 @rows(SEQUENCE_ROWS)

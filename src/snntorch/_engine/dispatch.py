@@ -124,7 +124,13 @@ def _plan(neuron: Any, varies: tuple, states: int, arguments: dict[str, Any], dt
     return found
 
 
-@torch.compiler.assume_constant_result
+def constant(function: Callable) -> Callable:
+    """What `torch.compiler.assume_constant_result` does, which would import `torch._dynamo`, for seconds."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@constant
 def _text(neuron: Any, varies: tuple, states: int, dtype: torch.dtype) -> str:
     """The program's text for `torch.compile`, which can't trace through tracing; empty where there is none."""
     found = _plan(neuron, varies, states, neuron.step_arguments(dtype), dtype, once=False)
@@ -134,7 +140,7 @@ def _text(neuron: Any, varies: tuple, states: int, dtype: torch.dtype) -> str:
 _has: dict[str, bool] = {}  # package -> whether it is installed
 
 
-@torch.compiler.assume_constant_result
+@constant
 def _installed(package: str) -> bool:
     if package not in _has:
         _has[package] = importlib.util.find_spec(package) is not None

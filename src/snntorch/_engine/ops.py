@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .cpu import Kernel
+from .dispatch import constant
 from .numba_printer import print_backward, print_forward
 from .program import Gradient, Program, gradient, load
 
@@ -39,13 +40,13 @@ def _program(key: Program | str) -> Program:
     return load(key) if isinstance(key, str) else key
 
 
-@torch.compiler.assume_constant_result
+@constant
 def free_outputs(program: Program | str) -> int:
     """How many of the things that a step returns are no states."""
     return _program(program).free
 
 
-@torch.compiler.assume_constant_result
+@constant
 def written(program: Program | str, wanted: tuple, traces: tuple) -> tuple[bool, ...]:
     """Which courses must be written for a gradient.
 

@@ -4,7 +4,7 @@ import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .. import surrogate
 from .._engine import run, run_feedback
 
+Built = TypeVar("Built")
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
 
 
@@ -20,10 +21,16 @@ class _Registry(type):
 
     _live: ClassVar[weakref.WeakSet] = weakref.WeakSet()
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        neuron = super().__call__(*args, **kwargs)
+    def __call__(cls: type[Built], *args: Any, **kwargs: Any) -> Built:  # type: ignore[misc]
+        neuron = super().__call__(*args, **kwargs)  # type: ignore[misc]
         _Registry._live.add(neuron)
         return neuron
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The constructor's, which `__call__` would hide from `help`."""
+        constructor = inspect.signature(cls.__init__)
+        return constructor.replace(parameters=list(constructor.parameters.values())[1:])
 
     @property
     def instances(cls) -> list:

@@ -1,0 +1,230 @@
+"""The package from outside: its names and signatures, what importing it costs, and who may import whom."""
+
+import ast
+import fnmatch
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import snntorch as snn
+
+SOURCE = Path(snn.__file__).parent
+
+
+# -- signatures: the order of the arguments and their defaults are API
+
+LIF = (
+    "beta, threshold=1.0, spike_grad=None, surrogate_disable=False, init_hidden=False, inhibition=False, "
+    "learn_beta=False, learn_threshold=False, reset_mechanism='subtract', state_quant=False, output=False, "
+    "graded_spikes_factor=1.0, learn_graded_spikes_factor=False"
+)
+HEAD = "threshold=1.0, spike_grad=None, surrogate_disable=False, init_hidden=False, inhibition=False, "
+TAIL = "reset_mechanism='subtract', state_quant=False, output=False"
+RECURRENT = "V=1.0, all_to_all=True, linear_features=None, conv2d_channels=None, kernel_size=None, " + HEAD
+LSTM = HEAD + "learn_threshold=False, reset_mechanism='none', state_quant=False, output=False"
+SEQUENCE = (
+    "threshold=1.0, spike_grad=None, surrogate_disable=False, learn_beta=False, learn_threshold=False, "
+    "state_quant=False, output=True, graded_spikes_factor=1.0, learn_graded_spikes_factor=False, "
+    "kernel_truncation_steps=None"
+)
+SIGNATURES = {
+    "SpikingNeuron": HEAD + f"learn_threshold=False, {TAIL}, graded_spikes_factor=1.0, "
+    "learn_graded_spikes_factor=False",
+    "LIF": LIF,
+    "Leaky": f"{LIF}, reset_delay=True",
+    "Lapicque": f"beta=False, R=False, C=False, time_step=1, {HEAD}learn_beta=False, learn_threshold=False, {TAIL}",
+    "Synaptic": f"alpha, beta, {HEAD}learn_alpha=False, learn_beta=False, learn_threshold=False, {TAIL}, "
+    "reset_delay=True",
+    "Alpha": f"alpha, beta, {HEAD}learn_alpha=False, learn_beta=False, learn_threshold=False, reset_mechanism='zero', "
+    "state_quant=False, output=False",
+    "RLeaky": f"beta, {RECURRENT}learn_beta=False, learn_threshold=False, learn_recurrent=True, {TAIL}, "
+    "reset_delay=True",
+    "RSynaptic": f"alpha, beta, {RECURRENT}learn_alpha=False, learn_beta=False, learn_threshold=False, "
+    f"learn_recurrent=True, {TAIL}, reset_delay=True",
+    "SLSTM": f"input_size, hidden_size, bias=True, {LSTM}",
+    "SConv2dLSTM": f"in_channels, out_channels, kernel_size, bias=True, max_pool=0, avg_pool=0, {LSTM}",
+    "DeltaLeaky": "delta_threshold=1.0, *args, **kwargs",
+    "StateLeaky": f"beta, channels, {SEQUENCE}",
+    "LinearLeaky": f"beta, in_features, out_features, bias=True, device=None, dtype=None, {SEQUENCE}",
+    "LeakyParallel": "input_size, hidden_size, beta=None, bias=True, threshold=1.0, dropout=0.0, spike_grad=None, "
+    "surrogate_disable=False, learn_beta=False, learn_threshold=False, graded_spikes_factor=1.0, "
+    "learn_graded_spikes_factor=False, weight_hh_enable=False, device=None, dtype=None",
+    "AssociativeLeaky": "in_dim, d_value, d_key, num_spiking_neurons, use_q_projection=True",
+    "unroll": "module, x, *states, num_steps=None",
+    "surrogate.atan": "alpha=2.0",
+    "surrogate.fast_sigmoid": "slope=25",
+    "surrogate.sigmoid": "slope=25",
+    "surrogate.straight_through_estimator": "",
+    "surrogate.triangular": "threshold=1",
+    "surrogate.piecewise_linear": "gamma=1.0",
+    "surrogate.spike_rate_escape": "beta=1, slope=25",
+    "surrogate.heaviside": "",
+    "surrogate.SSO": "mean=0, variance=0.2",
+    "surrogate.LSO": "slope=0.1",
+    "surrogate.SFS": "slope=25, B=1",
+}
+
+
+def find(path):
+    found = snn
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signature(name):
+    bare = [p.replace(annotation=p.empty) for p in inspect.signature(find(name)).parameters.values()]
+    assert ", ".join(map(str, bare)) == SIGNATURES[name]
+
+
+def test_other_signatures():
+    bare = inspect.signature(snn.AssociativeLeaky.from_num_spiking_neurons).parameters
+    assert list(bare) == ["in_dim", "num_spiking_neurons", "use_q_projection"]
+    assert bare["use_q_projection"].default is True
+    assert len(inspect.signature(snn.surrogate.custom_surrogate).parameters) == 1
+
+
+def test_every_name_of_the_contract_is_there():
+    for name in ("GradedSpikes", "BatchNormTT1d", "BatchNormTT2d", "__version__"):
+        assert name in dir(snn)
+    for name in SIGNATURES:
+        assert find(name).__module__.startswith("snntorch")
+    assert {"functional", "utils", "spikegen", "spikeplot", "backprop", "export_nir", "import_nir", "surrogate"} <= set(
+        dir(snn)
+    )
+    with pytest.raises(AttributeError, match="module 'snntorch' has no attribute 'Leeky'"):
+        snn.Leeky  # noqa: B018
+
+
+@pytest.mark.parametrize("name", [n for n in SIGNATURES if n[0].isupper()])
+def test_where_tutorials_import_a_neuron_from(name):
+    module = {"SpikingNeuron": "neurons", "LIF": "neurons", "AssociativeLeaky": "associative"}.get(name, name.lower())
+    assert getattr(importlib.import_module(f"snntorch._neurons.{module}"), name) is find(name)
+
+
+def test_the_package_is_typed_and_every_public_name_documented():
+    assert (SOURCE / "py.typed").exists()
+    for name in SIGNATURES:
+        assert inspect.getdoc(find(name))
+
+
+# -- what `import snntorch` costs
+
+IMPORT = """
+import time, sys, json
+import torch
+start = time.perf_counter()
+import snntorch as snn
+took = time.perf_counter() - start
+optional = {"numba", "triton", "matplotlib", "pandas", "nir", "nirtorch"}
+loaded = sorted(optional & set(sys.modules))
+for name in ("surrogate", "functional", "utils", "spikegen", "spikeplot", "backprop", "export_nir", "import_nir"):
+    getattr(snn, name)
+then = sorted(optional & set(sys.modules))
+print(json.dumps([took, loaded, then]))
+"""
+
+
+def test_importing_it_is_cheap_and_loads_nothing_optional():
+    """Under 0.3 s over `import torch`, the least of up to five fresh processes; its submodules are lazy."""
+    least = float("inf")
+    for _ in range(5):
+        run = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+        took, loaded, then = json.loads(run.stdout)
+        assert loaded == [] and then == []
+        least = min(least, took)
+        if least < 0.3:
+            break
+    assert least < 0.3
+
+
+# -- who may import whom
+
+# Files, what they may import, what they may import inside functions. The first line that a file matches counts.
+ROOMS = [
+    # text in, text out
+    ("_engine/graph.py _engine/program.py _engine/*_printer.py",
+     "snntorch._engine.graph snntorch._engine.program", ""),
+    # functions that printed kernels call; the kernels import it, nothing else does
+    ("_engine/*_math.py", "numpy numba", ""),
+    ("_engine/*.py", "torch snntorch._engine", "numba triton snntorch._engine"),
+    ("_neurons/*.py",
+     "torch snntorch.surrogate snntorch._engine.run snntorch._engine.run_feedback snntorch._neurons", ""),
+    ("_layers/*.py", "torch snntorch.surrogate snntorch._neurons snntorch._layers", ""),
+    ("functional/*.py spikegen/*.py", "torch numpy snntorch.functional snntorch.spikegen", ""),
+    ("spikeplot/*.py", "torch numpy snntorch.spikeplot", "matplotlib"),
+    ("*_nir.py", "torch numpy snntorch", "nir"),
+    ("surrogate.py", "torch", ""),
+    ("unroll.py", "torch snntorch._neurons snntorch._engine", ""),
+    ("*.py", "torch numpy snntorch", "tqdm tonic"),
+]  # fmt: skip
+
+
+def imports(file):
+    """(dotted name, inside a function) of every import; what only a type checker sees is left out."""
+    package = ["snntorch", *file.relative_to(SOURCE).parent.parts]
+
+    def walk(node, inside):
+        if isinstance(node, ast.Import):
+            yield from ((name.name, inside) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            yield from ((".".join([*base, *filter(None, [node.module]), name.name]), inside) for name in node.names)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            for child in node.orelse:
+                yield from walk(child, inside)
+        else:
+            inside = inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            for child in ast.iter_child_nodes(node):
+                yield from walk(child, inside)
+
+    for name, inside in walk(ast.parse(file.read_text()), False):
+        if name.split(".")[0] not in sys.stdlib_module_names:
+            yield name, inside
+
+
+def allowed(name, prefixes):
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes.split())
+
+
+FILES = {str(file.relative_to(SOURCE)): file for file in sorted(SOURCE.rglob("*.py"))}
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_imports_keep_to_their_room(path):
+    top, inside = next(
+        (top, inside)
+        for patterns, top, inside in ROOMS
+        if any(fnmatch.fnmatch(path, pattern) for pattern in patterns.split())
+    )
+    for name, deep in imports(FILES[path]):
+        assert allowed(name, f"{top} {inside}" if deep else top), f"{path} imports {name}"
+        assert not name.endswith("_math") and "_math." not in name
+
+
+def test_the_rules_see_what_they_should(tmp_path, monkeypatch):
+    """The parser finds nested, relative and aliased imports, and skips those of type checkers."""
+    file = tmp_path / "_engine" / "x.py"
+    file.parent.mkdir()
+    file.write_text(
+        "from typing import TYPE_CHECKING\nimport torch.nn as nn\nfrom .. import surrogate\nfrom .graph import Graph\n"
+        "if TYPE_CHECKING:\n    import numba\nelse:\n    import triton\n"
+        "class A:\n    def f(self):\n        from numba import njit\n"
+    )
+    monkeypatch.setattr(sys.modules[__name__], "SOURCE", tmp_path)
+    assert list(imports(file)) == [
+        ("torch.nn", False), ("snntorch.surrogate", False), ("snntorch._engine.graph.Graph", False),
+        ("triton", False), ("numba.njit", True),
+    ]  # fmt: skip
+
+
+def test_no_star_imports_and_no_global_state_at_import():
+    assert all("import *" not in file.read_text() for file in FILES.values())
+    assert torch.get_default_dtype() is torch.float32
