@@ -4,9 +4,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ._engine import note
 from ._neurons.neurons import SpikingNeuron, stack
+from ._recompute import unroll_in_segments
 
 # Layers whose result for a sample depends on that sample alone, so that time folds into the batch. Exact types only: a
 # subclass may do anything.
@@ -39,7 +41,7 @@ def _reuses(net: nn.Sequential) -> bool:
 
 def _folds(layer: nn.Module, x: Tensor) -> bool:
     """Whether the layer may take `[T, B, ...]` with time folded into the batch."""
-    kind = type(layer)
+    kind = type_before_parametrizations(layer)
     if _has_hooks(layer):  # a hook expects a call per step
         return False
     if kind in _BATCH_NORMS:
@@ -52,7 +54,7 @@ def _folds(layer: nn.Module, x: Tensor) -> bool:
 
 
 def _fold(layer: nn.Module, x: Tensor) -> Tensor:
-    if type(layer) in _ANY_SHAPE:
+    if type_before_parametrizations(layer) in _ANY_SHAPE:
         return layer(x)
     return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
@@ -80,7 +82,9 @@ def _unroll_sequential(net: nn.Sequential, x: Tensor, num_steps: int | None) -> 
     return x if steps is None else x.expand(steps, *x.shape)
 
 
-def unroll(module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = None) -> Any:
+def unroll(
+    module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = None, recompute: int | None = None
+) -> Any:
     """Run a module over time.
 
     Returns exactly what this loop returns, output by output, each stacked over time, and leaves the module's stored
@@ -99,13 +103,17 @@ def unroll(module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = N
         x: `[T, B, ...]`; with `num_steps`, `[B, ...]`, the input of every step.
         *states: initial states, where the module takes them.
         num_steps: number of steps for a static input.
+        recompute: keep for the backward pass only the states every so many steps, and run the steps between a second
+            time: about `1 / recompute` of the memory for one and a half times the work. Chen et al., "Training deep
+            nets with sublinear memory cost", 2016.
 
     Returns:
         A tensor `[T, B, ...]`, or a tuple of them where the module returns a tuple.
 
     Raises:
         TypeError: where x is no tensor.
-        ValueError: for no steps at all, or a `num_steps` that is not positive.
+        ValueError: for no steps at all, a `num_steps` or `recompute` that is not positive, or a `recompute` of batch
+            normalisation in training.
 
     Example:
         >>> import snntorch as snn, torch
@@ -117,8 +125,12 @@ def unroll(module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = N
         raise TypeError(f"x must be a tensor, got {type(x).__name__}")
     if num_steps is not None and (not isinstance(num_steps, int) or num_steps < 1):
         raise ValueError(f"num_steps must be a positive int, got {num_steps!r}")
+    if recompute is not None and (not isinstance(recompute, int) or recompute < 1):
+        raise ValueError(f"recompute must be a positive int, got {recompute!r}")
     if num_steps is None and (x.dim() == 0 or len(x) == 0):
         raise ValueError(f"x must be [T, B, ...] with T > 0, got shape {tuple(x.shape)}")
+    if recompute is not None and torch.is_grad_enabled():
+        return unroll_in_segments(unroll, module, x, states, num_steps, recompute)
     if not _has_hooks(module):
         if (
             isinstance(module, SpikingNeuron)
