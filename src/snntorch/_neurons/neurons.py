@@ -255,11 +255,17 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
 
     def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """The step's keyword arguments, read from the module now; tensors in `dtype`."""
-        arguments = {name: getattr(self, name) for name in _keywords(type(self).step)}
-        return {
-            name: value.to(dtype) if isinstance(value, Tensor) and value.dtype != dtype else value
-            for name, value in arguments.items()
-        }
+        parameters, buffers = self._parameters, self._buffers
+        arguments = {}
+        for name in _keywords(type(self).step):
+            value = parameters.get(name)  # where getattr of nn.Module would look last
+            if value is None:
+                value = buffers.get(name)
+            if value is None:
+                value = getattr(self, name)
+            cast = isinstance(value, Tensor) and value.dtype != dtype
+            arguments[name] = value.to(dtype) if cast else value
+        return arguments
 
     def forward(self, input_: Tensor, *states: Any, **named_states: Any) -> Any:
         """One time step.
@@ -342,7 +348,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
 
     def _store(self, state: Sequence[Tensor]) -> None:
         for name, value in zip(self.states, state, strict=True):
-            setattr(self, name, value)
+            object.__setattr__(self, name, value)  # a state is a plain attribute; nn.Module's check takes longer
 
     def _returned(self, spk: Tensor, state: Sequence[Tensor]) -> Any:
         if self.init_hidden and not self.output:
