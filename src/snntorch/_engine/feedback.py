@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .cpu import Kernel
+from .memory import empty
 from .ops import backward_kernel, forward_kernel, step_gradient
 from .program import Program
 
@@ -48,8 +49,8 @@ class Feedback(torch.autograd.Function):
         step = step_gradient(program, wanted, (*traces, *[True] * program.states))
         keeps = bool(step.needs["input"]) and any(ctx.needs_input_grad)
         drive = torch.empty((steps if keeps else 1, count, *shape), dtype=dtype)
-        courses = [torch.empty((steps, *shape), dtype=dtype) for _ in states]
-        trains = {k: torch.empty((steps, *shape), dtype=dtype) for k, out in enumerate(outputs) if out}
+        courses = [empty((steps, *shape), dtype) for _ in states]
+        trains = {k: empty((steps, *shape), dtype) for k, out in enumerate(outputs) if out}
         before = [s.contiguous() for s in states]
         for t in range(steps):
             now = drive[t if keeps else 0]

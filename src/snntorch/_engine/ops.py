@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from .cpu import Kernel
 from .dispatch import constant
+from .memory import empty
 from .numba_printer import print_backward, print_forward
 from .program import Gradient, Program, gradient, load
 
@@ -111,7 +112,7 @@ def run_cpu(
         "X": {k: x for k, (x, _) in rows.items()},
         "P": _spread(params, shape),
         "S": [s.contiguous() if single else s.clone(memory_format=torch.contiguous_format) for s in states],
-        "Y": {k: torch.empty(lead, dtype=dtype) for k, w in enumerate(written) if w},
+        "Y": {k: empty(lead, dtype) for k, w in enumerate(written) if w},
         "F": [torch.empty(shape, dtype=dtype) for _ in states] if single else (),
     }
     _launch(kernel, steps, shape.numel(), memory, {"X": {k: stride for k, (_, stride) in rows.items()}})
@@ -175,7 +176,7 @@ def run_backward_cpu(
 
 def _new(node: int | None, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Memory that a kernel writes, or zeros where it writes none or adds."""
-    return torch.zeros(shape, dtype=dtype) if node is None else torch.empty(shape, dtype=dtype)
+    return torch.zeros(shape, dtype=dtype) if node is None else empty(shape, dtype)
 
 
 def _split(program: Program, tensors: Sequence[Any]) -> Iterator[Sequence[Any]]:
