@@ -56,7 +56,7 @@ SIGNATURES = {
     "surrogate_disable=False, learn_beta=False, learn_threshold=False, graded_spikes_factor=1.0, "
     "learn_graded_spikes_factor=False, weight_hh_enable=False, device=None, dtype=None",
     "AssociativeLeaky": "in_dim, d_value, d_key, num_spiking_neurons, use_q_projection=True",
-    "unroll": "module, x, *states, num_steps=None",
+    "unroll": "module, x, *states, num_steps=None, recompute=None",
     "surrogate.atan": "alpha=2.0",
     "surrogate.fast_sigmoid": "slope=25",
     "surrogate.sigmoid": "slope=25",
@@ -162,7 +162,7 @@ ROOMS = [
     ("spikeplot/*.py", "torch numpy snntorch.spikeplot", "matplotlib"),
     ("*_nir.py", "torch numpy snntorch", "nir"),
     ("surrogate.py", "torch", ""),
-    ("unroll.py", "torch snntorch._neurons snntorch._engine", ""),
+    ("unroll.py _recompute.py", "torch snntorch._neurons snntorch._engine snntorch._recompute snntorch.utils", ""),
     ("*.py", "torch numpy snntorch", "tqdm tonic"),
 ]  # fmt: skip
 

@@ -523,12 +523,3 @@ class LIF(SpikingNeuron):
             learn_graded_spikes_factor=learn_graded_spikes_factor,
         )
         self.register_value("beta", beta, learn=learn_beta)
-
-
-def same_padding(kernel_size: int | Sequence[int]) -> tuple[tuple[int, int], int | str]:
-    """A kernel size as a pair, and the padding that keeps the shape for it."""
-    pair = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-    if len(pair) != 2 or any(not isinstance(k, int) or k < 1 for k in pair):
-        raise ValueError(f"kernel_size must be a positive int or a pair of them, got {kernel_size!r}")
-    odd = all(k % 2 for k in pair)
-    return pair, (pair[0] // 2 if odd and pair[0] == pair[1] else "same")  # type: ignore[return-value]
