@@ -116,14 +116,36 @@ def _neurons() -> dict[str, Callable[..., nn.Module]]:
         "StateLeaky": lambda n: snn.StateLeaky(BETA, n),
         "LinearLeaky": lambda n: snn.LinearLeaky(BETA, n, n),
         "LeakyParallel": lambda n: snn.LeakyParallel(n, n, beta=BETA),
+        "own": own,
         "AssociativeLeaky": lambda n: snn.AssociativeLeaky(n, n // 16, 16, n, use_q_projection=False),
     }
+
+
+def own(n: int, **options: Any) -> nn.Module:
+    """A neuron as a user writes it: two states, an adaptive threshold, a learnable decay per channel."""
+    import snntorch as snn
+
+    class Own(snn.SpikingNeuron):
+        states = ("mem", "adaptation")
+
+        def __init__(self, n: int, **options: Any) -> None:
+            super().__init__(**options)
+            self.register_value("beta", torch.full((n,), BETA), learn=True)
+            self.register_value("rho", ALPHA)
+
+        @staticmethod
+        def step(x, mem, adaptation, *, beta, rho, threshold, spike):
+            mem = beta * mem + x
+            spk = spike(mem - threshold - adaptation)
+            return spk, mem - spk * threshold, rho * adaptation + 0.1 * spk
+
+    return Own(n, **options)
 
 
 STEPPED = ("Leaky", "Lapicque", "Synaptic", "Alpha", "DeltaLeaky", "RLeaky", "RLeaky one-to-one")
 STEPPED += ("RSynaptic", "RSynaptic one-to-one", "SLSTM", "SConv2dLSTM")
 WHOLE = ("StateLeaky", "LinearLeaky", "LeakyParallel", "AssociativeLeaky")  # called with the whole sequence
-STATES = {"Leaky": 1, "Synaptic": 2}  # state variables of the neurons that have a floor
+STATES = {"Leaky": 1, "Synaptic": 2, "own": 2}  # state variables of the neurons that have a floor
 
 
 def loop(neuron: nn.Module, steps: Iterable[Tensor]) -> tuple[Tensor, list[Any]]:
@@ -426,6 +448,7 @@ add("MLP 784-512-512-10, T=30, B=100, static", "net", train, ALL, net=mlp, T=30,
 add("conv 12C5-P2-32C5-P2-FC10, T=20, B=16", "net", train, ALL, net=convnet, T=20, B=16, static=True)
 add("recurrent 140-128R-20, T=100, B=64", "net", train, ALL, net=recurrent, T=100, B=64)
 add("tutorial 5, 784-1000-10, T=25, B=128", "net", tutorial, (*SNN, "floor", "floor-stepped"), T=25, B=128)
+add("a user's own neuron, T=100, 64×512", "variant", alone, ("unmodified", "unroll", "floor"), neuron="own", **WIDE)
 add("Leaky alone, input indexed x[t]", "variant", alone, SNN, neuron="Leaky", **WIDE, indexed=True)
 
 STEPS, THREADS = {"T": (100, 200, 400, 800)}, {"threads": (1, 2, 4, 8)}
