@@ -23,5 +23,15 @@ lint: $(VENV)/.installed  ## ruff and pyright
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+docs: $(VENV)/.docs  ## the documentation, in docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
+	touch $@
+
+bench: $(VENV)/.installed  ## time the workloads beside the published peers; tens of minutes
+	$(BIN)/python benchmarks/run.py
+
 clean:
-	rm -rf $(VENV) demo_out .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) demo_out docs/_build .pytest_cache .hypothesis .ruff_cache

@@ -4,17 +4,19 @@ Time is the first dimension: data of shape `[B, ...]` become trains of shape `[T
 follow the data (integers become the default floating dtype), and every function that draws takes `generator=`
 or follows `torch.manual_seed`.
 
-| code | encode | decode |
-|---|---|---|
-| rate | `rate`, `rate_conv`, `poisson` | mean over time |
-| latency | `latency` | `latency_decode` |
-| time to first spike | `ttfs` | `ttfs_decode` |
-| phase | `phase` | `phase_decode` |
-| burst | `burst` | count of spikes |
-| population | `population`, then any code above | `population_decode` |
-| change | `delta`, `threshold_based`, `step_forward` | `delta_decode` |
-| change against a moving mean | `moving_window` | `moving_window_decode` |
-| address events | `to_events` | `from_events` |
+============================  ==========================================  ======================
+code                          encode                                      decode
+============================  ==========================================  ======================
+rate                          `rate`, `rate_conv`, `poisson`              mean over time
+latency                       `latency`                                   `latency_decode`
+time to first spike           `ttfs`                                      `ttfs_decode`
+phase                         `phase`                                     `phase_decode`
+burst                         `burst`                                     count of spikes
+population                    `population`, then any code above           `population_decode`
+change                        `delta`, `threshold_based`, `step_forward`  `delta_decode`
+change against a moving mean  `moving_window`                             `moving_window_decode`
+address events                `to_events`                                 `from_events`
+============================  ==========================================  ======================
 """
 
 from ._burst import burst

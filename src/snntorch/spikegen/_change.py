@@ -44,7 +44,7 @@ def delta(data: Tensor, threshold: float = 0.1, padding: bool = False, off_spike
 def threshold_based(data: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
     """Threshold-based representation: spikes where a change is large among the changes of its own signal.
 
-    With d[t] = x[t] - x[t-1] and θ = mean(|d|) + γ std(|d|) over time: 1 where d > θ, -1 where d < -θ.
+    With `d[t] = x[t] - x[t-1]` and `θ = mean(|d|) + γ std(|d|)` over time: 1 where `d > θ`, -1 where `d < -θ`.
 
     Args:
         data: signals `[T, ...]`, T ≥ 2; each has a threshold of its own.

@@ -1,0 +1,19 @@
+"""Settings of Sphinx: `make docs` builds docs/_build/html with warnings as errors."""
+
+import snntorch
+
+project = "snntorch"
+author = copyright = "The snntorch developers"
+version = release = snntorch.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"snntorch {release}"
+
+napoleon_use_ivar = True  # attributes of a named tuple are fields already
+default_role = "code"  # in docstrings, `this` is code
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 88

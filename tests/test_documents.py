@@ -1,0 +1,71 @@
+"""The documents tell the truth: their Python runs and prints what they show, and their links lead somewhere."""
+
+import contextlib
+import doctest
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+import snntorch as snn
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+DOCUMENTS += sorted((ROOT / "docs").glob("*.md"))
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^]]*\]\(([^)#]+)[^)]*\)")
+
+
+def blocks(text: str) -> list[tuple[str, str, int]]:
+    """Language, content and line of each fenced block."""
+    return [(m[1], m[2], text.count("\n", 0, m.start()) + 1) for m in FENCE.finditer(text)]
+
+
+def run_blocks(text: str, name: str) -> None:
+    """Run the Python blocks in one namespace; a text block right after one is what it prints."""
+    namespace: dict = {"__name__": name}
+    found = blocks(text)
+    for (language, source, line), (following, expected, _) in zip(found, [*found[1:], ("", "", 0)], strict=False):
+        if language != "python":
+            continue
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile("\n" * line + source, name, "exec"), namespace)
+        if following == "text":
+            flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+            same = doctest.OutputChecker().check_output(expected, printed.getvalue(), flags)
+            assert same, f"{name}, line {line}: printed\n{printed.getvalue()}\ninstead of\n{expected}"
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
+    """A working directory that may be written to."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch.compile's own
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_code_runs_and_prints_what_is_shown(document: Path, elsewhere: None) -> None:
+    run_blocks(document.read_text(), document.name)
+
+
+def test_a_wrong_output_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="printed"):
+        run_blocks("```python\nprint(1)\n```\n\n```text\n2\n```\n", "a document")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = [t for t in LINK.findall(FENCE.sub("", document.read_text())) if "://" not in t]
+    missing = [t for t in targets if not (document.parent / t).exists()]
+    assert not missing
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    reference = "\n".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    homes = {name: getattr(v, "__module__", getattr(v, "__name__", "")) for name, v in vars(snn).items()}
+    ours = [name for name, home in homes.items() if home.startswith("snntorch")]
+    missing = [name for name in ours if not name.startswith("_") and not re.search(rf"\b{name}\b", reference)]
+    assert not missing
