@@ -4,94 +4,21 @@ A block's states stay in the cache while time runs. Arithmetic follows the progr
 kernel rounds as PyTorch does. Every pointer is to a dense row of neurons; a stride says how far the next time step is.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from .graph import LEAVES, Graph, Node
+from .graph import Node
+from .printing import FORMS, Body, Source, indented
 from .program import Gradient, Program
 
 BLOCK = 4096  # neurons whose states and one time step of the rest fit the first- and second-level caches
 
-_INFIX = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==",
-    "ne": "!=", "and": "&", "or": "|", "pow": "**",
+_FORMS = {
+    **FORMS, "div": "{} / {}", "pow": "{} ** {}", "sqrt": "math.sqrt({})", "expm1": "math.expm1({})",
+    "log": "math.log({})", "log1p": "math.log1p({})", "erf": "math.erf({})", "sin": "math.sin({})",
+    "cos": "math.cos({})", "round": "rint({})", "where": "{1} if {0} else {2}", "float": "ONE if {} else ZERO",
+    "not": "not {}", "single": "real(float32({}))",
 }  # fmt: skip
-_CALL = {
-    "abs": "abs", "exp": "exp", "expm1": "math.expm1", "log": "math.log", "log1p": "math.log1p", "sqrt": "math.sqrt",
-    "tanh": "tanh", "sigmoid": "sigmoid", "erf": "math.erf", "sin": "math.sin", "cos": "math.cos", "sign": "sign",
-    "ceil": "ceil", "floor": "floor", "round": "rint", "maximum": "maximum", "minimum": "minimum",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Source:
-    """A printed kernel.
-
-    Attributes:
-        text: the function `kernel(steps, size, start, stop, *pointers, *strides)`.
-        arrays: its pointers in order, by kind: the numbers of the arrays of that kind.
-        strides: its strides likewise.
-    """
-
-    text: str
-    arrays: dict[str, tuple[int, ...]]
-    strides: dict[str, tuple[int, ...]]
-
-    @property
-    def pointers(self) -> list[str]:
-        """The pointers' names."""
-        return [f"{kind}{k}" for kind, numbers in self.arrays.items() for k in numbers]
-
-
-def _literal(value: float) -> str:
-    return repr(value) if math.isfinite(value) else f"float('{value}')"
-
-
-class _Body:
-    """Prints the nodes of a graph as assignments; what no neuron changes comes before the loops."""
-
-    def __init__(self, nodes: Sequence[Node], roots: Iterable[int], dense: Sequence[bool]) -> None:
-        self.graph = Graph(nodes)
-        self.live = self.graph.reachable(roots)
-        self.dense = dense
-        self.constants: dict[str, str] = {}
-        self.uniform = {i for i in self.live if self._is_uniform(i)}
-        self.names: dict[int, str] = {}
-
-    def _is_uniform(self, number: int) -> bool:
-        leaves = [n for i in self.graph.reachable([number]) if (n := self.graph.nodes[i])[0] in LEAVES]
-        return all(kind == "const" or (kind == "param" and not self.dense[k]) for kind, k in leaves)
-
-    def lines(self, uniform: bool, load: Callable[[str, int], str]) -> list[str]:
-        """The assignments of the uniform nodes, or of the others; `load` says how a leaf is read."""
-        lines = []
-        for i in self.live:
-            operation, *operands = self.graph.nodes[i]
-            if (i in self.uniform) != uniform:
-                continue
-            if operation == "const":
-                self.names[i] = self.constants.setdefault(_literal(operands[0]), f"C{len(self.constants)}")
-            elif operation in ("custom", "detach"):
-                self.names[i] = self.names[operands[0]]
-            else:
-                self.names[i] = f"{operation[0]}{operands[0]}" if operation in LEAVES else f"v{i}"
-                value = load(operation, operands[0]) if operation in LEAVES else self._expression(operation, operands)
-                lines.append(f"{self.names[i]} = {value}")
-        return lines
-
-    def _expression(self, operation: str, operands: Sequence[int]) -> str:
-        names = [self.names[i] for i in operands]
-        if operation in _INFIX:
-            return f"{names[0]} {_INFIX[operation]} {names[1]}"
-        if operation in _CALL:
-            return f"{_CALL[operation]}({', '.join(names)})"
-        if operation == "where":
-            return f"{names[1]} if {names[0]} else {names[2]}"
-        if operation == "float":
-            return f"ONE if {names[0]} else ZERO"
-        return {"neg": "-{}", "not": "not {}", "single": "real(float32({}))"}[operation].format(names[0])
-
 
 _KERNEL = """\
 {constants}
@@ -115,8 +42,8 @@ def kernel({arguments}):
 """
 
 
-def _indented(lines: Iterable[str], depth: int) -> str:
-    return "\n".join("    " * depth + line for line in lines) or "    " * depth + "pass"
+def _body(nodes: Sequence[Node], roots: Iterable[int], dense: Sequence[bool]) -> Body:
+    return Body(nodes, roots, _FORMS, lambda kind, k: kind == "param" and not dense[k])
 
 
 def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool], single: bool = False) -> Source:
@@ -134,7 +61,7 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
     """
     states = range(program.states)
     written = [k for k, wanted in enumerate(traces) if wanted]
-    body = _Body(program.nodes, [n for k, n in enumerate(program.outputs) if traces[k] or k >= program.free], dense)
+    body = _body(program.nodes, [n for k, n in enumerate(program.outputs) if traces[k] or k >= program.free], dense)
     inputs = sorted(body.graph.leaves(body.live, "input"))
     params = sorted(body.graph.leaves(body.live, "param"))
     at = "i" if single else "row + i"
@@ -167,7 +94,7 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
         outputs: number of things that the step returns, the states included.
         single: whether the kernel is for one step only.
     """
-    body = _Body(gradient.nodes, gradient.roots, dense)
+    body = _body(gradient.nodes, gradient.roots, dense)
     needs = {kind: sorted(leaves) for kind, leaves in gradient.needs.items()}
     given = [k for k in needs["grad"] if k < outputs]
     later = [k - outputs for k in needs["grad"] if k >= outputs]
@@ -212,20 +139,19 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
 
 
 def _source(
-    body: _Body, uniform: list[str], varying: list[str], arrays: dict[str, Sequence[int]],
+    body: Body, uniform: list[str], varying: list[str], arrays: dict[str, Sequence[int]],
     strides: dict[str, Sequence[int]], single: bool, rows: list[str], time: str,
 ) -> Source:  # fmt: skip
     source = Source(
         "", {kind: tuple(numbers) for kind, numbers in arrays.items()},
         {} if single else {kind: tuple(numbers) for kind, numbers in strides.items()},
     )  # fmt: skip
-    names = [f"{kind}{k}_stride" for kind, numbers in source.strides.items() for k in numbers]
     text = (_SINGLE if single else _KERNEL).format(
         constants="\n".join(f"{name} = real({value})" for value, name in body.constants.items()),
-        arguments=", ".join(["steps", "size", "start", "stop", *source.pointers, *names]),
-        uniform=_indented(uniform, 1),
+        arguments=", ".join(["steps", "size", "start", "stop", *source.pointers, *source.distances]),
+        uniform=indented(uniform, 1),
         time=time,
-        row=_indented(rows, 3),
-        body=_indented(varying, 2 if single else 4),
+        row=indented(rows, 3),
+        body=indented(varying, 2 if single else 4),
     )
     return replace(source, text=text)

@@ -1,0 +1,96 @@
+"""What printers share: a graph's nodes as assignments, in the words of a target."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from .graph import LEAVES, Graph, Node
+
+# operation -> how it is written, of the operands' names; a target adds the rest
+FORMS = {
+    "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "neg": "-{}", "abs": "abs({})",
+    "gt": "{} > {}", "ge": "{} >= {}", "lt": "{} < {}", "le": "{} <= {}", "eq": "{} == {}", "ne": "{} != {}",
+    "and": "{} & {}", "or": "{} | {}",
+    **{name: f"{name}({{}})" for name in ("exp", "tanh", "sigmoid", "sign", "ceil", "floor")},
+    **{name: f"{name}({{}}, {{}})" for name in ("maximum", "minimum")},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """A printed kernel.
+
+    Attributes:
+        text: the function `kernel`, whose first or last arguments are its pointers and then its strides.
+        arrays: its pointers in order, by kind: the numbers of the arrays of that kind.
+        strides: its strides likewise.
+    """
+
+    text: str
+    arrays: dict[str, tuple[int, ...]]
+    strides: dict[str, tuple[int, ...]]
+
+    @property
+    def pointers(self) -> list[str]:
+        """The pointers' names."""
+        return [f"{kind}{k}" for kind, numbers in self.arrays.items() for k in numbers]
+
+    @property
+    def distances(self) -> list[str]:
+        """The strides' names."""
+        return [f"{kind}{k}_stride" for kind, numbers in self.strides.items() for k in numbers]
+
+
+class Body:
+    """Prints the nodes of a graph as assignments, those known before the loops apart.
+
+    Args:
+        nodes: the graph's.
+        roots: the nodes that are asked for.
+        forms: how each operation is written.
+        early: whether a leaf, given its kind and number, is known before the loops.
+    """
+
+    def __init__(
+        self, nodes: Sequence[Node], roots: Iterable[int], forms: dict[str, str], early: Callable[[str, int], bool]
+    ) -> None:
+        self.graph = Graph(nodes)
+        self.live = self.graph.reachable(roots)
+        self.forms = forms
+        self.constants: dict[str, str] = {}  # literal -> name
+        self.names: dict[int, str] = {}
+        self.early = {i for i in self.live if self.depends_only(i, early)}
+
+    def depends_only(self, number: int, on: Callable[[str, int], bool]) -> bool:
+        """Whether a node is computed from constants and such leaves alone."""
+        leaves = (self.graph.nodes[i] for i in self.graph.reachable([number]))
+        return all(kind == "const" or on(kind, k) for kind, k, *_ in leaves if kind in LEAVES)
+
+    def lines(self, early: bool, load: Callable[[str, int], str]) -> list[str]:
+        """The assignments of the early nodes, or of the others; `load` says how a leaf is read."""
+        lines = []
+        for i in self.live:
+            operation, *operands = self.graph.nodes[i]
+            if (i in self.early) != early:
+                continue
+            if operation == "const":
+                self.names[i] = self.constants.setdefault(literal(operands[0]), f"C{len(self.constants)}")
+            elif operation in ("custom", "detach"):
+                self.names[i] = self.names[operands[0]]
+            elif operation in LEAVES:
+                self.names[i] = f"{operation[0]}{operands[0]}"
+                lines.append(f"{self.names[i]} = {load(operation, operands[0])}")
+            else:
+                self.names[i] = f"v{i}"
+                lines.append(f"v{i} = {self.forms[operation].format(*(self.names[k] for k in operands))}")
+        return lines
+
+
+def literal(value: float) -> str:
+    """A number as Python writes it."""
+    return repr(value) if math.isfinite(value) else f"float('{value}')"
+
+
+def indented(lines: Iterable[str], depth: int) -> str:
+    """The lines of a block."""
+    return "\n".join("    " * depth + line for line in lines) or "    " * depth + "pass"
