@@ -122,3 +122,14 @@ def test_work_and_memory_grow_linearly_with_time(make, taps):
     one, two, four = (cost(neuron, T) for T in (64, 128, 256))
     assert (one > 0).all()
     assert (two <= 2 * one).all() and (four <= 2 * two).all()
+
+
+def test_beta_follows_tau():
+    neuron = snn.StateLeaky(beta=0.9, channels=2, learn_beta=True)
+    with torch.no_grad():
+        neuron.tau.fill_(4.0)
+    torch.testing.assert_close(neuron.beta, torch.tensor(0.75))
+    torch.testing.assert_close(neuron.state_dict()["beta"], torch.tensor(0.75))
+    copy = snn.StateLeaky(beta=0.5, channels=2, learn_beta=True)
+    copy.load_state_dict(neuron.state_dict())
+    torch.testing.assert_close(copy.beta, torch.tensor(0.75))

@@ -71,12 +71,18 @@ class StateLeaky(LIF):
             graded_spikes_factor=graded_spikes_factor,
             learn_graded_spikes_factor=learn_graded_spikes_factor,
         )
-        decay = initial_tensor("beta", beta)
-        del self.beta  # from here on it derives from tau
         self.channels = channels
         self.kernel_truncation_steps = kernel_truncation_steps
-        self.register_value("tau", 1 / (1 - decay), learn=learn_beta)
-        self.register_buffer("beta", decay)
+        self.register_value("tau", 1 / (1 - initial_tensor("beta", beta)), learn=learn_beta)
+
+    @property
+    def beta(self) -> Tensor:  # type: ignore[override]
+        """`(tau - 1) / tau`, also while tau trains."""
+        return (self.tau - 1) / self.tau
+
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._buffers["beta"] = self.beta.detach()
+        super()._save_to_state_dict(*args, **kwargs)
 
     @property
     def decay(self) -> Tensor:
