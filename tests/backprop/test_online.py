@@ -485,7 +485,7 @@ def test_live_tensors_do_not_grow_with_the_number_of_steps(rule):
         return F.cross_entropy(out, target)
 
     rule(net, torch.rand(BATCH, FAN_IN), labels, count, num_steps=20)
-    assert len(set(counts[2:])) == 1
+    assert max(counts[3:]) <= counts[2]  # what earlier tests left behind may yet go
 
 
 def test_steps_may_be_given_as_a_tensor_a_generator_or_one_static_input():
