@@ -16,7 +16,7 @@ demo: $(VENV)/.installed  ## train a spiking network on handwritten digits, writ
 	$(BIN)/python examples/digits.py
 
 test: $(VENV)/.installed  ## the tests and the doctests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.installed  ## ruff and pyright
 	$(BIN)/ruff check .
