@@ -17,3 +17,8 @@ default_role = "code"  # in docstrings, `this` is code
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
+
+
+def setup(app):
+    """Leave out a named tuple's "Alias for field number", as the class's docstring says what its fields are."""
+    app.connect("autodoc-skip-member", lambda *event: True if type(event[3]).__name__ == "_tuplegetter" else None)
