@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,11 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from . import cache
-from .numba_printer import BLOCK, Source
+from .numba_printer import BLOCK
+from .printing import Source
 
 _HEADER = '''\
 """A kernel printed by snntorch from the definition of a neuron ({version})."""
@@ -48,7 +51,7 @@ def _version() -> str:
 
 
 class Kernel:
-    """A compiled kernel: call it with its pointers and strides, numbers all, and it runs over all neurons."""
+    """A compiled kernel: call it with its tensors and strides, and it runs over all neurons."""
 
     def __init__(self, source: Source, dtype: torch.dtype) -> None:
         self.source = source
@@ -57,8 +60,9 @@ class Kernel:
         arguments = [ctypes.c_int64] * 4 + [ctypes.c_void_p] * len(source.pointers) + [ctypes.c_int64] * strides
         self._call: Callable[..., None] = ctypes.CFUNCTYPE(None, *arguments)(self._compiled.address)
 
-    def __call__(self, steps: int, size: int, pointers: Sequence[int], strides: Sequence[int]) -> None:
+    def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
         """Run over `[steps, size]`."""
+        pointers = [tensor.data_ptr() for tensor in tensors]
         threads = torch.get_num_threads()
         if threads == 1 or steps * size < _WORTH_A_THREAD:
             self._call(steps, size, 0, size, *pointers, *strides)
@@ -111,5 +115,6 @@ def _load(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # Numba finds what it cached by the module's name
     spec.loader.exec_module(module)
     return module
