@@ -4,9 +4,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
-import importlib.util
 import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +20,7 @@ from .numba_printer import BLOCK
 from .printing import Source
 
 _HEADER = '''\
-"""A kernel printed by snntorch from the definition of a neuron ({version})."""
+"""A kernel printed by snntorch from the definition of a neuron."""
 
 import math
 
@@ -36,18 +34,11 @@ ONE, ZERO, BLOCK = real(1), real(0), {block}
 '''
 _FOOTER = """
 row = types.CPointer({real})
-signature = types.void(int64, int64, int64, int64, {types})
-compiled = cfunc(signature, error_model="numpy", cache={cache})(kernel)
+compiled = cfunc(types.void(int64, int64, int64, int64, {types}), error_model="numpy")(kernel)
 """
 _REAL = {torch.float32: "float32", torch.float64: "float64"}
 
 _compiling = threading.Lock()
-
-
-@functools.cache
-def _version() -> str:
-    """Changes with everything but the printed text that decides what is compiled."""
-    return hashlib.sha256((Path(__file__).parent / "numba_math.py").read_bytes()).hexdigest()[:8]
 
 
 class Kernel:
@@ -55,10 +46,10 @@ class Kernel:
 
     def __init__(self, source: Source, dtype: torch.dtype) -> None:
         self.source = source
-        self._compiled = _compile(source, _REAL[dtype])  # keeps the machine code alive
+        self._engine, address = _load(source, _REAL[dtype])  # the engine keeps the machine code alive
         strides = sum(map(len, source.strides.values()))
         arguments = [ctypes.c_int64] * 4 + [ctypes.c_void_p] * len(source.pointers) + [ctypes.c_int64] * strides
-        self._call: Callable[..., None] = ctypes.CFUNCTYPE(None, *arguments)(self._compiled.address)
+        self._call: Callable[..., None] = ctypes.CFUNCTYPE(None, *arguments)(address)
 
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
         """Run over `[steps, size]`."""
@@ -94,27 +85,34 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
 
 
-def _compile(source: Source, real: str) -> Any:
+def _load(source: Source, real: str) -> tuple[Any, int]:
+    """A kernel's machine code, from the disk where it is known."""
+    from . import machine_code
+
     strides = sum(map(len, source.strides.values()))
     types = ", ".join(["row"] * len(source.pointers) + ["int64"] * strides)
-    header = _HEADER.format(version=_version(), real=real, block=BLOCK)
+    text = _HEADER.format(real=real, block=BLOCK) + source.text + _FOOTER.format(real=real, types=types)
+    key = hashlib.sha256((machine_code.target() + _MATH.read_text() + text).encode()).hexdigest()[:32]
     directory = cache.directory()
+    path = directory / f"{key}.kernel" if directory is not None else None
     with _compiling:
-        if directory is not None:
-            text = header + source.text + _FOOTER.format(real=real, types=types, cache=True)
-            path = directory / f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:32]}.py"
-            with contextlib.suppress(Exception):  # a damaged or vanished cache must not stop anyone
-                cache.keep(path, text)
-                return _load(path).compiled
-        module = ModuleType("snntorch_kernel")
-        exec(header + source.text + _FOOTER.format(real=real, types=types, cache=False), module.__dict__)
-        return module.compiled
+        if path is not None:
+            with contextlib.suppress(OSError, ValueError):  # missing, vanished or damaged
+                return machine_code.load(path.read_bytes())
+        file = _compile(text)
+        if path is not None:
+            with contextlib.suppress(OSError):  # a full disk must not stop anyone
+                cache.write(path, file)
+        return machine_code.load(file)
 
 
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # Numba finds what it cached by the module's name
-    spec.loader.exec_module(module)
-    return module
+_MATH = Path(__file__).parent / "numba_math.py"
+
+
+def _compile(text: str) -> bytes:
+    from . import machine_code
+
+    module = ModuleType("snntorch_kernel")
+    exec(text, module.__dict__)
+    compiled = module.compiled
+    return machine_code.pack(compiled.inspect_llvm(), compiled.native_name)

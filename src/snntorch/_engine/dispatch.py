@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .program import Program
+from .target import PACKAGES
 from .trace import TraceError, trace
 
 BACKENDS = ("auto", "fused", "eager")
@@ -158,8 +159,9 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 def _obstacle(tensors: Sequence[Tensor], shape: torch.Size, compiling: bool) -> str:
     """Why these tensors can't go through a kernel, or nothing."""
     x = tensors[0]
-    if not x.is_cpu:
-        return f"there are no kernels for {x.device.type}"
+    device = x.device
+    if device.type not in PACKAGES:
+        return f"there are no kernels for {device.type}"
     if x.dtype not in _NATIVE:
         return f"there are no kernels for {x.dtype}"
     if not compiling:
@@ -172,9 +174,10 @@ def _obstacle(tensors: Sequence[Tensor], shape: torch.Size, compiling: bool) -> 
     for tensor in tensors:
         if type(tensor) not in _PLAIN and not compiling:
             return f"{type(tensor).__name__} is a tensor subclass"
-        if not tensor.is_cpu:
-            return f"one tensor is on {tensor.device}, the input on {x.device}"
-    return "" if _installed("numba") else "numba is not installed"
+        if tensor.device != device:
+            return f"one tensor is on {tensor.device}, the input on {device}"
+    package = PACKAGES[device.type]
+    return "" if _installed(package) else f"{package} is not installed"
 
 
 def _broadcasts(tensor: Tensor, shape: torch.Size) -> bool:
@@ -319,6 +322,8 @@ def _fused(
     dtype = states[0].dtype
     native = _NATIVE[dtype]
     xs, states, params = ([t if t.dtype == native else t.to(native) for t in ts] for ts in (inputs, states, params))
+    if PACKAGES[states[0].device.type] == "triton":  # whose kernels read any of them
+        xs = inputs
     free = ops.free_outputs(program)
     traces = tuple(wanted) if wanted is not None else (True,) * (free + len(states))
     if not steps:
@@ -331,7 +336,7 @@ def _fused(
         written = traces
     results = ops.run(program, steps, written, xs, states, params)
     if native != dtype:
-        results = [r.to(dtype) for r in results]
+        results = [r if r.dtype == dtype else r.to(dtype) for r in results]
     finals = list(results[len(results) - len(states) :])
     courses = iter(results)
     outputs = [next(courses) if w else None for w in written]

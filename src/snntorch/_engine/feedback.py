@@ -11,16 +11,14 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cpu import Kernel
 from .memory import empty
-from .ops import backward_kernel, forward_kernel, step_gradient
+from .ops import Kernel, backward_kernel, forward_kernel, step_gradient
 from .program import Program
 
 
 def _call(kernel: Kernel, size: int, memory: dict[str, Any]) -> None:
     """Run a single step whose arrays may be rows of larger ones."""
-    pointers = [memory[kind][k].data_ptr() for kind, numbers in kernel.source.arrays.items() for k in numbers]
-    kernel(1, size, pointers, ())
+    kernel(1, size, [memory[kind][k] for kind, numbers in kernel.source.arrays.items() for k in numbers], ())
 
 
 class Feedback(torch.autograd.Function):
@@ -35,7 +33,7 @@ class Feedback(torch.autograd.Function):
     ) -> tuple:  # fmt: skip
         """The traces asked for, `[T, B, F]` each, then the final states."""
         states, params = tensors[: program.states], tensors[program.states :]
-        shape, dtype = states[0].shape, states[0].dtype
+        shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
         batch, features = shape
         count = program.inputs
         x = x if bias is None else x + bias
@@ -43,14 +41,14 @@ class Feedback(torch.autograd.Function):
         transposed = weight.unflatten(0, (count, features)).mT  # [I, F, F]
         spread = [p if p.numel() == 1 else p.expand(shape).contiguous() for p in params]
         outputs = tuple(t and k < program.free for k, t in enumerate(traces))
-        kernel = forward_kernel(program, tuple(p.numel() != 1 for p in params), outputs, True, dtype)
+        kernel = forward_kernel(program, tuple(p.numel() != 1 for p in params), outputs, True, dtype, device.type)
 
         wanted = (*[True] * count, *ctx.needs_input_grad[7 + program.states :])
         step = step_gradient(program, wanted, (*traces, *[True] * program.states))
         keeps = bool(step.needs["input"]) and any(ctx.needs_input_grad)
-        drive = torch.empty((steps if keeps else 1, count, *shape), dtype=dtype)
-        courses = [empty((steps, *shape), dtype) for _ in states]
-        trains = {k: empty((steps, *shape), dtype) for k, out in enumerate(outputs) if out}
+        drive = torch.empty((steps if keeps else 1, count, *shape), dtype=dtype, device=device)
+        courses = [empty((steps, *shape), dtype, device) for _ in states]
+        trains = {k: empty((steps, *shape), dtype, device) for k, out in enumerate(outputs) if out}
         before = [s.contiguous() for s in states]
         for t in range(steps):
             now = drive[t if keeps else 0]
@@ -74,24 +72,24 @@ class Feedback(torch.autograd.Function):
         steps, index, n = ctx.steps, ctx.index, ctx.program.states
         weight, *rest = ctx.saved_tensors
         states, params, courses, drive = rest[:n], rest[n : -1 - n], rest[-1 - n : -1], rest[-1]
-        shape, dtype = states[0].shape, states[0].dtype
+        shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
         batch, features = shape
         count = program.inputs
         arrived = iter(grads)
-        zeros = torch.zeros(shape, dtype=dtype)
+        zeros = torch.zeros(shape, dtype=dtype, device=device)
         absent = zeros.expand(steps, *shape)
         given = {k: absent if (g := next(arrived)) is None else g.contiguous() for k, t in enumerate(ctx.traces) if t}
         later = [zeros if g is None else g.contiguous() for g in arrived]
         wanted_params = ctx.needs_input_grad[7 + n :]
         dense = tuple(p.numel() != 1 for p in params)
-        kernel = backward_kernel(ctx.step, dense, len(program.outputs), True, dtype)
+        kernel = backward_kernel(ctx.step, dense, len(program.outputs), True, dtype, device.type)
         spread = [p if p.numel() == 1 else p.expand(shape).contiguous() for p in params]
         matrices = weight.unflatten(0, (count, features))
-        dx = torch.zeros((steps, count, *shape), dtype=dtype)
-        sums = {k: torch.zeros((steps, *shape), dtype=dtype) for k, w in enumerate(wanted_params) if w}
+        dx = torch.zeros((steps, count, *shape), dtype=dtype, device=device)
+        sums = {k: torch.zeros((steps, *shape), dtype=dtype, device=device) for k, w in enumerate(wanted_params) if w}
         first = [s.contiguous() for s in states]
         for t in reversed(range(steps)):
-            earlier = [torch.empty(shape, dtype=dtype) for _ in states]
+            earlier = [torch.empty(shape, dtype=dtype, device=device) for _ in states]
             memory = {
                 "X": dx[t] if drive is None else drive[t], "P": spread, "N": [c[t] for c in courses],
                 "S": [c[t - 1] for c in courses] if t else first,

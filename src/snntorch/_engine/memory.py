@@ -23,14 +23,14 @@ def _madvise() -> Callable[[int, int, int], int] | None:
     return function
 
 
-def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """`torch.empty` on the CPU, in huge pages where the system has them on request.
+def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
+    """`torch.empty`, on the CPU in huge pages where the system has them on request.
 
     The first touch of a fresh page costs more than computing what is written to it; a huge page is 512 of them.
     """
-    tensor = torch.empty(shape, dtype=dtype)
+    tensor = torch.empty(shape, dtype=dtype, device=device)
     size = tensor.numel() * tensor.element_size()
-    advise = _madvise() if size >= _LARGE else None
+    advise = _madvise() if size >= _LARGE and tensor.is_cpu else None
     if advise is not None:
         start = -(-tensor.data_ptr() // _PAGE) * _PAGE
         advise(start, tensor.data_ptr() + size - start, _HUGE_PAGES)  # a hint: whether it is taken does not matter

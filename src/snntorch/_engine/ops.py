@@ -12,23 +12,32 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .cpu import Kernel
+from . import cpu, gpu, numba_printer, triton_printer
 from .dispatch import constant
 from .memory import empty
-from .numba_printer import print_backward, print_forward
 from .program import Gradient, Program, gradient, load
+from .target import PACKAGES
+
+_MAKERS = {"numba": (numba_printer, cpu.Kernel), "triton": (triton_printer, gpu.Kernel)}  # package -> printer, compiler
+Kernel = cpu.Kernel | gpu.Kernel
 
 
 @functools.cache
-def forward_kernel(program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype) -> Kernel:
-    """The compiled kernel; see `print_forward`."""
-    return Kernel(print_forward(program, dense, written, single), dtype)
+def forward_kernel(
+    program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype, device: str
+) -> Kernel:
+    """The compiled kernel for a type of device; see `print_forward`."""
+    printer, compiler = _MAKERS[PACKAGES[device]]
+    return compiler(printer.print_forward(program, dense, written, single), dtype)
 
 
 @functools.cache
-def backward_kernel(step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype) -> Kernel:
-    """The compiled kernel; see `print_backward`."""
-    return Kernel(print_backward(step, dense, outputs, single), dtype)
+def backward_kernel(
+    step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype, device: str
+) -> Kernel:
+    """The compiled kernel for a type of device; see `print_backward`."""
+    printer, compiler = _MAKERS[PACKAGES[device]]
+    return compiler(printer.print_backward(step, dense, outputs, single), dtype)
 
 
 @functools.cache
@@ -65,14 +74,14 @@ def run(
     program: Program | str, steps: int, written: tuple, inputs: Sequence[Tensor], states: Sequence[Tensor],
     params: Sequence[Tensor],
 ) -> Sequence[Tensor]:  # fmt: skip
-    """See `run_cpu`; with a gradient where one is asked for."""
+    """See `run_kernel`; with a gradient where one is asked for."""
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():  # someone wants to see operators
         text = program if isinstance(program, str) else program.text
         return torch.ops.snntorch.run(text, steps, written, inputs, states, params)
     program = _program(program)
     if torch.is_grad_enabled() and any([t.requires_grad for ts in (inputs, states, params) for t in ts]):
         return Run.apply(program, steps, written, *inputs, *states, *params)  # type: ignore[return-value]
-    return run_cpu(program, steps, written, inputs, states, params)
+    return run_kernel(program, steps, written, inputs, states, params)
 
 
 def _rows(x: Tensor, single: bool) -> tuple[Tensor, int]:
@@ -91,35 +100,46 @@ def _spread(params: Sequence[Tensor], shape: torch.Size) -> list[Tensor]:
 
 def _launch(kernel: Kernel, steps: int, size: int, memory: dict[str, Any], strides: dict[str, Any]) -> None:
     source = kernel.source
-    pointers = [memory[kind][k].data_ptr() for kind, numbers in source.arrays.items() for k in numbers]
-    kernel(steps or 1, size, pointers, [strides[kind][k] for kind, numbers in source.strides.items() for k in numbers])
+    tensors = [memory[kind][k] for kind, numbers in source.arrays.items() for k in numbers]
+    kernel(steps or 1, size, tensors, [strides[kind][k] for kind, numbers in source.strides.items() for k in numbers])
 
 
-def run_cpu(
+def run_kernel(
     program: Program, steps: int, written: Sequence[bool], inputs: Sequence[Tensor], states: Sequence[Tensor],
     params: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
     """What is written at every step, `[steps, ...]` each, then the final states.
 
-    `steps` 0 is one step whose tensors have no time dimension.
+    `steps` 0 is one step whose tensors have no time dimension. Kernels compute in the dtype of the states and of the
+    parameters. Those on GPUs take inputs, and cotangents of outputs, in half precision too: outputs are in the dtype of
+    the inputs, and cotangents of the inputs in their own.
     """
     single = steps == 0
-    shape, dtype = states[0].shape, states[0].dtype
-    kernel = forward_kernel(program, tuple([p.numel() != 1 for p in params]), tuple(written), single, dtype)
+    shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
+    dense = tuple([p.numel() != 1 for p in params])
+    kernel = forward_kernel(program, dense, tuple(written), single, dtype, device.type)
     rows = {k: _rows(inputs[k], single) for k in kernel.source.arrays["X"]}
     lead = shape if single else (steps, *shape)
     memory: dict[str, Any] = {
         "X": {k: x for k, (x, _) in rows.items()},
         "P": _spread(params, shape),
         "S": [s.contiguous() if single else s.clone(memory_format=torch.contiguous_format) for s in states],
-        "Y": {k: empty(lead, dtype) for k, w in enumerate(written) if w},
-        "F": [torch.empty(shape, dtype=dtype) for _ in states] if single else (),
+        "Y": {k: empty(lead, t, device) for k, t in _written_dtypes(program.free, written, inputs, states)},
+        "F": [torch.empty(shape, dtype=dtype, device=device) for _ in states] if single else (),
     }
     _launch(kernel, steps, shape.numel(), memory, {"X": {k: stride for k, (_, stride) in rows.items()}})
     return [*memory["Y"].values(), *memory["F" if single else "S"]]
 
 
-def run_backward_cpu(
+def _written_dtypes(
+    free: int, written: Sequence[bool], inputs: Sequence[Tensor], states: Sequence[Tensor]
+) -> Iterator[tuple[int, torch.dtype]]:
+    """What is written at every step, and in which dtype."""
+    dtypes = ((inputs or states)[0].dtype, states[0].dtype)
+    return ((k, dtypes[k >= free]) for k, w in enumerate(written) if w)
+
+
+def run_backward_kernel(
     program: Program, steps: int, wanted: Sequence[bool], grads: Sequence[Tensor | None],
     courses: Sequence[Tensor | None], inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
@@ -136,12 +156,13 @@ def run_backward_cpu(
         params: the parameters.
     """
     single, outputs = steps == 0, len(program.outputs)
-    shape, dtype = states[0].shape, states[0].dtype
+    shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
     given = [g is not None for g in grads]
     if not single:
         given[outputs:] = [True] * program.states
     step = step_gradient(program, tuple(wanted), tuple(given))
-    kernel = backward_kernel(step, tuple([p.numel() != 1 for p in params]), outputs, single, dtype)
+    dense = tuple([p.numel() != 1 for p in params])
+    kernel = backward_kernel(step, dense, outputs, single, dtype, device.type)
     arrays = kernel.source.arrays
     x_rows = {k: _rows(inputs[k], single) for k in arrays["X"]}
     g_rows = {k: _rows(g, single) for k in arrays["G"] if (g := grads[k]) is not None}
@@ -153,19 +174,21 @@ def run_backward_cpu(
         "P": _spread(params, shape),
         "N": [c if c is None else c.contiguous() for c in courses],
         "S": [s.contiguous() for s in states],
-        "DX": {k: _new(n, lead, dtype) for k, n in enumerate(step.inputs) if wanted[k]},
+        "DX": {k: _new(n, lead, inputs[k].dtype, device) for k, n in enumerate(step.inputs) if wanted[k]},
         "DP": {
-            k: _new(n if single else None, shape, dtype)
+            k: _new(n if single else None, shape, dtype, device)
             for k, n in enumerate(step.params)
             if wanted[program.inputs + k]
         },
     }
     if single:
         memory["A"] = [g if g is None else g.contiguous() for g in later]
-        memory["DS"] = [torch.empty(shape, dtype=dtype) for _ in states]
+        memory["DS"] = [torch.empty(shape, dtype=dtype, device=device) for _ in states]
     else:
         memory["A"] = memory["DS"] = [
-            torch.zeros(shape, dtype=dtype) if g is None else g.clone(memory_format=torch.contiguous_format)
+            torch.zeros(shape, dtype=dtype, device=device)
+            if g is None
+            else g.clone(memory_format=torch.contiguous_format)
             for g in later
         ]
     strides = {"X": {k: s for k, (_, s) in x_rows.items()}, "G": {k: s for k, (_, s) in g_rows.items()}}
@@ -174,9 +197,9 @@ def run_backward_cpu(
     return [*memory["DX"].values(), *memory["DS"], *sums]
 
 
-def _new(node: int | None, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+def _new(node: int | None, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Memory that a kernel writes, or zeros where it writes none or adds."""
-    return torch.zeros(shape, dtype=dtype) if node is None else empty(shape, dtype)
+    return torch.zeros(shape, dtype=dtype, device=device) if node is None else empty(shape, dtype, device)
 
 
 def _split(program: Program, tensors: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -210,6 +233,7 @@ def _keep(
     )
     ctx.set_materialize_grads(False)
     ctx.program, ctx.steps, ctx.written, ctx.wanted = program, steps, written, wanted
+    ctx.dtypes = [x.dtype for x in inputs]
 
 
 def _pull_back(ctx: Any, grads: Sequence[Tensor | None], run_backward: Any, key: Any) -> Iterator[Tensor | None]:
@@ -224,29 +248,34 @@ def _pull_back(ctx: Any, grads: Sequence[Tensor | None], run_backward: Any, key:
         # The gradient from only some of the outputs would be read off other tensors than those that were kept.
         zeros = states[0].new_zeros(()).expand((ctx.steps or 1, *states[0].shape))
         full = [zeros if g is None and w else g for g, w in zip(full, (*ctx.written, *full), strict=False)]
-    inputs = [states[0] if x is None else x for x in inputs]  # not read
+    inputs = [_absent(states[0], dtype) if x is None else x for x, dtype in zip(inputs, ctx.dtypes, strict=True)]
     results = iter(run_backward(key, ctx.steps, ctx.wanted, full, courses, inputs, list(states), list(params)))
     yield from (next(results) if want else None for want in ctx.wanted[: program.inputs])
     yield from (next(results) for _ in states)
     yield from (next(results) if want else None for want in ctx.wanted[program.inputs :])
 
 
+def _absent(state: Tensor, dtype: torch.dtype) -> Tensor:
+    """Stands for an input of which only the dtype is read."""
+    return state if state.dtype == dtype else state.new_empty(0, dtype=dtype)
+
+
 class Run(torch.autograd.Function):
-    """`run_cpu` with its gradient."""
+    """`run_kernel` with its gradient."""
 
     @staticmethod
     def forward(ctx: Any, program: Program, steps: int, written: tuple, *tensors: Tensor) -> tuple:
-        """See `run_cpu`; `tensors` are inputs, states and parameters."""
+        """See `run_kernel`; `tensors` are inputs, states and parameters."""
         inputs, states, params, _ = _split(program, tensors)
-        results = run_cpu(program, steps, written, inputs, states, params)
+        results = run_kernel(program, steps, written, inputs, states, params)
         _keep(ctx, program, steps, written, tensors, ctx.needs_input_grad[3:], results)
         return tuple(results)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:
-        """See `run_backward_cpu`."""
-        return None, None, None, *_pull_back(ctx, grads, run_backward_cpu, ctx.program)
+        """See `run_backward_kernel`."""
+        return None, None, None, *_pull_back(ctx, grads, run_backward_kernel, ctx.program)
 
 
 _library = torch.library.Library("snntorch", "DEF")
@@ -262,7 +291,8 @@ _library.define(
 @torch.library.register_fake("snntorch::run", lib=_library)
 def _run_fake(program: str, steps: int, written: Any, inputs: Any, states: Any, params: Any) -> list[Tensor]:
     lead = (steps, *states[0].shape) if steps else states[0].shape
-    return [states[0].new_empty(lead) for w in written if w] + [s.new_empty(s.shape) for s in states]
+    dtypes = _written_dtypes(load(program).free, written, inputs, states)
+    return [states[0].new_empty(lead, dtype=dtype) for _, dtype in dtypes] + [s.new_empty(s.shape) for s in states]
 
 
 @torch.library.register_fake("snntorch::run_backward", lib=_library)
@@ -270,7 +300,7 @@ def _run_backward_fake(
     program: str, steps: int, wanted: Any, grads: Any, courses: Any, inputs: Any, states: Any, params: Any
 ) -> list[Tensor]:
     lead = (steps, *states[0].shape) if steps else states[0].shape
-    results = [states[0].new_empty(lead) for _, want in zip(inputs, wanted, strict=False) if want]
+    results = [x.new_empty(lead) for x, want in zip(inputs, wanted, strict=False) if want]
     results += [s.new_empty(s.shape) for s in states]
     return results + [p.new_empty(p.shape) for p, want in zip(params, wanted[len(inputs) :], strict=True) if want]
 
@@ -286,6 +316,7 @@ def _backward_of_run(ctx: Any, grads: Sequence[Tensor | None]) -> tuple:
     return None, None, None, *map(list, list(_split(ctx.program, cotangents))[:3])
 
 
-_library.impl("run", lambda program, *args: run_cpu(load(program), *args), "CPU")
-_library.impl("run_backward", lambda program, *args: run_backward_cpu(load(program), *args), "CPU")
+for _device in ("CPU", "CUDA"):
+    _library.impl("run", lambda program, *args: run_kernel(load(program), *args), _device)
+    _library.impl("run_backward", lambda program, *args: run_backward_kernel(load(program), *args), _device)
 torch.library.register_autograd("snntorch::run", _backward_of_run, setup_context=_setup_context, lib=_library)

@@ -1,0 +1,70 @@
+"""Kernels on GPUs, NVIDIA's and AMD's: Triton compiles a printed source."""
+
+import hashlib
+import linecache
+import math
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .printing import Source
+
+_HEADER = '''\
+"""A kernel printed by snntorch from the definition of a neuron."""
+
+import triton
+import triton.language as tl
+
+from snntorch._engine.triton_math import (
+    cos, div, erf, exp, expm1, log, log1p, maximum, minimum, power, rint, sigmoid, sign, sin, sqrt, tanh
+)
+
+REAL = tl.constexpr(tl.{real})
+
+
+'''
+_REAL = {torch.float32: "float32", torch.float64: "float64"}
+
+# Blocks as large as leave this many of them, some for each multiprocessor, between the least and the greatest.
+_PROGRAMS, _LEAST, _GREATEST = 512, 64, 1024
+_A_THREADS = 8  # values of a thread at most; 32 threads are a warp
+_SHARED = 48 << 10  # bytes of fast memory that every GPU gives a block, where the values of steps to come arrive
+
+
+class Kernel:
+    """A kernel: call it with its tensors and strides, and it runs over all neurons."""
+
+    def __init__(self, source: Source, dtype: torch.dtype) -> None:
+        self.source = source
+        self._jit = _load(_HEADER.format(real=_REAL[dtype]) + source.text)
+        moving = sum(len(source.arrays.get(kind, ())) for kind in "XGNS")
+        self._bytes = max(moving, 1) * dtype.itemsize  # at most, for each neuron and step
+
+    def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
+        """Run over `[steps, size]`."""
+        block = min(max(_power_of_two(size // _PROGRAMS), _LEAST), _GREATEST)
+        align = math.gcd(16, size, *strides)
+        stages = min(max(_power_of_two(_SHARED // (block * self._bytes)), 2), 16)
+        launch = self._jit[(-(-size // block),)]
+        numbers = [size // align, *(stride // align for stride in strides)]
+        with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
+            # Products and sums are not contracted: every operation rounds, as PyTorch's do.
+            launch(*tensors, steps, *numbers, BLOCK=block, STAGES=stages, ALIGN=align,
+                   num_warps=max(1, block // (32 * _A_THREADS)), enable_fp_fusion=False)  # fmt: skip
+
+
+def _power_of_two(number: int) -> int:
+    """The greatest power of two that is no greater, or 1."""
+    return 1 << max(number.bit_length() - 1, 0)
+
+
+def _load(text: str) -> Any:
+    """The kernel of a source, which Triton asks Python for: kept where Python keeps the lines of its files."""
+    name = f"<snntorch {hashlib.sha256(text.encode()).hexdigest()[:32]}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    module = ModuleType("snntorch_kernel")
+    exec(compile(text, name, "exec"), module.__dict__)
+    return module.kernel
