@@ -34,7 +34,12 @@ def keep(path: Path, text: str) -> None:
             return
     except (OSError, UnicodeDecodeError):
         pass
+    write(path, text.encode())
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file so that whoever reads it sees all of it or none."""
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
     os.replace(name, path)
