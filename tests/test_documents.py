@@ -4,6 +4,7 @@ import contextlib
 import doctest
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,10 +40,12 @@ def run_blocks(text: str, name: str) -> None:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
-    """A working directory that may be written to."""
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Iterator[None]:
+    """A working directory that may be written to, and the settings that a reader has."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
+    with snn.backend("auto"):
+        yield
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch.compile's own
