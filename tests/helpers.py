@@ -246,6 +246,11 @@ def rows(selected: Sequence[Row]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("row", selected, ids=lambda row: row.name)
 
 
+def row_named(name: str) -> Row:
+    """The row of that name."""
+    return next(r for r in ROWS if r.name == name)
+
+
 every_row, every_step_row = rows(ROWS), rows(STEP_ROWS)
 every_class, every_step_class = rows(one_per_class()), rows(one_per_class(STEP_ROWS))
 
