@@ -154,6 +154,7 @@ ROOMS = [
      "snntorch._engine.graph snntorch._engine.program snntorch._engine.printing", ""),
     # functions that printed kernels call; the kernels import it, nothing else does
     ("_engine/*_math.py", "numpy numba triton", ""),
+    ("_engine/machine_code.py", "llvmlite", ""),  # imported where a kernel is wanted
     ("_engine/*.py", "torch snntorch._engine", "numba triton snntorch._engine"),
     ("_neurons/*.py",
      "torch snntorch.surrogate snntorch._engine.run snntorch._engine.run_feedback snntorch._neurons", ""),

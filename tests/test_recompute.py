@@ -86,3 +86,5 @@ def test_refuses_what_it_would_change():
     snn.unroll(net.eval(), torch.rand(T, B, 4), recompute=4)
     with pytest.raises(ValueError, match="recompute must be a positive int, got 0"):
         snn.unroll(net, torch.rand(T, B, 4), recompute=0)
+    with pytest.raises(ValueError, match="the sequence that 0 takes as a whole"):
+        snn.unroll(nn.Sequential(snn.StateLeaky(0.9, 4)), torch.rand(T, B, 4), recompute=4)

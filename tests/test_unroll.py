@@ -413,3 +413,33 @@ def test_named_errors():
         snn.unroll(lif, torch.rand(T, B, 4), torch.rand(B, 4))
     with pytest.raises(TypeError, match=r"layer 1 of the Sequential, Leaky, returns a tuple.*init_hidden=True"):
         snn.unroll(nn.Sequential(nn.Linear(4, 4), snn.Leaky(0.9), nn.Linear(4, 4)), torch.rand(T, B, 4))
+
+
+def test_neurons_that_take_whole_sequences_take_them_in_one_call():
+    torch.manual_seed(0)
+    x = torch.rand(7, 2, 4)
+    linear, neuron = nn.Linear(4, 3), snn.StateLeaky(0.9, 3)
+    net = nn.Sequential(linear, neuron)
+    for found, expected in zip(snn.unroll(net, x), neuron(linear(x)), strict=True):
+        assert torch.equal(found, expected)
+    static = snn.unroll(net, x[0], num_steps=5)
+    for found, expected in zip(static, neuron(linear(x[0]).expand(5, 2, 3)), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_parametrised_layers_fold():
+    layer = nn.Linear(4, 3)
+    calls = []
+
+    class Halved(nn.Module):
+        def forward(self, weight):
+            calls.append(weight)
+            return weight / 2
+
+    nn.utils.parametrize.register_parametrization(layer, "weight", Halved())
+    calls.clear()
+    net = nn.Sequential(layer, snn.Leaky(0.9, init_hidden=True))
+    spk = snn.unroll(net, x := torch.rand(6, 2, 4) * 4)
+    assert len(calls) == 1  # once, not once a step
+    net[1].reset_mem()
+    assert torch.equal(spk, torch.stack([net(now) for now in x]))

@@ -37,9 +37,12 @@ def unroll_in_segments(
     """`unroll(module, x, *states, num_steps=num_steps)`, of which backward keeps the states every `length` steps.
 
     Raises:
-        ValueError: for a module with batch normalisation in training, whose statistics would be updated twice.
+        ValueError: for a module with batch normalisation in training, whose statistics would be updated twice, or with
+            a neuron that takes whole sequences and hands no state from one segment to the next.
     """
     for name, layer in module.named_modules():
+        if isinstance(layer, SpikingNeuron) and layer.takes_sequence:
+            raise ValueError(f"recompute can't cut the sequence that {name or 'the module'} takes as a whole")
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training and layer.track_running_stats:
             raise ValueError(f"recompute would update the running statistics of {name or 'the module'} twice")
     neurons = [layer for layer in module.modules() if isinstance(layer, SpikingNeuron) and layer.states]

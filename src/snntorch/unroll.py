@@ -96,7 +96,8 @@ def unroll(
 
     Only the way it is computed differs: in an `nn.Sequential` (nested ones too), layers without a memory take all
     steps in one call, a static input passes the leading ones once, and neurons run a whole sequence. A module that
-    carries hooks is stepped, so that they are called once per step.
+    carries hooks is stepped, so that they are called once per step. A neuron that takes whole sequences, such as
+    `StateLeaky`, takes this one in one call.
 
     Args:
         module: a neuron, an `nn.Sequential`, or any module whose forward is one time step.
@@ -131,12 +132,10 @@ def unroll(
         raise ValueError(f"x must be [T, B, ...] with T > 0, got shape {tuple(x.shape)}")
     if recompute is not None and torch.is_grad_enabled():
         return unroll_in_segments(unroll, module, x, states, num_steps, recompute)
+    if isinstance(module, SpikingNeuron) and module.takes_sequence:
+        return module(x if num_steps is None else x.expand(num_steps, *x.shape), *states)
     if not _has_hooks(module):
-        if (
-            isinstance(module, SpikingNeuron)
-            and type(module).forward is SpikingNeuron.forward
-            and not module.takes_sequence
-        ):
+        if isinstance(module, SpikingNeuron) and type(module).forward is SpikingNeuron.forward:
             return module.sequence(x, states, num_steps)
         if type(module) is nn.Sequential and not states and not _reuses(module):
             return _unroll_sequential(module, x, num_steps)

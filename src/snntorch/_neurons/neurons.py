@@ -250,7 +250,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
 
     @property
     def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
-        """Where `drive` adds `state @ weight.T + bias` to the projected input: the number of the state, weight, bias."""
+        """Where `drive` adds `state @ weight.T + bias` to the projected input: the state's number, weight, bias."""
         return None
 
     def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
