@@ -1,0 +1,148 @@
+"""Choosing a path: what is asked for, what is taken, and why."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import snntorch as snn
+from snntorch._engine import choices, cpu, dispatch
+from snntorch.explain import paths
+
+T, B, F = 4, 2, 3
+
+
+def taken(neuron, x=None, **kwargs):
+    """The path of one neuron, with its reason."""
+    with choices() as made:
+        snn.unroll(neuron, torch.rand(T, B, F) if x is None else x, *([] if neuron.init_hidden else [None]), **kwargs)
+    return {path for _, path, _ in made}, {reason for _, _, reason in made}
+
+
+def test_the_choice_holds_within_its_context_only():
+    lif = snn.Leaky(0.9)
+    with snn.backend("eager"):
+        assert taken(lif) == ({"stepped"}, {"the backend is eager"})
+        with snn.backend("fused"):
+            assert taken(lif) == ({"fused cpu"}, {""})
+        assert taken(lif)[0] == {"stepped"}
+    assert taken(lif)[0] == {"fused cpu"}
+    with pytest.raises(KeyError), snn.backend("eager"):
+        raise KeyError
+    assert taken(lif)[0] == {"fused cpu"}
+
+
+def test_the_choice_for_good_and_as_decorator():
+    lif = snn.Leaky(0.9)
+    before = snn.backend("eager")
+    assert taken(lif)[0] == {"stepped"}
+    before.__exit__()
+    assert taken(lif)[0] == {"fused cpu"}
+
+
+def test_unknown_backends():
+    with pytest.raises(ValueError, match="backend must be one of auto, fused, eager, got 'turbo'"):
+        snn.backend("turbo")
+    assert taken(snn.Leaky(0.9))[0] == {"fused cpu"}
+
+
+@pytest.mark.parametrize(("name", "path"), [("eager", "stepped"), ("auto", "fused cpu"), ("fused", "fused cpu")])
+def test_environment(name, path):
+    code = f"import snntorch as snn, torch; snn.explain(snn.Leaky(0.9), torch.rand({T}, 2), None)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "SNNTORCH_BACKEND": name}, capture_output=True, text=True
+    )
+    assert path in run.stdout, run.stderr
+
+
+def test_environment_with_an_unknown_backend():
+    env = {**os.environ, "SNNTORCH_BACKEND": "turbo"}
+    run = subprocess.run([sys.executable, "-c", "import snntorch"], env=env, capture_output=True, text=True)
+    assert "SNNTORCH_BACKEND must be one of auto, fused, eager, got 'turbo'" in run.stderr
+
+
+def test_a_choice_that_cannot_be_honoured_raises_with_the_reason():
+    with snn.backend("fused"):
+        with pytest.raises(RuntimeError, match=r"the backend is fused, but .*flatten"):
+            taken(inhibited())
+        with pytest.raises(RuntimeError, match="tensor subclass"):
+            taken(snn.Leaky(0.9), torch.rand(T, B, F).as_subclass(Tagged))
+        with pytest.raises(RuntimeError, match="operation by operation"):
+            torch.func.vmap(lambda x: snn.unroll(snn.Leaky(0.9), x, None))(torch.rand(5, T, F))
+
+
+class Tagged(torch.Tensor):
+    pass
+
+
+def inhibited(**kwargs):
+    with pytest.warns(UserWarning, match="one spike"):
+        return snn.Leaky(0.9, inhibition=True, **kwargs)
+
+
+def test_explain_a_mixed_net(capsys):
+    net = nn.Sequential(
+        nn.Linear(3, 4), snn.Leaky(0.9, init_hidden=True), nn.BatchNorm1d(4),
+        nn.Sequential(nn.Linear(4, 4), inhibited(init_hidden=True)),
+        nn.Linear(4, 2), snn.RLeaky(0.9, linear_features=2, init_hidden=True),
+    )  # fmt: skip
+    snn.explain(net, torch.rand(T, B, 3))
+    lines = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    assert [(name, layer) for name, layer, _ in lines] == [
+        ("0", "Linear"), ("1", "Leaky"), ("2", "BatchNorm1d"), ("3.0", "Linear"), ("3.1", "Leaky"), ("4", "Linear"),
+        ("5", "RLeaky"),
+    ]  # fmt: skip
+    for (_, _, found), start in zip(
+        lines, ("folded", "fused cpu", "stepped", "folded", "stepped", "folded", "fused cpu"), strict=True
+    ):
+        assert found.startswith(start)
+    assert "BatchNorm1d" in lines[2][2]
+    assert "flatten" in lines[4][2]
+    assert "matrix product" in lines[6][2]
+
+
+def test_explain_leaves_the_module_alone():
+    lif = snn.Leaky(0.9, init_hidden=True)
+    spk = lif(torch.ones(B, F))
+    mem = lif.mem.clone()
+    assert [p.path for p in paths(lif, torch.rand(T, B, F))] == ["fused cpu"]
+    assert torch.equal(lif.mem, mem) and spk.shape == (B, F)
+
+
+@pytest.mark.filterwarnings("default")
+def test_without_numba_neurons_run_step_by_step_with_one_warning(monkeypatch):
+    monkeypatch.setattr(dispatch, "_has", {})
+    monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: None)
+    lif, x = snn.Leaky(0.9), torch.rand(T, B, F)
+    with pytest.warns(RuntimeWarning, match="numba is not installed: neurons run step by step") as caught:
+        first = snn.unroll(lif, x, None)
+        snn.unroll(lif, x, None)
+    assert len(caught) == 1
+    assert taken(lif) == ({"stepped"}, {"numba is not installed"})
+    with snn.backend("fused"), pytest.raises(RuntimeError, match="numba is not installed"):
+        snn.unroll(lif, x, None)
+    monkeypatch.undo()
+    torch.testing.assert_close(first, snn.unroll(lif, x, None), rtol=0, atol=0)
+
+
+def test_no_kernel_is_made_anew_for_other_sizes(monkeypatch):
+    """One kernel a direction, whatever T and the batch."""
+    made, make = [], cpu.Kernel.__init__
+
+    def counted(self, source, dtype):
+        made.append(source)
+        make(self, source, dtype)
+
+    monkeypatch.setattr(cpu.Kernel, "__init__", counted)
+    lif = snn.Leaky(0.9, threshold=0.7, graded_spikes_factor=3.25, learn_beta=True, spike_grad=unseen)
+    for steps, batch in ((3, 2), (50, 2), (3, 17), (1, 1), (7, 300)):
+        spk, mem = snn.unroll(lif, torch.rand(steps, batch, F), None)
+        (spk.sum() + mem.sum()).backward()
+    assert len(made) == 2  # forward, backward
+
+
+def unseen(x):
+    return torch.sigmoid(3.0625 * x)
