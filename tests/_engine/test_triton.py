@@ -1,0 +1,237 @@
+"""Kernels for GPUs: as text, compiled for GPUs that need not be there, interpreted on the CPU, and run where one is.
+
+`PYTHONPATH=tests python tests/_engine/test_triton.py` writes the printed kernels anew.
+"""
+
+import copy
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import snntorch as snn
+from helpers import STEP_ROWS, flat, gradients, rows, start
+from snntorch._engine import dispatch, triton_printer
+from snntorch._engine.program import gradient
+from snntorch.explain import paths
+
+HERE = Path(__file__).parent
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+def printed(lif):
+    """The kernels of a neuron whose spikes and membrane are asked for, forward and backward, by file name."""
+    arguments = lif.step_arguments(torch.float32)
+    program = dispatch._plan(lif, (True,), len(lif.states), arguments, torch.float32, False).program
+    params = [v for v in arguments.values() if isinstance(v, torch.Tensor)]
+    dense = [p.numel() != 1 for p in params]
+    given = (True,) * (len(program.outputs) + program.states)
+    step = gradient(program, given, (True,), tuple(p.requires_grad for p in params))
+    return {
+        "forward": triton_printer.print_forward(program, dense, (True,) * len(program.outputs)),
+        "backward": triton_printer.print_backward(step, dense, len(program.outputs)),
+    }
+
+
+def learning_leaky():
+    return snn.Leaky(torch.full((64,), 0.9), learn_beta=True)
+
+
+# -- as text
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_printed_kernels_are_those_reviewed(direction):
+    assert printed(learning_leaky())[direction].text == (HERE / f"kernels/leaky_{direction}.triton.txt").read_text()
+
+
+def test_a_single_step_has_no_loop():
+    arguments = (lif := learning_leaky()).step_arguments(torch.float32)
+    program = dispatch._plan(lif, (True,), 1, arguments, torch.float32, False).program
+    text = triton_printer.print_forward(program, [True, False], [True, False], single=True).text
+    assert "for " not in text
+    assert "tl.store(F0 + here" in text
+
+
+def test_time_and_size_are_no_constants():
+    """So that another number of steps or of neurons compiles nothing."""
+    for source in printed(learning_leaky()).values():
+        (runtime,) = re.findall(r"do_not_specialize=\[(.*)\]", source.text)
+        assert runtime.startswith('"steps", "size"')
+        assert all(f'"{name}"' in runtime for name in source.distances)
+
+
+# -- the choice
+
+
+def test_devices_without_kernels_run_step_by_step():
+    (path,) = paths(snn.Leaky(0.9), torch.empty(2, 3, 4, device="meta"))
+    assert (path.path, path.reason) == ("stepped", "there are no kernels for meta")
+
+
+def test_a_gpu_without_triton_runs_step_by_step(monkeypatch):
+    """Told from the CPU, by taking its own package away."""
+    monkeypatch.setitem(dispatch.PACKAGES, "cpu", "no_such_package")
+    with pytest.warns(RuntimeWarning, match="no_such_package is not installed"):
+        (path,) = paths(snn.Leaky(0.9), torch.rand(2, 3, 4))
+    assert (path.path, path.reason) == ("stepped", "no_such_package is not installed")
+
+
+# -- compiled, for which no GPU is needed
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("target", [("cuda", 90, 32), ("hip", "gfx942", 64)], ids=lambda target: target[0])
+def test_it_compiles(target, direction, dtype):
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from snntorch._engine.gpu import Kernel
+
+    kernel = Kernel(printed(learning_leaky())[direction], torch.float32)
+    source, function = kernel.source, kernel._jit
+    half = {"X0", "Y0", "G0", "DX0"}  # inputs, spikes and their cotangents
+    types = {name: f"*{dtype}" if name in half else "*fp32" for name in source.pointers}
+    types |= dict.fromkeys(["steps", "size", *source.distances], "i32")
+    constants = {"BLOCK": 64, "STAGES": 8, "ALIGN": 16}
+    signature = types | dict.fromkeys(constants, "constexpr")
+    numbered = {(function.arg_names.index(name),): value for name, value in constants.items()}
+    aligned = {(i,): [["tt.divisibility", 16]] for i in range(len(source.pointers))}
+    options = {"num_warps": 1, "enable_fp_fusion": False}
+    made = triton.compile(ASTSource(function, signature, numbered, aligned), target=GPUTarget(*target), options=options)
+    if target[0] == "cuda":
+        code = made.asm["ptx"]
+        loads = len(re.findall(r"cp\.async\.ca\.shared\.global", code))
+        assert loads >= 8  # of the steps to come
+        assert "fma" not in code  # which would round otherwise than PyTorch
+        assert "st.global.v2.b32" in code or dtype == "bf16"  # several values at once
+
+
+# -- interpreted
+
+
+@needs_triton
+def test_the_engines_tests_pass_interpreted():
+    """Every test of the engine's numbers, and some more, with Triton's interpreter in the place of Numba."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "SNNTORCH_KERNELS": "triton", "CUDA_VISIBLE_DEVICES": ""}
+    # Values outside a block are computed too, though never stored: zeros divided by zeros among them.
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "ignore::RuntimeWarning", "-p", "no:cacheprovider"]
+    files = [HERE / "test_numbers.py", HERE / "interpreted.py"]
+    run = subprocess.run([*command, *files], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
+
+
+# -- native
+
+
+def on_gpu(row, dtype, name):
+    """Outputs and gradients of a row on the GPU with a backend."""
+    neuron = row.make(dtype).cuda()
+    x = row.input(7, 3, dtype).cuda().requires_grad_()
+    with snn.backend(name):
+        out = flat(snn.unroll(neuron, x, *start(row, neuron)))
+    return out, gradients(out, x, neuron)
+
+
+@pytest.mark.cuda
+@needs_cuda
+@rows(STEP_ROWS)
+def test_native_equals_eager(row):
+    found, d_found = on_gpu(row, torch.float64, "auto")
+    expected, d_expected = on_gpu(row, torch.float64, "eager")
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    tolerance = 2e-6 if "quant" in row.name else 1e-10
+    torch.testing.assert_close(d_found, d_expected, rtol=tolerance, atol=tolerance)
+
+
+def small_net():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(32, 64), snn.Leaky(0.9, learn_beta=True, init_hidden=True), nn.Linear(64, 10),
+        snn.Synaptic(0.9, 0.8, init_hidden=True),
+    ).cuda()  # fmt: skip
+
+
+@pytest.mark.cuda
+@needs_cuda
+def test_a_training_step_can_be_captured_as_a_cuda_graph():
+    net = small_net()
+    twin = copy.deepcopy(net)
+    x = torch.rand(20, 8, 32, device="cuda")
+
+    def step(net):
+        snn.unroll(net, x).sum(0).square().mean().backward()
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            snn.utils.reset(net)
+            net.zero_grad()
+            step(net)
+    torch.cuda.current_stream().wait_stream(side)
+    snn.utils.reset(net)
+    net.zero_grad()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step(net)
+    x.copy_(torch.rand(20, 8, 32, device="cuda"))
+    net.zero_grad(set_to_none=False)
+    graph.replay()
+    step(twin)
+    for p, q in zip(net.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+
+
+@pytest.mark.cuda
+@needs_cuda
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_keeps_the_fused_path(dtype):
+    net, x = small_net(), torch.rand(20, 8, 32, device="cuda")
+    with torch.autocast("cuda", dtype):
+        assert all(path.path in ("folded", "fused cuda") for path in paths(net, x))
+        out = snn.unroll(net, x)
+    assert out.dtype == dtype
+    out.float().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.cuda
+@needs_cuda
+def test_other_lengths_and_batches_compile_nothing():
+    lif = snn.Leaky(0.9)
+    snn.unroll(lif, torch.rand(20, 16, 512, device="cuda"))
+    from snntorch._engine import ops
+
+    before = ops.forward_kernel.cache_info().misses
+    for steps, batch in ((21, 16), (500, 16), (20, 17), (20, 40)):
+        snn.unroll(lif, torch.rand(steps, batch, 512, device="cuda"))
+    assert ops.forward_kernel.cache_info().misses == before
+
+
+@pytest.mark.cuda
+@needs_cuda
+def test_offsets_beyond_32_bits():
+    if torch.cuda.mem_get_info()[0] < 24 << 30:
+        pytest.skip("needs 24 GiB of free GPU memory")
+    x = torch.zeros(129, 1 << 24, dtype=torch.bfloat16, device="cuda")
+    x[-1, -1] = 2
+    with torch.no_grad():
+        spk = snn.unroll(snn.Leaky(0.9, init_hidden=True), x)
+    assert spk[-1, -1] == 1
+    assert spk.count_nonzero() == 1
+
+
+if __name__ == "__main__":
+    for direction, source in printed(learning_leaky()).items():
+        (HERE / "kernels" / f"leaky_{direction}.triton.txt").write_text(source.text)
