@@ -128,7 +128,7 @@ def unroll(
         raise ValueError(f"num_steps must be a positive int, got {num_steps!r}")
     if recompute is not None and (not isinstance(recompute, int) or recompute < 1):
         raise ValueError(f"recompute must be a positive int, got {recompute!r}")
-    if num_steps is None and (x.dim() == 0 or len(x) == 0):
+    if num_steps is None and (x.dim() == 0 or x.shape[0] == 0):
         raise ValueError(f"x must be [T, B, ...] with T > 0, got shape {tuple(x.shape)}")
     if recompute is not None and torch.is_grad_enabled():
         return unroll_in_segments(unroll, module, x, states, num_steps, recompute)

@@ -360,7 +360,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
     def sequence(self, inputs: Tensor, states: Sequence[Any] = (), num_steps: int | None = None) -> Any:
         """What `snntorch.unroll` returns for this neuron: its outputs stacked over time."""
         static = num_steps is not None
-        steps = num_steps if num_steps is not None else len(inputs)
+        steps = num_steps if num_steps is not None else inputs.shape[0]
         state = self._begin(inputs if static else inputs[0], states, {})
         arguments = self.step_arguments(inputs.dtype)
         spikes_only = self.init_hidden and not self.output

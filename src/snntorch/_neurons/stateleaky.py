@@ -113,7 +113,7 @@ class StateLeaky(LIF):
             (input_,),
             (input_.new_zeros(input_.shape[1:]),),
             self.step_arguments(input_.dtype),
-            steps=len(input_),
+            steps=input_.shape[0],
             wanted=(self.output, quantises, not quantises),
         )
         mem = shown if quantises else mem
