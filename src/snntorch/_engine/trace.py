@@ -144,7 +144,7 @@ def _sub(t: Trace, a: Any, b: Any, *, alpha: float = 1) -> int:
 
 
 def _pow(t: Trace, a: Any, b: Any) -> int:
-    if b == 2 and not isinstance(b, Symbol):
+    if not isinstance(b, Symbol) and b == 2:
         return t.graph("mul", t.arithmetic(a), t.arithmetic(a))
     return t.graph("pow", t.arithmetic(a), t.arithmetic(b))
 
