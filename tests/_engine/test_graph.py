@@ -1,0 +1,153 @@
+"""The graph: simplifications, gradients against autograd, and its way through text."""
+
+import pytest
+import torch
+
+from snntorch._engine.graph import ADJOINTS, LEAVES, PREDICATES, Graph, vjp
+from snntorch._engine.program import gradient, load, program
+
+F64 = torch.float64
+
+# What each operation computes, in PyTorch: the meaning that the printers must keep.
+MEANING = {
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg, "abs": torch.abs,
+    "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt,
+    "tanh": torch.tanh, "sigmoid": torch.sigmoid, "erf": torch.erf, "sin": torch.sin, "cos": torch.cos,
+    "sign": torch.sign, "ceil": torch.ceil, "floor": torch.floor, "round": torch.round, "pow": torch.pow,
+    "maximum": torch.maximum, "minimum": torch.minimum, "where": torch.where, "detach": torch.detach,
+    "gt": torch.gt, "ge": torch.ge, "lt": torch.lt, "le": torch.le, "eq": torch.eq, "ne": torch.ne,
+    "and": torch.logical_and, "or": torch.logical_or, "not": torch.logical_not,
+    "float": lambda p: p.to(F64), "single": lambda a: a.to(torch.float32).to(F64),
+}  # fmt: skip
+
+
+def interpret(graph, roots, leaves):
+    """The values of some nodes; `leaves` maps `(kind, number)` to tensors."""
+    values = {}
+    for i in graph.reachable(roots):
+        operation, *operands = graph.nodes[i]
+        if operation == "const":
+            values[i] = torch.tensor(operands[0], dtype=F64)
+        elif operation in LEAVES:
+            values[i] = leaves[operation, operands[0]]
+        elif operation == "custom":
+            values[i] = values[operands[0]]
+        else:
+            values[i] = MEANING[operation](*(values[k] for k in operands))
+    return [values[r] for r in roots]
+
+
+def test_every_operation_has_a_meaning_and_an_adjoint():
+    assert set(MEANING) == set(ADJOINTS)
+
+
+ARITHMETIC = sorted(set(ADJOINTS) - PREDICATES - {"float", "where"})
+BINARY = {"add", "sub", "mul", "div", "pow", "maximum", "minimum"}
+
+
+@pytest.mark.parametrize("operation", ARITHMETIC)
+def test_adjoints_are_autograd(operation):
+    """Also where the two operands of an extreme are equal."""
+    generator = torch.Generator().manual_seed(0)
+    x, y, d = (0.1 + torch.rand(50, generator=generator, dtype=F64) for _ in range(3))
+    y[:5] = x[:5]
+    graph, tensors = Graph(), [x.requires_grad_(), y.requires_grad_()][: 2 if operation in BINARY else 1]
+    leaves = [graph("input", k) for k in range(len(tensors))]
+    out = graph(operation, *leaves)
+    cotangents = vjp(graph, {out: graph("grad", 0)}, leaves)
+    values = {("input", k): t for k, t in enumerate(tensors)} | {("grad", 0): d}
+    (value,) = interpret(graph, [out], values)
+    expected = (
+        torch.autograd.grad(value, tensors, d, allow_unused=True) if value.requires_grad else [None] * len(leaves)
+    )
+    for node, wanted, tensor in zip(cotangents, expected, tensors, strict=True):
+        found = torch.zeros_like(tensor) if node is None else interpret(graph, [node], values)[0]
+        wanted = torch.zeros_like(tensor) if wanted is None else wanted
+        if operation != "single":  # autograd rounds that gradient too, the graph does not
+            torch.testing.assert_close(found.detach(), wanted, rtol=1e-12, atol=1e-12)
+        else:
+            torch.testing.assert_close(found.detach(), wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("predicate", sorted(PREDICATES - {"and", "or", "not"}))
+def test_where_on_every_predicate(predicate):
+    x, y, d = torch.tensor([1.0, 2, 3], dtype=F64), torch.tensor([2.0, 2, 2], dtype=F64), torch.ones(3, dtype=F64)
+    graph, tensors = Graph(), [x.requires_grad_(), y.requires_grad_()]
+    a, b = leaves = [graph("input", 0), graph("input", 1)]
+    out = graph("where", graph(predicate, a, b), graph("mul", a, a), graph("exp", b))
+    values = {("input", 0): x, ("input", 1): y, ("grad", 0): d}
+    found = interpret(graph, vjp(graph, {out: graph("grad", 0)}, leaves), values)
+    expected = torch.autograd.grad(interpret(graph, [out], values)[0], tensors, d)
+    torch.testing.assert_close([f.detach() for f in found], list(expected))
+
+
+def test_simplifications():
+    g = Graph()
+    a, b, zero, one = g("input", 0), g("input", 1), g.const(0), g.const(1)
+    p = g("gt", a, b)
+    assert g("add", a, zero) == g("add", zero, a) == g("sub", a, zero) == a
+    assert g("mul", a, one) == g("mul", one, a) == g("div", a, one) == a
+    assert g("sub", zero, a) == g("neg", a)
+    assert g("neg", g("neg", a)) == a
+    assert g("where", p, a, a) == a
+    assert g.value(g("add", g.const(2), g.const(3))) == 5
+    assert g.value(g("mul", g.const(2), g.const(3))) == 6
+    # what NaN and infinity forbid is not done
+    assert g("mul", a, zero) not in (zero, a)
+    assert g("sub", a, a) != zero
+    assert g("div", a, a) != one
+
+
+def test_equal_expressions_are_one_node():
+    g = Graph()
+    a, b = g("input", 0), g("state", 0)
+    assert g("add", a, b) == g("add", a, b)
+    assert len(g.nodes) == 3
+    assert g("add", b, a) != g("add", a, b)  # their roundings agree, their NaNs may not
+
+
+def test_custom_nodes_have_the_gradient_they_were_given():
+    """`H(x)` with the gradient `3 x grad`; twice, as each use has a hole of its own."""
+    g = Graph()
+    x = g("input", 0)
+    total = None
+    for factor in (3, 5):
+        hole = g("hole", len(g.nodes))
+        spike = g("float", g("gt", x, g.const(0)))
+        made = g("custom", spike, hole, x, g("mul", g("mul", hole, g.const(factor)), x))
+        total = made if total is None else g("add", total, made)
+    value, d = torch.tensor([-1.0, 2.0], dtype=F64), torch.tensor([10.0, 100.0], dtype=F64)
+    values = {("input", 0): value, ("grad", 0): d}
+    (found,) = interpret(g, vjp(g, {total: g("grad", 0)}, [x]), values)
+    torch.testing.assert_close(found, 8 * value * d)
+    torch.testing.assert_close(interpret(g, [total], values)[0], torch.tensor([0.0, 2.0], dtype=F64))
+
+
+def test_leaves_that_nothing_depends_on_have_no_cotangent():
+    g = Graph()
+    a, b = g("input", 0), g("input", 1)
+    out = g("mul", a, g.const(2))
+    assert vjp(g, {out: g("grad", 0)}, [a, b])[1] is None
+    assert vjp(g, {}, [a, b]) == [None, None]
+
+
+def test_programs_travel_as_text():
+    g = Graph()
+    x, mem, beta = g("input", 0), g("state", 0), g("param", 0)
+    new = g("add", g("mul", beta, mem), g("mul", x, g.const(0.1)))
+    made = program(1, 1, 1, tuple(g.nodes), (new,))
+    assert load(made.text) is made
+    assert load(repr(eval(made.text))) is made  # a literal
+
+
+def test_gradient_prefers_kept_states_to_inputs():
+    """`tanh(beta mem + x)`: the derivative is read off the new state, `1 - new^2`."""
+    g = Graph()
+    new = g("tanh", g("add", g("mul", g("param", 0), g("state", 0)), g("input", 0)))
+    back = gradient(program(1, 1, 1, tuple(g.nodes), (new,)), (True, True), (True,), (False,))
+    assert back.needs["input"] == frozenset()
+    assert back.needs["new"] == {0}
+    assert back.saved == {0}
+    learning = gradient(program(1, 1, 1, tuple(g.nodes), (new,)), (True, True), (True,), (True,))
+    assert learning.needs["state"] == {0}  # its course once more, one step earlier
+    assert learning.saved == {0}

@@ -1,0 +1,91 @@
+"""Printed kernels, kept as text so that a change of what is compiled shows in review.
+
+After a wanted change: `python tests/_engine/test_printer.py` writes them anew.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import snntorch as snn
+from snntorch._engine.numba_printer import Source, print_backward, print_forward
+from snntorch._engine.program import gradient
+from snntorch._engine.trace import trace
+
+KERNELS = Path(__file__).parent / "kernels"
+
+
+class Adaptive(snn.SpikingNeuron):
+    """A user's own neuron: every spike raises the threshold."""
+
+    states = ("mem", "raised")
+
+    def __init__(self) -> None:
+        super().__init__(learn_threshold=True)
+        self.register_value("rho", torch.full((5,), 0.8), learn=True)
+
+    @staticmethod
+    def step(x, mem, raised, *, rho, threshold, spike):
+        spk = spike(mem + x - threshold - raised)
+        return spk, mem + x - spk * threshold, rho * raised + spk
+
+
+NEURONS = {
+    "leaky": lambda: snn.Leaky(0.9),
+    "leaky_zero_learning": lambda: snn.Leaky(0.9, reset_mechanism="zero", learn_beta=True),
+    "alpha": lambda: snn.Alpha(0.9, 0.8),
+    "lapicque_learn_beta": lambda: snn.Lapicque(beta=0.9, learn_beta=True),
+    "adaptive": Adaptive,
+}
+
+
+def sources(neuron: snn.SpikingNeuron) -> dict[str, Source]:
+    """The kernels forward and backward, over time and for a single step."""
+    arguments = neuron.step_arguments(torch.float32)
+    params = [name for name, value in arguments.items() if isinstance(value, torch.Tensor)]
+    constants = {name: value for name, value in arguments.items() if name not in params}
+    program, _ = trace(type(neuron).step, (True,), len(neuron.states), params, constants, torch.float32)
+    dense = [arguments[name].numel() != 1 for name in params]
+    learn = tuple(arguments[name].requires_grad for name in params)
+    n = len(program.outputs)
+    found = {}
+    for single in (False, True):
+        traces = [True] + [not single] * program.states
+        step = gradient(program, (*traces, *[True] * program.states), (True,), learn)
+        suffix = "_single" if single else ""
+        found["forward" + suffix] = print_forward(program, dense, traces, single)
+        found["backward" + suffix] = print_backward(step, dense, n, single)
+    return found
+
+
+def golden() -> dict[str, str]:
+    """File name -> text."""
+    kinds = {"leaky": ("forward", "backward", "forward_single", "backward_single")}
+    return {
+        f"{name}_{kind}.py.txt": made[kind].text
+        for name, make in NEURONS.items()
+        for made in [sources(make())]
+        for kind in kinds.get(name, ("forward", "backward"))
+    }
+
+
+@pytest.mark.parametrize("name", list(golden()))
+def test_kernels_are_as_reviewed(name):
+    assert golden()[name] == (KERNELS / name).read_text()
+
+
+def test_no_kernel_is_left_over():
+    assert {path.name for path in KERNELS.glob("*.py.txt")} == set(golden())
+
+
+def test_printing_is_repeatable_and_compiles():
+    for text in golden().values():
+        compile(text, "kernel", "exec")
+    assert golden() == golden()
+
+
+if __name__ == "__main__":
+    KERNELS.mkdir(exist_ok=True)
+    for name, text in golden().items():
+        (KERNELS / name).write_text(text)
