@@ -7,8 +7,9 @@ neuron, if it is installed.
 
 A time is the median over repetitions between two CUDA events: once as a caller sees it, and once with the device kept
 busy for a millisecond before, so that the launches' own time hides behind it. Everything is compiled and run before,
-inputs rotate through more memory than the L2 cache holds, and the device is synchronised after each repetition. The bound on bytes
-uses the bandwidth of a large copy measured in the same process; that on operations is a matrix product's, measured too.
+inputs rotate through more memory than the L2 cache holds, and the device is synchronised after each repetition. The
+bound on bytes uses the bandwidth of a large copy, that on operations the rate of a large matrix product, both measured
+in the same process.
 
 What a step must do, with N = B·n neurons over T steps, and for a net's layers I inputs, O outputs and M
 multiplications a sample and step, of which M1 in the first layer, whose input wants no gradient:
