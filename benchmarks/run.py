@@ -201,7 +201,7 @@ def machine(workers: dict[str, Worker]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="workloads whose name or group contains this text")
+    parser.add_argument("--only", nargs="+", default=[""], help="workloads whose name or group contains one of these")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} rounds and the ends of each scan")
     parser.add_argument("--rounds", type=int, help=f"rounds of interleaved measurements (default {ROUNDS})")
     parser.add_argument("--name", default="cpu", help="the result's name")
@@ -212,7 +212,7 @@ def main() -> None:
     path.parent.mkdir(exist_ok=True)
 
     def wanted(*texts: str) -> bool:
-        return any(options.only.lower() in text.lower() for text in texts)
+        return any(only.lower() in text.lower() for only in options.only for text in texts)
 
     with contextlib.ExitStack() as stack:
         workers = {name: stack.enter_context(Worker(name)) for name in ("ours", *PEERS)}

@@ -319,28 +319,27 @@ def _fused(
 ) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
     from . import ops
 
-    dtype = states[0].dtype
+    dtype, free = states[0].dtype, ops.free_outputs(program)
     native = _NATIVE[dtype]
-    xs, states, params = ([t if t.dtype == native else t.to(native) for t in ts] for ts in (inputs, states, params))
-    if PACKAGES[states[0].device.type] == "triton":  # whose kernels read any of them
-        xs = inputs
-    free = ops.free_outputs(program)
-    traces = tuple(wanted) if wanted is not None else (True,) * (free + len(states))
-    if not steps:
-        traces = (*traces[:free], *[False] * len(states))
-    grads = torch.is_grad_enabled()
-    needs = [grads and t.requires_grad for t in (*xs, *params)]
-    if steps and grads and (any(needs) or any(s.requires_grad for s in states)):
-        written = ops.written(program, tuple(needs), traces)
-    else:
-        written = traces
-    results = ops.run(program, steps, written, xs, states, params)
+    xs = inputs
+    if any([t.dtype != native for t in (*inputs, *states, *params)]):
+        states, params = ([t.to(native) for t in tensors] for tensors in (states, params))
+        if PACKAGES[states[0].device.type] != "triton":  # whose kernels read inputs of any dtype
+            xs = [x.to(native) for x in inputs]
+    asked = tuple(wanted) if wanted is not None else (True,) * (free + len(states))
+    if not steps:  # the new states are the final ones
+        asked = (*asked[:free], *[False] * len(states))
+    written = asked
+    if steps and torch.is_grad_enabled():
+        needs = tuple([t.requires_grad for t in (*xs, *params)])
+        if any(needs) or any([s.requires_grad for s in states]):
+            written = ops.written(program, needs, asked)
+    results = list(ops.run(program, steps, written, xs, states, params))
     if native != dtype:
         results = [r if r.dtype == dtype else r.to(dtype) for r in results]
-    finals = list(results[len(results) - len(states) :])
-    courses = iter(results)
-    outputs = [next(courses) if w else None for w in written]
-    outputs = [o if t else None for o, t in zip(outputs, traces, strict=True)]
+    courses, finals = iter(results), results[len(results) - len(states) :]
+    found = [next(courses) if w else None for w in written]
+    outputs = [course if a else None for course, a in zip(found, asked, strict=True)]
     if not steps:
         outputs[free:] = finals
     return outputs, finals
