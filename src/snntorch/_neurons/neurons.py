@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .. import surrogate
 from .._engine import run, run_feedback
+from .._engine.dispatch import constant
 
 Built = TypeVar("Built")
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
@@ -465,6 +466,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
 _KEYWORDS: dict[Any, tuple[str, ...]] = {}
 
 
+@constant  # or torch.compile would guard on what is remembered, and compile twice
 def _keywords(step: Callable) -> tuple[str, ...]:
     """Names of a step's keyword-only arguments."""
     if step not in _KEYWORDS:
