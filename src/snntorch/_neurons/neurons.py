@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from .. import surrogate
 from .._engine import run, run_feedback
-from .._engine.dispatch import constant
 
 Built = TypeVar("Built")
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
@@ -466,13 +465,16 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
 _KEYWORDS: dict[Any, tuple[str, ...]] = {}
 
 
-@constant  # or torch.compile would guard on what is remembered, and compile twice
 def _keywords(step: Callable) -> tuple[str, ...]:
     """Names of a step's keyword-only arguments."""
     if step not in _KEYWORDS:
         kinds = inspect.signature(step).parameters.items()
         _KEYWORDS[step] = tuple(name for name, p in kinds if p.kind is p.KEYWORD_ONLY)
     return _KEYWORDS[step]
+
+
+# Else torch.compile would guard on what is remembered, and compile twice.
+_keywords._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def stack(outputs: Sequence[Any]) -> Any:
