@@ -118,7 +118,9 @@ NOTED = [  # resets that NIR cannot say
 ]
 
 
-def test_beyond_one_beta_is_clamped_as_in_the_step():
+def test_beta_is_clamped_as_in_the_step():
+    graph = export_to_nir(hidden(snn.Leaky, -0.5, reset_mechanism="zero"), torch.zeros(1, 2))
+    assert graph.nodes["leaky"].tau.tolist() == [1e-4, 1e-4]
     graph = export_to_nir(hidden(snn.Leaky, 1.7, reset_mechanism="zero"), torch.zeros(1, 2))
     assert kinds(graph)["leaky"] == "IF"
 
@@ -621,6 +623,20 @@ def test_dt_of_the_file_unless_another_is_given(tmp_path):
     assert import_from_nir(graph, dt=5e-4).leaky.beta.tolist() == pytest.approx([0.95, 0.95])
     graph.metadata = {}
     assert import_from_nir(graph).leaky.beta.tolist() == pytest.approx([0.99, 0.99])
+
+
+def test_decays_and_thresholds_come_back_to_the_last_bit():
+    """Also of neurons without leak among leaky ones, and from files that hold single precision."""
+    beta, threshold = torch.cat([torch.rand(500), torch.tensor([0.0, 1.0])]), torch.rand(502)
+    lif = hidden(snn.Leaky, beta, threshold=threshold, reset_mechanism="zero")
+    graph = export_to_nir(lif, torch.rand(1, 502))
+    back = import_from_nir(graph).leaky
+    assert torch.equal(back.beta, beta) and torch.equal(back.threshold, threshold)
+    node = graph.nodes["leaky"]
+    node.tau, node.r = node.tau.astype(np.float32), node.r.astype(np.float32)
+    back = import_from_nir(graph).leaky
+    torch.testing.assert_close(back.beta, beta, rtol=0, atol=2e-7)
+    assert torch.equal(back.threshold, threshold)
 
 
 def test_surrogates_are_chosen_at_import():
