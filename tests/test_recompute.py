@@ -22,7 +22,7 @@ def network() -> nn.Sequential:
 
 
 def run(net, x, **options):
-    x = x.clone().requires_grad_()
+    net, x = net.double(), x.double().requires_grad_()  # gradients are summed in another order
     out = snn.unroll(net, x, **options)
     sum(o.square().sum() for o in out).backward()
     states = [net[1].mem, net[3][1].spk, net[3][1].mem, net[5].syn, net[5].mem]
