@@ -12,13 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .memory import empty
-from .ops import Kernel, backward_kernel, forward_kernel, step_gradient
+from .ops import backward_kernel, forward_kernel, launch, spread, step_gradient
 from .program import Program
-
-
-def _call(kernel: Kernel, size: int, memory: dict[str, Any]) -> None:
-    """Run a single step whose arrays may be rows of larger ones."""
-    kernel(1, size, [memory[kind][k] for kind, numbers in kernel.source.arrays.items() for k in numbers], ())
 
 
 class Feedback(torch.autograd.Function):
@@ -39,7 +34,7 @@ class Feedback(torch.autograd.Function):
         x = x if bias is None else x + bias
         x = x.unflatten(-1, (count, features)).movedim(-2, 1).contiguous()  # [T, I, B, F]
         transposed = weight.unflatten(0, (count, features)).mT  # [I, F, F]
-        spread = [p if p.numel() == 1 else p.expand(shape).contiguous() for p in params]
+        parameters = spread(params, shape)
         outputs = tuple(t and k < program.free for k, t in enumerate(traces))
         kernel = forward_kernel(program, tuple(p.numel() != 1 for p in params), outputs, True, dtype, device.type)
 
@@ -54,8 +49,8 @@ class Feedback(torch.autograd.Function):
             now = drive[t if keeps else 0]
             torch.baddbmm(x[t if len(x) > 1 else 0], before[index].expand(count, batch, features), transposed, out=now)
             after = [course[t] for course in courses]
-            memory = {"X": now, "P": spread, "S": before, "Y": {k: y[t] for k, y in trains.items()}, "F": after}
-            _call(kernel, shape.numel(), memory)
+            memory = {"X": now, "P": parameters, "S": before, "Y": {k: y[t] for k, y in trains.items()}, "F": after}
+            launch(kernel, 1, shape.numel(), memory, {})
             before = after
         ctx.save_for_backward(weight, *states, *params, *courses, drive if keeps else None)
         ctx.set_materialize_grads(False)
@@ -83,7 +78,7 @@ class Feedback(torch.autograd.Function):
         wanted_params = ctx.needs_input_grad[7 + n :]
         dense = tuple(p.numel() != 1 for p in params)
         kernel = backward_kernel(ctx.step, dense, len(program.outputs), True, dtype, device.type)
-        spread = [p if p.numel() == 1 else p.expand(shape).contiguous() for p in params]
+        parameters = spread(params, shape)
         matrices = weight.unflatten(0, (count, features))
         dx = torch.zeros((steps, count, *shape), dtype=dtype, device=device)
         sums = {k: torch.zeros((steps, *shape), dtype=dtype, device=device) for k, w in enumerate(wanted_params) if w}
@@ -91,12 +86,12 @@ class Feedback(torch.autograd.Function):
         for t in reversed(range(steps)):
             earlier = [torch.empty(shape, dtype=dtype, device=device) for _ in states]
             memory = {
-                "X": dx[t] if drive is None else drive[t], "P": spread, "N": [c[t] for c in courses],
+                "X": dx[t] if drive is None else drive[t], "P": parameters, "N": [c[t] for c in courses],
                 "S": [c[t - 1] for c in courses] if t else first,
                 "G": {k: g[t] for k, g in given.items()}, "A": later,
                 "DX": dx[t], "DP": {k: s[t] for k, s in sums.items()}, "DS": earlier,
             }  # fmt: skip
-            _call(kernel, shape.numel(), memory)
+            launch(kernel, 1, shape.numel(), memory, {})
             if count == 1:
                 earlier[index].addmm_(dx[t, 0], matrices[0])
             else:

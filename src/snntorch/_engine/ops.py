@@ -93,12 +93,13 @@ def _rows(x: Tensor, single: bool) -> tuple[Tensor, int]:
     return x, x.stride(0) if len(x) > 1 else 0
 
 
-def _spread(params: Sequence[Tensor], shape: torch.Size) -> list[Tensor]:
+def spread(params: Sequence[Tensor], shape: torch.Size) -> list[Tensor]:
     """Each parameter as one value, or one per neuron."""
     return [p if p.numel() == 1 else p.expand(shape).contiguous() for p in params]
 
 
-def _launch(kernel: Kernel, steps: int, size: int, memory: dict[str, Any], strides: dict[str, Any]) -> None:
+def launch(kernel: Kernel, steps: int, size: int, memory: dict[str, Any], strides: dict[str, Any]) -> None:
+    """Run a kernel on the arrays of each kind; a single step's may be rows of larger ones."""
     source = kernel.source
     tensors = [memory[kind][k] for kind, numbers in source.arrays.items() for k in numbers]
     kernel(steps or 1, size, tensors, [strides[kind][k] for kind, numbers in source.strides.items() for k in numbers])
@@ -122,12 +123,12 @@ def run_kernel(
     lead = shape if single else (steps, *shape)
     memory: dict[str, Any] = {
         "X": {k: x for k, (x, _) in rows.items()},
-        "P": _spread(params, shape),
+        "P": spread(params, shape),
         "S": [s.contiguous() if single else s.clone(memory_format=torch.contiguous_format) for s in states],
         "Y": {k: empty(lead, t, device) for k, t in _written_dtypes(program.free, written, inputs, states)},
         "F": [torch.empty(shape, dtype=dtype, device=device) for _ in states] if single else (),
     }
-    _launch(kernel, steps, shape.numel(), memory, {"X": {k: stride for k, (_, stride) in rows.items()}})
+    launch(kernel, steps, shape.numel(), memory, {"X": {k: stride for k, (_, stride) in rows.items()}})
     return [*memory["Y"].values(), *memory["F" if single else "S"]]
 
 
@@ -171,7 +172,7 @@ def run_backward_kernel(
     memory: dict[str, Any] = {
         "X": {k: x for k, (x, _) in x_rows.items()},
         "G": {k: g for k, (g, _) in g_rows.items()},
-        "P": _spread(params, shape),
+        "P": spread(params, shape),
         "N": [c if c is None else c.contiguous() for c in courses],
         "S": [s.contiguous() for s in states],
         "DX": {k: _new(n, lead, inputs[k].dtype, device) for k, n in enumerate(step.inputs) if wanted[k]},
@@ -192,7 +193,7 @@ def run_backward_kernel(
             for g in later
         ]
     strides = {"X": {k: s for k, (_, s) in x_rows.items()}, "G": {k: s for k, (_, s) in g_rows.items()}}
-    _launch(kernel, steps, shape.numel(), memory, strides)
+    launch(kernel, steps, shape.numel(), memory, strides)
     sums = (d.sum_to_size(params[k].shape) for k, d in memory["DP"].items())
     return [*memory["DX"].values(), *memory["DS"], *sums]
 
