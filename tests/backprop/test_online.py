@@ -13,7 +13,7 @@ from helpers import CHANNELS, FEATURES, STEP_ROWS, rows
 from helpers import IMAGE as IMAGE_ROW
 from snntorch import backprop, surrogate
 from snntorch import functional as SF
-from snntorch._neurons.recurrent import add_recurrence, feedback
+from snntorch._neurons.recurrent import Recurrent
 
 STEPS, BATCH, FAN_IN, NEURONS = 12, 3, 4, 5
 
@@ -44,13 +44,10 @@ class Adaptive(snn.SpikingNeuron):
         return spk, spk, mem, rho * a + spk
 
 
-class RecurrentAdaptive(Adaptive):
+class RecurrentAdaptive(Recurrent, Adaptive):
     def __init__(self, *args, linear_features, **kwargs):
         super().__init__(*args, **kwargs)
-        add_recurrence(self, 1.0, True, linear_features, None, None, True)
-
-    def drive(self, input_, spk, *states):
-        return (feedback(self, input_, spk),)
+        self.add_recurrence(1.0, True, linear_features, None, None, True)
 
 
 class OwnDrive(snn.Leaky):

@@ -54,51 +54,60 @@ class RecurrentOneToOne(nn.Module):
         return self.V * spk
 
 
-def add_recurrence(
-    neuron: SpikingNeuron,
-    V: float | Tensor,
-    all_to_all: bool,
-    linear_features: int | None,
-    conv2d_channels: int | None,
-    kernel_size: int | tuple[int, int] | None,
-    learn_recurrent: bool,
-) -> None:
-    """Give the neuron its `recurrent` module.
+class Recurrent(SpikingNeuron):
+    """A neuron whose first state, its spikes, feeds back into the input."""
 
-    Raises:
-        TypeError: for a wrong combination of the arguments.
-    """
-    name = type(neuron).__name__
-    if all_to_all:
-        if (linear_features is None) == (conv2d_channels is None):
-            raise TypeError(f"{name} with all_to_all=True takes linear_features or conv2d_channels, one of them")
-        if (kernel_size is None) != (conv2d_channels is None):
-            raise TypeError(f"{name}'s kernel_size goes with conv2d_channels, got {kernel_size} and {conv2d_channels}")
-    elif not (linear_features is None and conv2d_channels is None and kernel_size is None):
-        raise TypeError(f"{name} with all_to_all=False takes V, and no linear_features, conv2d_channels, kernel_size")
-    neuron.all_to_all = neuron.recurs = all_to_all  # type: ignore[assignment]
-    if linear_features is not None:
-        neuron.recurrent = nn.Linear(linear_features, linear_features)
-    elif conv2d_channels is not None and kernel_size is not None:
-        neuron.recurrent = SameConv2d(conv2d_channels, conv2d_channels, kernel_size)
-    else:
-        value = V if isinstance(V, nn.Parameter) else nn.Parameter(initial_tensor("V", V))
-        neuron.recurrent = RecurrentOneToOne(value)
-        neuron.V = value
-    if all_to_all:
-        neuron.V = None  # type: ignore[assignment]  # the step takes it for feedback from each neuron to itself
-    if not learn_recurrent:
-        neuron.recurrent.requires_grad_(False)
+    all_to_all: bool
+    recurrent: nn.Module
 
+    def add_recurrence(
+        self,
+        V: float | Tensor,
+        all_to_all: bool,
+        linear_features: int | None,
+        conv2d_channels: int | None,
+        kernel_size: int | tuple[int, int] | None,
+        learn_recurrent: bool,
+    ) -> None:
+        """Make the module `recurrent`.
 
-def feedback(neuron: SpikingNeuron, input_: Tensor, spk: Tensor) -> Tensor:
-    """The input plus what the previous spikes feed back."""
-    return input_ + neuron.recurrent(spk).to(input_.dtype)  # type: ignore[operator]
+        Raises:
+            TypeError: for a wrong combination of the arguments.
+        """
+        name = type(self).__name__
+        if all_to_all:
+            if (linear_features is None) == (conv2d_channels is None):
+                raise TypeError(f"{name} with all_to_all=True takes linear_features or conv2d_channels, one of them")
+            if (kernel_size is None) != (conv2d_channels is None):
+                raise TypeError(
+                    f"{name}'s kernel_size goes with conv2d_channels, got {kernel_size} and {conv2d_channels}"
+                )
+        elif not (linear_features is None and conv2d_channels is None and kernel_size is None):
+            raise TypeError(
+                f"{name} with all_to_all=False takes V, and no linear_features, conv2d_channels, kernel_size"
+            )
+        self.all_to_all = self.recurs = all_to_all
+        if linear_features is not None:
+            self.recurrent = nn.Linear(linear_features, linear_features)
+        elif conv2d_channels is not None and kernel_size is not None:
+            self.recurrent = SameConv2d(conv2d_channels, conv2d_channels, kernel_size)
+        else:
+            value = V if isinstance(V, nn.Parameter) else nn.Parameter(initial_tensor("V", V))
+            self.recurrent = RecurrentOneToOne(value)
+            self.V = value
+        if all_to_all:
+            self.V = None  # type: ignore[assignment]  # the step takes it for feedback from each neuron to itself
+        if not learn_recurrent:
+            self.recurrent.requires_grad_(False)
 
+    def drive(self, projected: Tensor, spk: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """The input plus the feedback of the previous spikes, where it comes from all neurons."""
+        return (projected + self.recurrent(spk).to(projected.dtype),) if self.all_to_all else (projected,)
 
-def linear_feedback(neuron: SpikingNeuron) -> tuple[int, Tensor, Tensor | None] | None:
-    """The number of the state `spk`, weight and bias of a neuron's linear feedback; None for another feedback."""
-    layer = neuron.recurrent
-    if type(layer) is not nn.Linear or layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:
-        return None
-    return 0, layer.weight, layer.bias
+    @property
+    def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
+        """Weight and bias of the feedback from all neurons, where it is a linear layer."""
+        layer = self.recurrent
+        if type(layer) is not nn.Linear or layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:
+            return None
+        return 0, layer.weight, layer.bias

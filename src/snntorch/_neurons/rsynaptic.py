@@ -6,10 +6,10 @@ from torch import Tensor
 
 from ..surrogate import SpikeGrad
 from .neurons import LIF, graded, quantised, reset
-from .recurrent import add_recurrence, feedback, linear_feedback
+from .recurrent import Recurrent
 
 
-class RSynaptic(LIF):
+class RSynaptic(Recurrent, LIF):
     """`Synaptic` whose spikes feed back into the input of the next step.
 
     With `r = 1` where the previous `mem > threshold`, and W the recurrent weights::
@@ -83,16 +83,7 @@ class RSynaptic(LIF):
         )
         self.register_value("alpha", alpha, learn=learn_alpha)
         self.reset_delay = reset_delay
-        add_recurrence(self, V, all_to_all, linear_features, conv2d_channels, kernel_size, learn_recurrent)
-
-    def drive(self, projected: Tensor, spk: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """The input plus the feedback of the previous spikes, where it comes from all neurons."""
-        return (feedback(self, projected, spk),) if self.all_to_all else (projected,)
-
-    @property
-    def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
-        """Weight and bias of the feedback from all neurons, where it is a linear layer."""
-        return linear_feedback(self)
+        self.add_recurrence(V, all_to_all, linear_features, conv2d_channels, kernel_size, learn_recurrent)
 
     @staticmethod
     def step(x, spk, syn, mem, *, alpha, beta, V, threshold, spike, factor, reset_mechanism, reset_delay, state_quant):
