@@ -11,6 +11,12 @@ settings.register_profile("snntorch", deadline=None, derandomize=True)
 settings.load_profile("snntorch")
 
 
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """Draws that do not depend on which tests ran before in the same process."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """For training small nets: threads that wait for a busy core make it many times slower, and change the rounding."""
