@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import pickle
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from snntorch.functional import stdp_learner
 from snntorch.functional.stdp_learner import (
     RewardSTDPLearner,
     STDPLearner,
@@ -22,6 +24,17 @@ from snntorch.functional.stdp_learner import (
     stdp_linear_single_step,
     weight_bounds,
 )
+
+NAMES = """
+    Synapse WeightFunction weight_bounds stdp_linear_single_step stdp_conv1d_single_step stdp_conv2d_single_step
+    mstdp_linear_single_step mstdpet_linear_single_step STDPLearner TripletSTDPLearner RewardSTDPLearner
+""".split()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_where_programs_and_pickles_look_for_it(name):
+    by_name = pickle.loads(f"csnntorch.functional.stdp_learner\n{name}\n.".encode())
+    assert by_name is getattr(stdp_learner, name) and name in stdp_learner.__all__
 
 
 class Pass(nn.Module):

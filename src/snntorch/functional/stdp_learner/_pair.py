@@ -1,0 +1,175 @@
+"""Pair STDP: every pair of an input and an output spike counts, by the time between them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ._bounds import WeightFunction, identity
+from ._correlation import Synapse, correlate, filtered, pad
+from ._learner import TwoFactorLearner
+
+
+def pair_rule(
+    synapse: Synapse,
+    pre: Tensor,
+    post: Tensor,
+    trace_pre: Tensor | None,
+    trace_post: Tensor | None,
+    tau_pre: float,
+    tau_post: float,
+    f_pre: WeightFunction,
+    f_post: WeightFunction,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The pair rule over steps [T, ...]: the last traces, and the update summed over the steps."""
+    pre, w = pad(synapse, pre), synapse.weight.detach()
+    traces_pre = filtered(pre, 1 - 1 / tau_pre, trace_pre)
+    traces_post = filtered(post, 1 - 1 / tau_post, trace_post)
+    dw = f_post(w) * correlate(synapse, traces_pre, post) - f_pre(w) * correlate(synapse, pre, traces_post)
+    return traces_pre[-1], traces_post[-1], dw
+
+
+@torch.no_grad()
+def stdp_linear_single_step(
+    fc: nn.Linear,
+    in_spike: Tensor,
+    out_spike: Tensor,
+    trace_pre: Tensor | None,
+    trace_post: Tensor | None,
+    tau_pre: float,
+    tau_post: float,
+    f_pre: WeightFunction = identity,
+    f_post: WeightFunction = identity,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of pair STDP for a linear layer.
+
+        tr ← tr - tr/τ + s,  on both sides
+        Δw = f_post(w) · Σ_b post · tr_pre - f_pre(w) · Σ_b tr_post · pre
+
+    Source: A. Morrison, M. Diesmann and W. Gerstner, "Phenomenological models of synaptic plasticity based on
+    spike timing", Biological Cybernetics 98, 2008.
+
+    Args:
+        fc: the synapse; its weight is read, not changed.
+        in_spike: spikes into it, ``[B, N_in]``.
+        out_spike: spikes of the neurons behind it, ``[B, N_out]``.
+        trace_pre: trace of the input after the last step; ``None`` at the first.
+        trace_post: trace of the output after the last step; ``None`` at the first.
+        tau_pre: time constant of the input trace, in steps.
+        tau_post: time constant of the output trace, in steps.
+        f_pre: weight dependence of depression.
+        f_post: weight dependence of potentiation.
+
+    Returns:
+        The new ``trace_pre`` and ``trace_post``, and the update Δw of the weight's shape.
+
+    Raises:
+        ValueError: a trace does not fit the spikes.
+
+    Example:
+        >>> fc = nn.Linear(2, 1)
+        >>> pre, post = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0]])
+        >>> ones = torch.ones_like
+        >>> tr_pre, tr_post, dw = stdp_linear_single_step(fc, pre, 0 * post, None, None, 2.0, 2.0, ones, ones)
+        >>> stdp_linear_single_step(fc, 0 * pre, post, tr_pre, tr_post, 2.0, 2.0, ones, ones)[2]
+        tensor([[0.5000, 0.0000]])
+    """
+    return pair_rule(fc, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+
+
+@torch.no_grad()
+def stdp_conv1d_single_step(
+    conv: nn.Conv1d,
+    in_spike: Tensor,
+    out_spike: Tensor,
+    trace_pre: Tensor | None,
+    trace_post: Tensor | None,
+    tau_pre: float,
+    tau_post: float,
+    f_pre: WeightFunction = identity,
+    f_post: WeightFunction = identity,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of pair STDP for a 1-d convolution, summed over output positions.
+
+    As :func:`stdp_linear_single_step`, with any stride, padding, dilation and groups. ``in_spike`` is ``[B,
+    C_in, L]``, ``out_spike`` the shape of the convolution's output; ``trace_pre`` has the shape of the padded
+    input.
+    """
+    return pair_rule(conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+
+
+@torch.no_grad()
+def stdp_conv2d_single_step(
+    conv: nn.Conv2d,
+    in_spike: Tensor,
+    out_spike: Tensor,
+    trace_pre: Tensor | None,
+    trace_post: Tensor | None,
+    tau_pre: float,
+    tau_post: float,
+    f_pre: WeightFunction = identity,
+    f_post: WeightFunction = identity,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of pair STDP for a 2-d convolution, summed over output positions.
+
+    As :func:`stdp_linear_single_step`, with any stride, padding, dilation and groups. ``in_spike`` is ``[B,
+    C_in, H, W]``, ``out_spike`` the shape of the convolution's output; ``trace_pre`` has the shape of the
+    padded input.
+    """
+    return pair_rule(conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+
+
+class STDPLearner(TwoFactorLearner):
+    """Pair STDP for one synapse, from the spikes that pass through it.
+
+    The rule is that of :func:`stdp_linear_single_step`. The learner watches the input of ``synapse`` and the
+    output of ``sn`` at every call; :meth:`step` turns what it saw since the last into one weight update.
+    Traces go on from one :meth:`step` to the next, until :meth:`reset`.
+
+    Args:
+        synapse: an ``nn.Linear``, ``nn.Conv1d`` or ``nn.Conv2d``.
+        sn: the neurons behind it; when they return a tuple, its first element is the spikes.
+        tau_pre: time constant of the input trace, in steps.
+        tau_post: time constant of the output trace, in steps.
+        f_pre: weight dependence of depression; see :func:`weight_bounds`.
+        f_post: weight dependence of potentiation.
+
+    Raises:
+        NotImplementedError: another kind of synapse.
+
+    Example:
+        >>> from snntorch.functional.stdp_learner import weight_bounds
+        >>> fc, neurons = nn.Linear(8, 4, bias=False), nn.Threshold(0.0, 0.0)
+        >>> learner = STDPLearner(fc, neurons, 5.0, 5.0, *weight_bounds(-1, 1))
+        >>> for _ in range(10):
+        ...     _ = neurons(fc(torch.bernoulli(torch.full((2, 8), 0.3))))
+        >>> learner.step(on_grad=False).shape
+        torch.Size([4, 8])
+    """
+
+    def __init__(
+        self,
+        synapse: Synapse,
+        sn: nn.Module,
+        tau_pre: float,
+        tau_post: float,
+        f_pre: WeightFunction = identity,
+        f_post: WeightFunction = identity,
+    ):
+        super().__init__(synapse, sn, f_pre, f_post)
+        self.tau_pre = tau_pre
+        self.tau_post = tau_post
+
+    def _update(self, pre: Tensor, post: Tensor) -> Tensor:
+        self.trace_pre, self.trace_post, dw = pair_rule(
+            self.synapse,
+            pre,
+            post,
+            self.trace_pre,
+            self.trace_post,
+            self.tau_pre,
+            self.tau_post,
+            self.f_pre,
+            self.f_post,
+        )
+        return dw

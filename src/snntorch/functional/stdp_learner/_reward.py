@@ -1,0 +1,203 @@
+"""Reward-modulated STDP: a reward, at once or late, makes the pair rule's eligibility an update."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ._bounds import WeightFunction, identity
+from ._correlation import filtered
+from ._learner import Learner
+
+
+def sample_rule(
+    fc: nn.Linear,
+    pre: Tensor,
+    post: Tensor,
+    trace_pre: Tensor | None,
+    trace_post: Tensor | None,
+    tau_pre: float,
+    tau_post: float,
+    f_pre: WeightFunction,
+    f_post: WeightFunction,
+    step_weights: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The last traces and the pair rule of each sample over steps [T, ...], summed with weights [T]."""
+    w = fc.weight.detach()
+    step_weights = pre.new_ones(len(pre)) if step_weights is None else step_weights
+    traces_pre = filtered(pre, math.exp(-1 / tau_pre), trace_pre)
+    traces_post = filtered(post, math.exp(-1 / tau_post), trace_post)
+    potentiation = torch.einsum("t,t...o,t...i->...oi", step_weights, post, traces_pre)
+    depression = torch.einsum("t,t...o,t...i->...oi", step_weights, traces_post, pre)
+    return traces_pre[-1], traces_post[-1], f_post(w) * potentiation - f_pre(w) * depression
+
+
+@torch.no_grad()
+def mstdp_linear_single_step(
+    fc: nn.Linear,
+    in_spike: Tensor,
+    out_spike: Tensor,
+    trace_pre: Tensor | None,
+    trace_post: Tensor | None,
+    tau_pre: float,
+    tau_post: float,
+    f_pre: WeightFunction = identity,
+    f_post: WeightFunction = identity,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of reward-modulated STDP (MSTDP): what each sample's reward multiplies.
+
+        tr ← tr · exp(-1/τ) + s,  on both sides
+        e = f_post(w) · post · tr_pre - f_pre(w) · tr_post · pre,  for each sample
+
+    The weight changes by ``(reward[:, None, None] * e).sum(0)``.
+
+    Source: R. V. Florian, "Reinforcement learning through modulation of spike-timing-dependent synaptic
+    plasticity", Neural Computation 19(6), 2007.
+
+    The arguments are those of :func:`stdp_linear_single_step`.
+
+    Returns:
+        The new ``trace_pre`` and ``trace_post``, and the eligibility e ``[B, N_out, N_in]``.
+    """
+    return sample_rule(fc, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+
+
+@torch.no_grad()
+def mstdpet_linear_single_step(
+    fc: nn.Linear,
+    in_spike: Tensor,
+    out_spike: Tensor,
+    trace_pre: Tensor | None,
+    trace_post: Tensor | None,
+    tau_pre: float,
+    tau_post: float,
+    tau_trace: float,
+    f_pre: WeightFunction = identity,
+    f_post: WeightFunction = identity,
+    eligibility: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of reward-modulated STDP with an eligibility trace (MSTDPET), for rewards that come late.
+
+        z ← z · exp(-1/τ_z) + e / τ_z,  with e of :func:`mstdp_linear_single_step`
+
+    Source: R. V. Florian, Neural Computation 19(6), 2007, as for :func:`mstdp_linear_single_step`.
+
+    The other arguments are those of :func:`stdp_linear_single_step`; spikes may also come without a batch, as
+    ``[N_in]`` and ``[N_out]``. ``tau_trace`` is τ_z, in steps; ``eligibility`` is z after the last step,
+    ``None`` at the first.
+
+    Returns:
+        The new ``trace_pre`` and ``trace_post``, and z ``[B, N_out, N_in]``, or ``[N_out, N_in]`` without a
+        batch.
+    """
+    trace_pre, trace_post, e = mstdp_linear_single_step(
+        fc, in_spike, out_spike, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post
+    )
+    z = e / tau_trace
+    return trace_pre, trace_post, z if eligibility is None else z + eligibility * math.exp(-1 / tau_trace)
+
+
+class RewardSTDPLearner(Learner):
+    """Reward-modulated STDP with an eligibility trace for one linear synapse.
+
+    The rule is that of :func:`mstdpet_linear_single_step`: spikes leave an eligibility z in each synapse and
+    sample, and a reward R that comes later changes the weight by
+
+        Δw = Σ_b R_b · z_b
+
+    Source: R. V. Florian, Neural Computation 19(6), 2007. See also E. M. Izhikevich, "Solving the distal
+    reward problem through linkage of STDP and dopamine signaling", Cerebral Cortex 17(10), 2007.
+
+    Args:
+        synapse: an ``nn.Linear``.
+        sn: the neurons behind it; when they return a tuple, its first element is the spikes.
+        tau_pre: time constant of the input trace, in steps.
+        tau_post: time constant of the output trace, in steps.
+        tau_trace: time constant of the eligibility trace, in steps.
+        f_pre: weight dependence of depression; 1 unless given.
+        f_post: weight dependence of potentiation; 1 unless given.
+
+    Attributes:
+        eligibility: z after the last recorded step that :meth:`step` used up, ``[B, N_out, N_in]``.
+
+    Raises:
+        NotImplementedError: another kind of synapse.
+
+    Example:
+        >>> fc, neurons = nn.Linear(8, 4), nn.Threshold(0.0, 0.0)
+        >>> learner = RewardSTDPLearner(fc, neurons, tau_pre=5.0, tau_post=5.0, tau_trace=20.0)
+        >>> for _ in range(10):
+        ...     _ = neurons(fc(torch.ones(2, 8)))
+        >>> learner.step(torch.tensor([1.0, -1.0]), on_grad=False).shape
+        torch.Size([4, 8])
+    """
+
+    eligibility: Tensor | None
+
+    def __init__(
+        self,
+        synapse: nn.Linear,
+        sn: nn.Module,
+        tau_pre: float,
+        tau_post: float,
+        tau_trace: float,
+        f_pre: WeightFunction = torch.ones_like,
+        f_post: WeightFunction = torch.ones_like,
+    ):
+        if not isinstance(synapse, nn.Linear):
+            raise NotImplementedError(f"synapse must be Linear, got {type(synapse).__name__}")
+        super().__init__(synapse, sn, f_pre, f_post)
+        self.tau_pre = tau_pre
+        self.tau_post = tau_post
+        self.tau_trace = tau_trace
+
+    def reset(self) -> None:
+        """Forget the recorded spikes, the traces and the eligibility: call it before each new sequence."""
+        super().reset()
+        self.eligibility = None
+
+    @torch.no_grad()
+    def step(self, reward: float | Tensor, on_grad: bool = True, scale: float = 1.0) -> Tensor | None:
+        """Use up the recorded spikes and give the reward that follows the last of them.
+
+        Args:
+            reward: R, one number for all samples, or ``[B]``.
+            on_grad: subtract the update from ``synapse.weight.grad``, so that an SGD step adds it to the
+                weight.
+            scale: factor on the update.
+
+        Returns:
+            The update, of the weight's shape, if ``on_grad`` is false and there is any eligibility; else
+            ``None``.
+
+        Raises:
+            RuntimeError: the synapse and its neurons were not called equally often.
+        """
+        spikes = self._take()
+        if spikes is not None:
+            self._accumulate(*spikes)
+        z = self.eligibility
+        if z is None:
+            return None
+        rewards = torch.as_tensor(reward, dtype=z.dtype, device=z.device).expand(z.shape[:-2])
+        return self._apply_update(scale * torch.einsum("...,...oi->oi", rewards, z), on_grad)
+
+    def _accumulate(self, pre: Tensor, post: Tensor) -> None:
+        decay = math.exp(-1 / self.tau_trace)
+        steps_ago = torch.arange(len(pre) - 1, -1, -1, dtype=pre.dtype, device=pre.device)
+        self.trace_pre, self.trace_post, z = sample_rule(
+            cast(nn.Linear, self.synapse),
+            pre,
+            post,
+            self.trace_pre,
+            self.trace_post,
+            self.tau_pre,
+            self.tau_post,
+            self.f_pre,
+            self.f_post,
+            decay**steps_ago / self.tau_trace,
+        )
+        self.eligibility = z if self.eligibility is None else z + decay ** len(pre) * self.eligibility
