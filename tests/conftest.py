@@ -1,6 +1,7 @@
 """Settings of every test."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 
 import pytest
 import torch
@@ -9,6 +10,17 @@ from hypothesis import settings
 # The first example of a test compiles and warms up, and machines differ: no deadline. `derandomize` keeps runs alike.
 settings.register_profile("snntorch", deadline=None, derandomize=True)
 settings.load_profile("snntorch")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """With `SNNTORCH_BACKEND=fused`, skip what can't be fused, and say why it can't."""
+    try:
+        return (yield)
+    except RuntimeError as error:
+        if os.environ.get("SNNTORCH_BACKEND") == "fused" and str(error).startswith("the backend is fused, but "):
+            pytest.skip(str(error))
+        raise
 
 
 @pytest.fixture(autouse=True)

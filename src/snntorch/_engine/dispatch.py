@@ -26,8 +26,9 @@ class backend(contextlib.ContextDecorator):
     """Choose how neurons run: `snntorch.backend("eager")`, for good or as a context manager.
 
     Args:
-        name: `"auto"` fuses what can be fused, `"eager"` runs every step as PyTorch operations, `"fused"` raises where
-            a neuron can't be fused. The environment variable `SNNTORCH_BACKEND` sets the first choice.
+        name: `"auto"` fuses what can be fused, where it pays; `"eager"` runs every step as PyTorch operations;
+            `"fused"` fuses whatever can be and raises where something can't. The environment variable
+            `SNNTORCH_BACKEND` sets the first choice.
 
     Raises:
         ValueError: for another name.
@@ -110,7 +111,7 @@ def _plan(neuron: Any, varies: tuple, states: int, arguments: dict[str, Any], dt
         pass
     constants = {name: value for name, value in kinds if value is not Tensor}
     remember = all(map(_is_constant, constants.values()))
-    if once and not remember:
+    if once and not remember and _Setting.backend != "fused":
         return Plan(None, reason="its arguments may change, so that it would be traced at every step")
     params = tuple(name for name, value in kinds if value is Tensor)
     try:
@@ -138,6 +139,9 @@ def _text(neuron: Any, varies: tuple, states: int, dtype: torch.dtype) -> str:
     return "" if found.program is None or found.captured else found.program.text
 
 
+# Reasons that cost nothing, for which the backend "fused" does not raise.
+_NOTHING, _COMPILED = "there is nothing to compute", "torch.compile fuses single steps itself"
+
 _has: dict[str, bool] = {}  # package -> whether it is installed
 
 
@@ -160,13 +164,15 @@ def _obstacle(tensors: Sequence[Tensor], shape: torch.Size, compiling: bool) -> 
     """Why these tensors can't go through a kernel, or nothing."""
     x = tensors[0]
     device = x.device
+    if device.type == "meta":
+        return _NOTHING
     if device.type not in PACKAGES:
         return f"there are no kernels for {device.type}"
     if x.dtype not in _NATIVE:
         return f"there are no kernels for {x.dtype}"
     if not compiling:
         if shape.numel() == 0:
-            return "there is nothing to compute"
+            return _NOTHING
         if torch._C._are_functorch_transforms_active():  # no public name
             return "torch.func transforms take it operation by operation"
         if torch.autograd.forward_ad._current_level >= 0:
@@ -227,7 +233,7 @@ def run(
                 moving = [x for x, v in zip(inputs, varies, strict=True) if v]
                 params += [x for x, v in zip(inputs, varies, strict=True) if not v]
             return _fused(program, moving, states, [*params, *captured], steps, wanted)
-        if _Setting.backend == "fused":
+        if _Setting.backend == "fused" and reason not in (_NOTHING, _COMPILED):
             raise RuntimeError(f"the backend is fused, but {reason}")
     note(neuron, "stepped", reason)
     return _eager(neuron.step, inputs, states, arguments, steps, varies, wanted)
@@ -292,7 +298,7 @@ def _prepare(
     if not states:
         return None, (), "the step has no states"
     if compiling and steps == 0:
-        return None, (), "torch.compile fuses single steps itself"
+        return None, (), _COMPILED
     shape, dtype = states[0].shape, inputs[0].dtype
     reason = _obstacle([*inputs, *states, *params], shape, compiling)
     if reason:
