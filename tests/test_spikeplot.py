@@ -80,10 +80,12 @@ PLOTS = {
     "spike_count": lambda data, ax: splt.spike_count(data, ax.figure, ax, labels=None),
     "spike_count animated": lambda data, ax: splt.spike_count(data, ax.figure, ax, None, animate=True),
     "psth": lambda data, ax: splt.psth(data, ax=ax),
+    "rate_histogram": lambda data, ax: splt.rate_histogram(data, ax=ax),
     "isi_histogram": lambda data, ax: splt.isi_histogram(data, ax=ax),
     "membrane_traces": lambda data, ax: splt.membrane_traces(data, data, 0.5, ax=ax),
     "weight_map": lambda data, ax: splt.weight_map(data, ax=ax),
     "receptive_fields": lambda data, ax: splt.receptive_fields(data, (2, 2), ax=ax),
+    "weight_histogram": lambda data, ax: splt.weight_histogram({"a": data}, ax=ax),
 }
 KINDS = {
     "bfloat16": lambda spikes: spikes.bfloat16(),
@@ -156,15 +158,22 @@ def test_settings_and_current_axes_stay(plot):
         assert given_ax.get_position().bounds == position
 
 
-@pytest.mark.parametrize("plot", ["raster_groups", "psth", "isi_histogram", "membrane_traces", "weight_map"])
+WITHOUT_AXES = {
+    "raster_groups": splt.raster_groups,
+    "raster_grid": lambda spikes: splt.raster_grid(spikes[:, None]),
+    "psth": splt.psth,
+    "rate_histogram": splt.rate_histogram,
+    "isi_histogram": splt.isi_histogram,
+    "membrane_traces": splt.membrane_traces,
+    "weight_map": splt.weight_map,
+    "weight_histogram": splt.weight_histogram,
+    "training_curves": lambda spikes: splt.training_curves({"rate": spikes.mean(1)}),
+}
+
+
+@pytest.mark.parametrize("plot", WITHOUT_AXES)
 def test_a_new_figure_is_made_without_axes(plot):
-    artists = {
-        "raster_groups": splt.raster_groups,
-        "psth": splt.psth,
-        "isi_histogram": splt.isi_histogram,
-        "membrane_traces": splt.membrane_traces,
-        "weight_map": splt.weight_map,
-    }[plot](TRAINS)
+    artists = WITHOUT_AXES[plot](TRAINS)
     artist = artists[0] if isinstance(artists, list) else artists
     assert artist.figure is plt.gcf()
 
@@ -315,6 +324,48 @@ def test_raster_groups_refuses_groups_without_neurons(groups, message, ax):
 def test_raster_groups_refuses_rates_alone(ax):
     with pytest.raises(ValueError, match="rate_ax was given without ax"):
         splt.raster_groups(TRAINS, rate_ax=ax)
+
+
+def test_raster_grid_draws_each_sample_on_shared_axes():
+    spikes = torch.stack([clockwork(20, [[0.1, 0.3], [0.45, shift]]) for shift in (0.2, 0.5, 0.8)], dim=1)
+    figure = Figure()
+    marks = splt.raster_grid(spikes, torch.tensor([7, 1, 7]), columns=2, time_step=0.5, fig=figure, s=3)
+    for sample, mark in enumerate(marks):
+        steps, neurons = spikes[:, sample].flatten(1).numpy().nonzero()
+        np.testing.assert_array_equal(mark.get_offsets(), np.column_stack([steps * 0.5, neurons]))
+        assert mark.get_sizes().tolist() == [3]
+    first, second, third = figure.axes  # the fourth cell is gone
+    assert [mark.axes for mark in marks] == [first, second, third]
+    assert [ax.get_title() for ax in figure.axes] == ["7", "1", "7"]
+    assert first.get_ylim() == second.get_ylim() == third.get_ylim() == (-0.5, 3.5)
+    assert first.get_xlim() == second.get_xlim() == third.get_xlim() == (0, 10)
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("Time [s]", "Neuron")
+    written = [ax.xaxis.get_tick_params()["labelbottom"] for ax in figure.axes]
+    assert written == [False, True, True]  # the second has nothing below it
+
+
+def test_raster_grid_is_nearly_square_and_numbers_its_samples():
+    figure = Figure()
+    splt.raster_grid(np.ones((3, 7, 2)), fig=figure)
+    assert figure.axes[0].get_gridspec().get_geometry() == (3, 3)
+    assert [ax.get_title() for ax in figure.axes] == [f"sample {i}" for i in range(7)]
+
+
+@pytest.mark.parametrize(
+    "shape, arguments, message",
+    [
+        ((5, 4), {}, "spikes has shape [5, 4]; expected [T, B, N...]"),
+        ((5, 0, 4), {}, "spikes has shape [5, 0, 4]"),
+        ((5, 2, 4), {"labels": ["a"]}, "labels has 1 entries, but spikes has 2 samples"),
+        ((5, 2, 4), {"columns": 0}, "columns is 0"),
+        ((5, 2, 4), {"time_step": -1.0}, "time_step is -1.0"),
+    ],
+)
+def test_raster_grid_refuses(shape, arguments, message):
+    figure = Figure()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        splt.raster_grid(torch.ones(shape), fig=figure, **arguments)
+    assert not figure.axes
 
 
 # --- spike_count ----------------------------------------------------------------------------------------
@@ -499,6 +550,50 @@ def test_psth_without_trials_is_refused(ax):
         splt.psth(torch.zeros(5, 0), ax=ax)
 
 
+@given(arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 3), st.integers(1, 9))), st.integers(1, 40))
+def test_rate_histogram_counts_each_neuron(spikes, bins):
+    bars = splt.rate_histogram(spikes, ax=Figure().subplots(), bins=bins, time_step=0.1)
+    num_steps, num_samples, num_neurons = spikes.shape
+    rates = [spikes[:, :, n].sum().item() / (num_steps * num_samples * 0.1) for n in range(num_neurons)]
+    neurons, edges, _ = bars.get_data()
+    assert neurons.sum() == num_neurons
+    assert len(neurons) <= bins
+    np.testing.assert_allclose(np.diff(edges), edges[1] - edges[0])
+    for count, (left, right) in zip(neurons, pairwise(edges), strict=True):
+        assert count == sum(left < rate < right for rate in rates)
+
+
+def test_rate_histogram_marks_the_mean(ax):
+    spikes = torch.zeros(10, 2, 2, 2)
+    spikes[:5, 0, 0, 0] = -1  # any value but zero is a spike
+    spikes[::2, :, 1, 1] = 0.5
+    splt.rate_histogram(spikes, ax=ax)
+    (line,) = ax.lines
+    assert line.get_xdata() == pytest.approx([(0.25 + 0.5) / 4] * 2)
+    assert ax.get_title() == "mean 0.188 spikes a step, 2 of 4 silent"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Rate [1/step]", "Neurons")
+
+
+def test_rate_histogram_of_silence(ax):
+    bars = splt.rate_histogram(torch.zeros(50, 6), ax=ax, time_step=0.01)
+    neurons, edges, _ = bars.get_data()
+    assert neurons.tolist() == [6] and edges.tolist() == [-1, 1]  # one spike in 0.5 s is 2 Hz
+    assert ax.get_title() == "mean 0 Hz, 6 of 6 silent"
+
+
+@pytest.mark.parametrize(
+    "shape, arguments, message",
+    [
+        ((5, 0, 4), {}, "spikes has shape [5, 0, 4]; expected at least one sample and one neuron"),
+        ((5, 4), {"bins": 0}, "bins is 0"),
+        ((5, 4), {"time_step": 0.0}, "time_step is 0.0"),
+    ],
+)
+def test_rate_histogram_refuses(shape, arguments, message, ax):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        splt.rate_histogram(torch.ones(shape), ax=ax, **arguments)
+
+
 @given(arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 3), st.integers(1, 3))), st.integers(1, 4))
 def test_isi_histogram_counts_each_gap(spikes, bin_size):
     bars = splt.isi_histogram(spikes, ax=Figure().subplots(), bin_size=bin_size)
@@ -587,6 +682,135 @@ def test_receptive_fields_scale_each(ax):
 def test_receptive_fields_refuse(shape, arguments, message, ax):
     with pytest.raises(ValueError, match=re.escape(message)):
         splt.receptive_fields(torch.ones(shape), ax=ax, **arguments)
+
+
+@given(
+    arrays(np.float32, st.integers(1, 30), elements=st.floats(-100, 100, width=32, allow_subnormal=False)),
+    st.integers(1, 60),
+)
+def test_weight_histogram_counts_each_weight(weight, bins):
+    (bars,) = splt.weight_histogram(weight, ax=Figure().subplots(), bins=bins)
+    fractions, edges, _ = bars.get_data()
+    assert fractions.sum() == pytest.approx(1)
+    assert 0 in edges
+    assert len(fractions) <= bins + 1
+    assert fractions[edges[1:] <= 0].sum() == pytest.approx((weight < 0).mean())
+    np.testing.assert_allclose(np.diff(edges), edges[1] - edges[0])
+
+
+def test_weight_histogram_compares_layers(ax):
+    layers = {f"layer {i}": (i + 1) * torch.linspace(-1, 1, 100 * (i + 1)) for i in range(7)}
+    outlines = splt.weight_histogram(layers, ax=ax, bins=20)
+    for outline, values in zip(outlines, layers.values(), strict=True):
+        fractions, edges, _ = outline.get_data()
+        np.testing.assert_array_equal(edges, outlines[0].get_data().edges)
+        inside = [((values >= left) & (values < right)).double().mean() for left, right in pairwise(edges[:-1])]
+        np.testing.assert_allclose(fractions[:-1], inside)
+        assert fractions.sum() == pytest.approx(1)
+        assert not outline.get_fill()
+    assert len({(outline.get_edgecolor(), outline.get_linestyle()) for outline in outlines}) == 7
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(layers)
+    (zero,) = ax.lines
+    assert list(zero.get_xdata()) == [0, 0]
+
+
+def test_weight_histogram_of_one_layer_is_filled(ax):
+    (bars,) = splt.weight_histogram(torch.nn.Linear(3, 4).weight, ax=ax)
+    assert bars.get_fill() and ax.get_legend() is None
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Weight", "Fraction of weights")
+
+
+@pytest.mark.parametrize(
+    "weight, bins, message",
+    [
+        ({}, 5, "weight is empty; expected at least one layer"),
+        ({"fc": torch.ones(3, 0)}, 5, "weight['fc'] has shape [3, 0]; expected finite weights"),
+        ({"fc": torch.tensor(0.5)}, 5, "weight['fc'] has shape []"),
+        (torch.tensor([1, torch.nan]), 5, "weight has shape [2]; expected finite weights"),
+        (torch.ones(2), 0, "bins is 0"),
+    ],
+)
+def test_weight_histogram_refuses(weight, bins, message, ax):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        splt.weight_histogram(weight, ax=ax, bins=bins)
+
+
+# --- training -------------------------------------------------------------------------------------------
+
+HISTORY = {
+    "train_loss": [2.1, 1.2, 0.8, 0.6],
+    "train/accuracy": [0.2, 0.5, 0.7, 0.8],
+    "loss_val": [2.2, 1.4, 1.5, float("inf")],
+    "val/accuracy": [0.1, float("nan"), 0.65, 0.6],
+    "lr": [0.1, 0.1, 0.01, 0.01],
+}
+
+
+def test_training_curves_give_each_metric_a_panel():
+    figure = Figure()
+    lines = splt.training_curves(HISTORY, fig=figure)
+    loss, accuracy, rate = figure.axes
+    assert [line.axes for line in lines] == [loss, accuracy, loss, accuracy, rate]
+    for line, values in zip(lines, HISTORY.values(), strict=True):
+        known = [(epoch, value) for epoch, value in enumerate(values, start=1) if np.isfinite(value)]
+        assert line.get_xydata().tolist() == [list(point) for point in known]
+    assert [ax.get_ylabel() for ax in figure.axes] == ["Loss", "Accuracy", "Lr"]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["", "", "Epoch"]
+    train, val = lines[0].get_color(), lines[2].get_color()
+    assert train != val
+    assert [line.get_color() for line in lines[:4]] == [train, train, val, val]
+    legends = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in (loss, accuracy)]
+    assert legends == [["train_loss", "loss_val"], ["train/accuracy", "val/accuracy"]]
+    assert rate.get_legend() is None
+    assert all(float(tick).is_integer() for tick in rate.get_xticks())
+
+
+@pytest.mark.parametrize("best, mode, epoch", [("loss_val", "min", 2), ("val/accuracy", "max", 3), ("lr", "min", 3)])
+def test_training_curves_mark_the_best_epoch(best, mode, epoch):
+    figure = Figure()
+    lines = splt.training_curves(HISTORY, best=best, mode=mode, fig=figure)
+    for ax in figure.axes:
+        (mark,) = set(ax.lines) - set(lines)
+        assert list(mark.get_xdata()) == [epoch, epoch]
+    assert figure.get_suptitle() == f"best epoch {epoch}: {best} {HISTORY[best][epoch - 1]:.3g}"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [np.array, torch.tensor, lambda values: [torch.tensor(value, requires_grad=True) for value in values], iter],
+    ids=["numpy", "tensor", "list of tensors", "iterator"],
+)
+def test_training_curves_take_every_kind_of_numbers(kind):
+    (line,) = splt.training_curves({"loss": kind([0.5, 0.25])}, fig=Figure())
+    assert line.get_xydata().tolist() == [[1, 0.5], [2, 0.25]]
+
+
+def test_training_curves_of_one_epoch_show_a_point():
+    figure = new_figure(figsize=(2, 1.5), dpi=50)
+    (line,) = splt.training_curves({"loss": [0.5]}, fig=figure)
+    left, right = line.axes.get_xlim()
+    assert [tick for tick in line.axes.get_xticks() if left <= tick <= right] == [1]
+    with_point = picture(figure)
+    line.remove()
+    assert np.abs(with_point - picture(figure)).max() > 0.5
+
+
+@pytest.mark.parametrize(
+    "history, arguments, error, message",
+    [
+        ({}, {}, ValueError, "history is empty"),
+        ({"loss": 0.5}, {}, TypeError, "history['loss'] is 0.5; expected a sequence"),
+        ({"loss": []}, {}, ValueError, "history['loss'] has shape [0]"),
+        ({"loss": torch.ones(3, 2)}, {}, ValueError, "history['loss'] has shape [3, 2]; expected 1 dimensions"),
+        ({"loss": [1, 2], "val": [1]}, {}, ValueError, "history['val'] has 1 entries; expected 2, one for each epoch"),
+        ({"loss": [1]}, {"best": "val"}, ValueError, "best is 'val'; expected one of history's 'loss'"),
+        ({"loss": [np.nan]}, {"best": "loss"}, ValueError, "history['loss'] has no finite value"),
+        ({"loss": [1]}, {"best": "loss", "mode": "low"}, ValueError, "mode is 'low'; expected 'min' or 'max'"),
+    ],
+)
+def test_training_curves_refuse(history, arguments, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        splt.training_curves(history, fig=Figure(), **arguments)
 
 
 # --- overview -------------------------------------------------------------------------------------------
@@ -880,6 +1104,43 @@ def draw_receptive_fields(figure):
     turn = torch.linspace(0, 3, 8)[:, None, None]
     gabor = torch.cos(4 * (x * turn.cos() + y * turn.sin())) * torch.exp(-(x**2) - y**2)
     splt.receptive_fields(gabor, ax=figure.subplots(), columns=4)
+
+
+def draw_raster_grid(figure):
+    figure.subplots_adjust(0.13, 0.16, 0.95, 0.9, hspace=0.5)
+    samples = [clockwork(40, torch.linspace(0.02, 0.3, 16).roll(3 * sample)) for sample in range(5)]
+    labels = ["cat", "dog", "owl", "bat", "cow"]
+    splt.raster_grid(torch.stack(samples, dim=1), labels, columns=3, time_step=1e-3, fig=figure)
+
+
+def draw_rate_histogram(figure):
+    rates = 0.15 + 0.15 * torch.sin(torch.arange(90.0))
+    splt.rate_histogram(clockwork(100, rates.clamp(min=0.02) - 0.02), ax=figure.subplots(), time_step=1e-3)
+
+
+def draw_weight_histogram(figure):
+    quantiles = torch.linspace(0.001, 0.999, 2000)
+    splt.weight_histogram(0.1 + 0.3 * torch.special.ndtri(quantiles), ax=figure.subplots())
+
+
+def draw_weight_histogram_layers(figure):
+    quantiles = torch.linspace(0.001, 0.999, 2000)
+    normal, uniform = 0.3 * torch.special.ndtri(quantiles), 1.2 * (quantiles - 0.5)
+    layers = {"hidden": normal, "recurrent": uniform, "output": 0.4 + normal[::10] / 2}
+    splt.weight_histogram(layers, ax=figure.subplots(), bins=40)
+
+
+def draw_training_curves(figure):
+    figure.subplots_adjust(0.2, 0.15, 0.95, 0.83, hspace=0.45)
+    epochs = torch.arange(1.0, 13)
+    loss, overfit = 2.3 * torch.exp(-epochs / 4), 0.004 * epochs**2
+    history = {
+        "train_loss": loss,
+        "val_loss": loss + overfit + 0.2,
+        "train_accuracy": 1 - loss / 2.5,
+        "val_accuracy": 0.95 - (loss + overfit) / 2.5,
+    }
+    splt.training_curves(history, best="val_loss", fig=figure)
 
 
 def draw_overview(figure):

@@ -10,6 +10,7 @@ import torch
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 # After Okabe and Ito (2008), "Color Universal Design": distinct for every common colour vision. The blue is
 # lighter than theirs, so that the first three have a contrast above 3:1 to white and 5:1 to black.
@@ -49,11 +50,16 @@ def steps_shown(num_steps: int | bool | None, available: int) -> int:
     return int(num_steps)
 
 
-def new_axes() -> Axes:
-    """Return the axes of a new pyplot figure, which notebooks then show."""
+def new_figure(figsize: tuple[float, float] | None = None) -> Figure:
+    """Return a new pyplot figure, which notebooks then show, of `figsize` inches."""
     import matplotlib.pyplot as plt
 
-    return plt.subplots(layout="constrained")[1]
+    return plt.figure(figsize=figsize, layout="constrained")
+
+
+def new_axes() -> Axes:
+    """Return the axes of a new figure."""
+    return new_figure().subplots()
 
 
 def ink(ax: Axes) -> Any:
@@ -67,10 +73,10 @@ def tidy(ax: Axes) -> None:
 
 
 def whole_ticks(axis: Axis) -> None:
-    """Put the ticks of an axis that counts neurons at whole numbers."""
+    """Put the ticks of an axis that counts at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator("auto", integer=True))
+    axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
 def time_scale(time_step: float | None) -> tuple[float, str, str]:

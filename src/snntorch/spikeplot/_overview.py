@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, ink, tidy, to_numpy, whole_ticks
+from ._canvas import COLORS, ink, new_figure, tidy, to_numpy, whole_ticks
 from ._raster import raster_groups
 from ._statistics import psth
 
@@ -76,10 +76,7 @@ def overview(
     if labels is not None and len(labels) != len(counts):
         raise ValueError(f"labels has {len(labels)} entries, but the output has {len(counts)} neurons")
 
-    if fig is None:
-        import matplotlib.pyplot as plt
-
-        fig = plt.figure(figsize=(9, 1.9 * (len(layers) + 1)), layout="constrained")
+    fig = new_figure((9, 1.9 * (len(layers) + 1))) if fig is None else fig
     grid = fig.add_gridspec(len(layers) + 1, 2, width_ratios=(3, 2))
     shared = None
     for row, (name, spikes) in enumerate(layers.items()):

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, ink, tidy, time_scale, to_numpy, whole_ticks
+from ._canvas import COLORS, ink, new_figure, tidy, time_scale, to_numpy, whole_ticks
 from ._statistics import psth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure, SubFigure
 
 
 def raster(data: torch.Tensor | np.ndarray, ax: Axes, **kwargs: Any) -> PathCollection:
@@ -101,9 +102,7 @@ def raster_groups(
     if ax is None:
         if rate_ax is not None:
             raise ValueError("rate_ax was given without ax; expected both or neither")
-        import matplotlib.pyplot as plt
-
-        figure = plt.figure(layout="constrained")
+        figure = new_figure()
         grid = figure.add_gridspec(2, height_ratios=(1, 3))
         rate_ax = figure.add_subplot(grid[0])
         rate_ax.tick_params(labelbottom=False)
@@ -138,4 +137,72 @@ def raster_groups(
             psth(member.mean(axis=1), ax=rate_ax, bin_size=bin_size, time_step=time_step, color=tint)
         rate_ax.set_xlabel("")
         rate_ax.set_ylabel(rate_label)
+    return marks
+
+
+def raster_grid(
+    spikes: torch.Tensor | np.ndarray,
+    labels: Sequence[Any] | torch.Tensor | np.ndarray | None = None,
+    *,
+    columns: int | None = None,
+    time_step: float | None = None,
+    fig: Figure | SubFigure | None = None,
+    **kwargs: Any,
+) -> list[PathCollection]:
+    """Raster of every sample of a batch, side by side on shared axes.
+
+    Args:
+        spikes: ``[T, B, N...]``; dimensions after the batch are flattened.
+        labels: titles of the B samples, such as their targets; None numbers them.
+        columns: rasters in a row; by default as near to a square of rasters as can be.
+        time_step: seconds in a step, to show seconds rather than steps.
+        fig: figure to draw in, best with ``layout="constrained"``; a new one when left out.
+        **kwargs: passed to ``ax.scatter``.
+
+    Returns:
+        The marks, one collection a sample.
+
+    Raises:
+        ValueError: `spikes` is not ``[T, B, N...]`` or empty, `labels` has another length than B, or a size is
+            not positive.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from snntorch import spikeplot as splt
+        >>> spikes, targets = torch.rand(25, 6, 10) < 0.2, torch.tensor([3, 1, 4, 1, 5, 9])
+        >>> marks = splt.raster_grid(spikes, targets, columns=3, fig=Figure(layout="constrained"))
+        >>> [mark.axes.get_title() for mark in marks]
+        ['3', '1', '4', '1', '5', '9']
+    """
+    _, time_label, _ = time_scale(time_step)
+    array = to_numpy(spikes, "spikes")
+    if array.ndim < 3 or array.size == 0:
+        raise ValueError(f"spikes has shape {list(array.shape)}; expected [T, B, N...], none empty")
+    num_samples = array.shape[1]
+    if isinstance(labels, torch.Tensor):
+        labels = labels.tolist()
+    titles = [f"sample {i}" for i in range(num_samples)] if labels is None else [str(label) for label in labels]
+    if len(titles) != num_samples:
+        raise ValueError(f"labels has {len(titles)} entries, but spikes has {num_samples} samples")
+    if columns is None:
+        columns = int(np.ceil(num_samples**0.5))
+    elif columns < 1:
+        raise ValueError(f"columns is {columns}; expected at least 1")
+
+    columns = min(columns, num_samples)
+    rows = -(-num_samples // columns)
+    fig = new_figure((max(6.4, 1.6 * columns), max(4.8, 1.2 * rows))) if fig is None else fig
+    grid = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for ax in grid[num_samples:]:
+        ax.remove()
+    marks = []
+    for sample, (ax, title) in enumerate(zip(grid, titles, strict=False)):
+        marks += raster_groups(array[:, sample], ax=ax, colors=[ink(ax)], time_step=time_step, **kwargs)
+        ax.set_title(title, fontsize="medium")
+        ax.set(xlabel="", ylabel="")
+        ax.tick_params(labelbottom=sample >= num_samples - columns)  # also where nothing is drawn below
+    grid[0].xaxis.get_major_locator().set_params(prune="upper")  # else its label meets the next raster's first
+    fig.supxlabel(time_label, fontsize="medium", color=ink(grid[0]))
+    fig.supylabel("Neuron", fontsize="medium", color=ink(grid[0]))
     return marks

@@ -1,4 +1,4 @@
-"""Statistics of spike trains: the rate over time and the intervals between spikes."""
+"""Statistics of spike trains: rates over time and over neurons, and the intervals between spikes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, new_axes, tidy, time_scale, to_numpy
+from ._canvas import COLORS, ink, new_axes, tidy, time_scale, to_numpy, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,6 +87,73 @@ def psth(
     ax.set_ylabel(rate_label)
     tidy(ax)
     return line
+
+
+def rate_histogram(
+    spikes: torch.Tensor | np.ndarray,
+    *,
+    ax: Axes | None = None,
+    bins: int = 30,
+    time_step: float | None = None,
+    color: Any = COLORS[0],
+) -> StepPatch:
+    r"""Histogram over the neurons of their firing rates.
+
+    .. math:: r_n = \frac{1}{T\,B\,\Delta t} \sum_{t=1}^{T} \sum_{b=1}^{B} [S_{t,b,n} \neq 0]
+
+    The dashed line marks the mean; the title gives it and how many neurons never fired.
+
+    Args:
+        spikes: ``[T, N]``, or ``[T, B, N...]`` with the batch. Any value but zero is one spike.
+        ax: axes to draw on; a new figure when left out.
+        bins: how many bins there are at most; each holds equally many of the rates that can occur.
+        time_step: seconds in a step, to show Hz rather than spikes a step.
+        color: colour of the bars.
+
+    Returns:
+        The bars; their ``get_data()`` has the numbers of neurons and the edges of the bins.
+
+    Raises:
+        ValueError: `spikes` has no steps, samples or neurons, or a size is not positive.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from snntorch import spikeplot as splt
+        >>> ax = Figure().subplots()
+        >>> bars = splt.rate_histogram(torch.tensor([[0, 1, 1], [0, 0, 1]]), ax=ax, time_step=0.01)
+        >>> bars.get_data().values.tolist()  # rates of 0, 50 and 100 Hz
+        [1, 1, 1]
+        >>> ax.get_title()
+        'mean 50 Hz, 1 of 3 silent'
+    """
+    step, _, rate_label = time_scale(time_step)
+    array = to_numpy(spikes, "spikes")
+    if array.size == 0:
+        raise ValueError(f"spikes has shape {list(array.shape)}; expected at least one sample and one neuron")
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; expected at least 1")
+    trials = array.reshape(len(array), array.shape[1] if array.ndim > 2 else 1, -1)
+    spike_counts = np.count_nonzero(trials, axis=(0, 1))
+    duration = trials.shape[0] * trials.shape[1] * step
+    mean, silent = spike_counts.mean() / duration, np.count_nonzero(spike_counts == 0)
+
+    possible = int(spike_counts.max()) + 1  # counts from 0 to the largest
+    bin_size = -(-possible // bins)
+    edges = bin_size * np.arange(-(-possible // bin_size) + 1) - 0.5  # counts lie inside the bins, not on edges
+    neurons, _ = np.histogram(spike_counts, edges)
+
+    ax = new_axes() if ax is None else ax
+    bars = ax.stairs(neurons, edges / duration, fill=True, color=color)
+    ax.axvline(mean, color=ink(ax), linestyle="--", linewidth=1)
+    unit = "spikes a step" if time_step is None else "Hz"
+    ax.set_title(f"mean {mean:.3g} {unit}, {silent} of {len(spike_counts)} silent", fontsize="medium")
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel(rate_label)
+    ax.set_ylabel("Neurons")
+    whole_ticks(ax.yaxis)
+    tidy(ax)
+    return bars
 
 
 def isi_histogram(

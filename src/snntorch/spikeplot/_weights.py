@@ -1,17 +1,19 @@
-"""Weights as images: a layer's matrix, and what each neuron looks for."""
+"""Weights: a layer's matrix and what each neuron looks for as images, and how they are distributed."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from ._canvas import new_axes, to_numpy, whole_ticks
+from ._canvas import COLORS, ink, new_axes, tidy, to_numpy, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
+    from matplotlib.patches import StepPatch
 
 
 def weight_map(
@@ -119,6 +121,79 @@ def receptive_fields(
     image = _signed_image(mosaic[:-1, :-1], ax, cmap, None)
     ax.axis("off")
     return image
+
+
+def weight_histogram(
+    weight: torch.Tensor | np.ndarray | Mapping[str, torch.Tensor | np.ndarray],
+    *,
+    ax: Axes | None = None,
+    bins: int = 50,
+) -> list[StepPatch]:
+    """Histogram of a layer's weights, or the outlines of several layers', with a dashed line at zero.
+
+    The heights are fractions of a layer's weights, so that layers of different sizes can be compared. Zero is
+    the edge of a bin: no bin mixes negative and positive weights.
+
+    Args:
+        weight: weights of any shape, or name -> weights of each layer.
+        ax: axes to draw on; a new figure when left out.
+        bins: into how many bins the range of the weights and zero is divided (one more where zero splits one).
+
+    Returns:
+        The histograms, one a layer; their ``get_data()`` has the fractions and the edges of the bins.
+
+    Raises:
+        ValueError: there are no layers, a layer has no weights or others than finite ones, or `bins` is below 1.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from snntorch import spikeplot as splt
+        >>> layers = {"hidden": torch.tensor([-1.0, 0.5, 0.6, 3.0]), "output": torch.tensor([-1.0, 2.5])}
+        >>> hidden, output = splt.weight_histogram(layers, ax=Figure().subplots(), bins=4)
+        >>> hidden.get_data().values.tolist(), output.get_data().values.tolist()
+        ([0.25, 0.5, 0.0, 0.25], [0.5, 0.0, 0.0, 0.5])
+    """
+    named = weight if isinstance(weight, Mapping) else {None: weight}
+    if not named:
+        raise ValueError("weight is empty; expected at least one layer")
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; expected at least 1")
+    layers = {}
+    for name, values in named.items():
+        shown = "weight" if name is None else f"weight[{name!r}]"
+        layers[name] = to_numpy(values, shown).astype(float)
+        if layers[name].size == 0 or not np.isfinite(layers[name]).all():
+            raise ValueError(f"{shown} has shape {list(layers[name].shape)}; expected finite weights, and at least one")
+
+    low = min(0.0, *(values.min() for values in layers.values()))
+    high = max(0.0, *(values.max() for values in layers.values()))
+    width = (high - low or 1.0) / bins
+    edges = width * np.arange(np.floor(low / width), max(np.ceil(high / width), 1) + 1)
+    edges[[0, -1]] = min(edges[0], low), max(edges[-1], high)  # rounding leaves no weight out
+
+    ax = new_axes() if ax is None else ax
+    histograms = []
+    for i, (name, values) in enumerate(layers.items()):
+        histograms.append(
+            ax.stairs(
+                np.histogram(values, edges)[0] / values.size,
+                edges,
+                fill=name is None,
+                color=COLORS[i % len(COLORS)],
+                linestyle=("-", "--", ":")[i // len(COLORS) % 3],
+                linewidth=1.5,
+                label=name,
+            )
+        )
+    ax.axvline(0, color=ink(ax), linestyle="--", linewidth=1)
+    if None not in layers:
+        ax.legend(fontsize="small")
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("Weight")
+    ax.set_ylabel("Fraction of weights")
+    tidy(ax)
+    return histograms
 
 
 def _weights(weight: torch.Tensor | np.ndarray) -> np.ndarray:
