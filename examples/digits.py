@@ -46,19 +46,22 @@ def main(out: Path = Path("demo_out"), epochs: int = EPOCHS) -> float:
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     loss_fn = SF.ce_rate_loss()
-    losses, accuracies = [], []
+    history = {"train_loss": [], "test_accuracy": []}
     bar = trange(epochs, desc="training")
     for _ in bar:
+        total = 0.0
         for batch in torch.randperm(len(train_x)).split(BATCH):
             loss = loss_fn(run(net, train_x[batch]), train_y[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            losses.append(loss.item())
+            total += loss.item() * len(batch)
         schedule.step()
         with torch.no_grad():
-            accuracies.append(float(SF.accuracy_rate(run(net, test_x), test_y)))
-        bar.set_postfix(loss=f"{losses[-1]:.3f}", test=f"{accuracies[-1]:.1%}")
+            accuracy = float(SF.accuracy_rate(run(net, test_x), test_y))
+        history["train_loss"].append(total / len(train_x))
+        history["test_accuracy"].append(accuracy)
+        bar.set_postfix(loss=f"{history['train_loss'][-1]:.3f}", test=f"{accuracy:.1%}")
 
     with torch.no_grad():
         hidden = run(net[:2], test_x)
@@ -66,7 +69,7 @@ def main(out: Path = Path("demo_out"), epochs: int = EPOCHS) -> float:
     print(f"parameters              {sum(p.numel() for p in net.parameters())}")
     print(f"hidden spikes per neuron and step  {hidden.mean():.3f}")
     print(f"output spikes per neuron and step  {output.mean():.3f}")
-    print(f"test accuracy           {accuracies[-1]:.1%}")
+    print(f"test accuracy           {accuracy:.1%}")
 
     out.mkdir(exist_ok=True)
     fig, (top, bottom) = plt.subplots(2, 1, sharex=True, layout="constrained")
@@ -76,16 +79,15 @@ def main(out: Path = Path("demo_out"), epochs: int = EPOCHS) -> float:
     bottom.set(xlabel="time step", ylabel="output neuron")
     fig.savefig(out / "raster.png")
 
-    fig, ax = plt.subplots(layout="constrained")
-    ax.plot(accuracies)
-    ax.set(xlabel="epoch", ylabel="test accuracy")
+    fig = plt.figure(layout="constrained")
+    spikeplot.training_curves(history, fig=fig)
     fig.savefig(out / "training.png")
 
     fig, ax = plt.subplots()
     spikes = spikegen.rate(test_x[0].view(8, 8), num_steps=NUM_STEPS)
     spikeplot.animator(spikes, fig, ax).save(out / "digit.gif", writer="pillow")
     plt.close("all")
-    return accuracies[-1]
+    return accuracy
 
 
 if __name__ == "__main__":
