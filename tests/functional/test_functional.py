@@ -11,7 +11,7 @@ NAMES = """
     accuracy_rate accuracy_temporal
     ce_rate_loss ce_count_loss ce_max_membrane_loss mse_count_loss mse_membrane_loss mse_temporal_loss
     ce_temporal_loss LossFunctions SpikeTime l1_rate_sparsity state_quant STDPLearner
-    TripletSTDPLearner RewardSTDPLearner Recorder BaseMonitor OutputMonitor
+    TripletSTDPLearner RewardSTDPLearner BCMLearner Recorder BaseMonitor OutputMonitor
     InputMonitor AttributeMonitor GradInputMonitor GradOutputMonitor unpack_len1_tuple
 """.split()
 

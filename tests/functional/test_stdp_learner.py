@@ -1,4 +1,4 @@
-"""STDP rules against their equations, convolutions against their dense equivalents."""
+"""STDP and BCM rules against their equations, convolutions against their dense equivalents."""
 
 import importlib
 import math
@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import snntorch as snn
 from snntorch.functional import stdp_learner
 from snntorch.functional.stdp_learner import (
+    BCMLearner,
     RewardSTDPLearner,
     STDPLearner,
     TripletSTDPLearner,
@@ -27,7 +29,7 @@ from snntorch.functional.stdp_learner import (
 
 NAMES = """
     Synapse WeightFunction weight_bounds stdp_linear_single_step stdp_conv1d_single_step stdp_conv2d_single_step
-    mstdp_linear_single_step mstdpet_linear_single_step STDPLearner TripletSTDPLearner RewardSTDPLearner
+    mstdp_linear_single_step mstdpet_linear_single_step STDPLearner TripletSTDPLearner RewardSTDPLearner BCMLearner
 """.split()
 
 
@@ -111,23 +113,21 @@ CONVS = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@pytest.mark.parametrize("kwargs", CONVS)
-@pytest.mark.parametrize("dims", [1, 2])
-def test_conv_equals_its_dense_equivalent(kwargs, dims):
-    """Unfold the input into patches: each output position is a sample of one dense layer."""
-    kwargs = {"kernel_size": 3} | kwargs
-    conv = (nn.Conv1d, nn.Conv2d)[dims - 1](4, 6, **kwargs).double()
-    groups = conv.groups
+def conv_of(dims, kwargs):
+    """A convolution, and spikes on both sides of it."""
+    conv = (nn.Conv1d, nn.Conv2d)[dims - 1](4, 6, **{"kernel_size": 3} | kwargs).double()
     pre = bernoulli(3, 2, 4, *(7, 6)[:dims])
-    post = bernoulli(3, 2, 6, *conv(pre[0]).shape[2:])
+    return conv, pre, bernoulli(3, 2, 6, *conv(pre[0]).shape[2:])
 
+
+def learn_densely(make, conv, pre, post):
+    """Unfold the input into patches: each output position is a sample of one dense layer."""
+    groups, dims = conv.groups, conv.weight.dim() - 2
     # The trace is linear in the spikes, so it may be taken of the patches.
     mode = {"zeros": "constant"}.get(conv.padding_mode, conv.padding_mode)
-    sides = conv._reversed_padding_repeated_twice
     patches = []
     for x in pre:
-        x = F.pad(x, sides, mode)
+        x = F.pad(x, conv._reversed_padding_repeated_twice, mode)
         if dims == 1:  # give it a second dimension of one pixel
             x = x[..., None]
         size, dilation, stride = (tuple(p) + (1,) * (2 - dims) for p in (conv.kernel_size, conv.dilation, conv.stride))
@@ -136,27 +136,50 @@ def test_conv_equals_its_dense_equivalent(kwargs, dims):
     patches = torch.stack(patches)  # [T, B·positions, groups, C/groups·K]
     answers = post.flatten(3).transpose(2, 3).flatten(1, 2).unflatten(2, (groups, -1))
 
-    expected = []
+    updates = []
     for g in range(groups):
         fc = nn.Linear(patches.shape[-1], 6 // groups, dtype=torch.float64)
         fc.weight.data = conv.weight.data.flatten(1).unflatten(0, (groups, -1))[g]
         neurons = Pass(answers[:, :, g])
-        learner = STDPLearner(fc, neurons, 3.0, 5.0, f_pre, f_post)
+        learner = make(fc, neurons)
         feed(fc, neurons, patches[:, :, g])
-        expected.append(learner.step(on_grad=False))
-    expected = torch.cat(expected).view_as(conv.weight)
+        updates.append(learner.step(on_grad=False))
+    return torch.cat(updates).view_as(conv.weight)
 
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda synapse, sn: STDPLearner(synapse, sn, 3.0, 5.0, f_pre, f_post),
+        lambda synapse, sn: TripletSTDPLearner(synapse, sn, a2_plus=0.3, f_pre=f_pre, f_post=f_post),
+        lambda synapse, sn: BCMLearner(synapse, sn, 3.0, 5.0, 4.0, f_pre=f_pre, f_post=f_post),
+    ],
+    ids=["pair", "triplet", "bcm"],
+)
+@pytest.mark.parametrize("kwargs", CONVS)
+@pytest.mark.parametrize("dims", [1, 2])
+def test_conv_equals_its_dense_equivalent(make, kwargs, dims):
+    conv, pre, post = conv_of(dims, kwargs)
     neurons = Pass(post)
-    learner = STDPLearner(conv, neurons, 3.0, 5.0, f_pre, f_post)
+    learner = make(conv, neurons)
     feed(conv, neurons, pre)
-    torch.testing.assert_close(learner.step(on_grad=False), expected)
+    torch.testing.assert_close(learner.step(on_grad=False), learn_densely(make, conv, pre, post))
 
+
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@pytest.mark.parametrize("kwargs", CONVS)
+@pytest.mark.parametrize("dims", [1, 2])
+def test_conv_step_by_step(kwargs, dims):
+    conv, pre, post = conv_of(dims, kwargs)
+    expected = learn_densely(lambda fc, sn: STDPLearner(fc, sn, 3.0, 5.0, f_pre, f_post), conv, pre, post)
     single_step = (stdp_conv1d_single_step, stdp_conv2d_single_step)[dims - 1]
     dw, trace_pre, trace_post = 0, None, None
     for x, y in zip(pre, post, strict=True):
         trace_pre, trace_post, d = single_step(conv, x, y, trace_pre, trace_post, 3.0, 5.0, f_pre, f_post)
         dw = dw + d
     torch.testing.assert_close(dw, expected)
+    sides = conv._reversed_padding_repeated_twice
     padded = [n + a + b for n, a, b in zip((7, 6)[:dims], sides[-2::-2], sides[-1::-2], strict=True)]
     assert trace_pre.shape == (2, 4, *padded) and not dw.requires_grad
 
@@ -322,6 +345,90 @@ def test_triplet_without_triplets_is_the_pair_rule_with_constant_amplitudes():
     torch.testing.assert_close(triplet.step(on_grad=False), expected)
 
 
+def bcm_by_hand(w, pre, post, tau_pre, tau_post, tau_theta, target):
+    """The rule of the docstring, literally: the update and the thresholds after it."""
+    dw, theta = torch.zeros_like(w), [0.0] * w.shape[0]
+    x, y = torch.zeros_like(pre[0]), torch.zeros_like(post[0])
+    for t in range(len(pre)):
+        x, y = x * math.exp(-1 / tau_pre) + pre[t], y * math.exp(-1 / tau_post) + post[t]
+        for o in range(w.shape[0]):
+            for i in range(w.shape[1]):
+                for b in range(pre.shape[1]):
+                    change = (x[b, i] * y[b, o] * (y[b, o] - theta[o])).item()
+                    dw[o, i] += change * (f_post(w[o, i]) if change > 0 else f_pre(w[o, i]))
+            decay = math.exp(-1 / tau_theta)
+            theta[o] = theta[o] * decay + (1 - decay) * (y[:, o] ** 2).mean().item() / target
+    return dw, torch.tensor(theta, dtype=torch.float64)
+
+
+def test_bcm_by_hand_whose_threshold_outlives_a_reset():
+    fc = nn.Linear(3, 2, dtype=torch.float64)
+    pre, post = bernoulli(12, 4, 3), bernoulli(12, 4, 2)
+    expected, theta = bcm_by_hand(fc.weight.detach(), pre, post, 3.0, 5.0, 7.0, 1.5)
+    neurons = Pass([*post, post[0]])
+    learner = BCMLearner(fc, neurons, 3.0, 5.0, 7.0, 1.5, f_pre, f_post)
+    dw = 0
+    for part in pre.split(5):  # the traces and the threshold go on from step to step
+        feed(fc, neurons, part)
+        dw = dw + learner.step(on_grad=False)
+    torch.testing.assert_close(dw, expected)
+    torch.testing.assert_close(learner.theta, theta)
+    learner.reset()
+    torch.testing.assert_close(learner.state_dict()["theta"], theta)
+    feed(fc, neurons, pre[:1])
+    assert learner.theta.min() > 1  # so that one spike is depressed
+    change = torch.einsum("bi,bo->oi", pre[0], post[0] * (post[0] - theta))
+    torch.testing.assert_close(learner.step(on_grad=False), f_pre(fc.weight.detach()) * change)
+
+
+def test_bcm_goes_to_its_fixed_point():
+    """Of two orthogonal patterns, equally frequent, each neuron answers one, with 2 y₀ = θ (Intrator, Cooper 1992)."""
+    torch.manual_seed(0)
+    fc, neurons = nn.Linear(2, 6, bias=False, dtype=torch.float64), nn.ReLU()
+    nn.init.uniform_(fc.weight, 0.2, 0.8)
+    learner = BCMLearner(fc, neurons, tau_pre=1e-3, tau_post=1e-3, tau_theta=20.0, target=1.5)  # traces of one step
+    optimizer = torch.optim.SGD([fc.weight], lr=0.005)
+    for _ in range(2500):
+        optimizer.zero_grad()
+        neurons(fc(torch.eye(2, dtype=torch.float64)))
+        learner.step()
+        optimizer.step()
+    answers = fc.weight.detach()
+    torch.testing.assert_close(answers.amax(1), torch.full((6,), 3.0, dtype=torch.float64))
+    torch.testing.assert_close(answers.amin(1), torch.zeros(6, dtype=torch.float64), rtol=0, atol=1e-6)
+    torch.testing.assert_close(learner.theta, torch.full((6,), 3.0, dtype=torch.float64))
+    assert 0 < (answers[:, 0] > 1).sum() < 6  # which one is up to the neuron
+
+
+def test_bcm_makes_spiking_neurons_selective():
+    """Each of ten neurons is driven alike by two overlapping patterns, and ends up firing for one of them."""
+    torch.manual_seed(0)
+    pattern = torch.tensor([0.3] * 10 + [0.05] * 10)
+    patterns = torch.stack([pattern, pattern.flip(0)])
+    fc, lif = nn.Linear(20, 10, bias=False), snn.Leaky(beta=0.8, init_hidden=True)
+    nn.init.uniform_(fc.weight, 0.1, 0.3)
+    learner = BCMLearner(fc, lif, 10.0, 10.0, 100.0, 2.0, *weight_bounds(0, 1, power=0))
+
+    def rates(steps):
+        learner.reset()
+        snn.utils.reset(lif)
+        return sum(lif(fc(torch.bernoulli(patterns))).detach() for _ in range(steps)) / steps
+
+    def selectivity(rates):
+        return (rates[0] - rates[1]).abs() / rates.sum(0)
+
+    assert selectivity(rates(400)).max() < 0.2
+    optimizer = torch.optim.SGD([fc.weight], lr=1e-5)
+    for _ in range(150):
+        optimizer.zero_grad()
+        rates(50)
+        learner.step()
+        optimizer.step()
+    after = rates(400)
+    assert selectivity(after).min() > 0.75 and after.amax(0).min() > 0.3
+    assert 0 < (after[0] > after[1]).sum() < 10
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     w=st.floats(-1, 2),
@@ -344,10 +451,18 @@ def test_hard_bounds_are_additive_inside():
     assert up(w).tolist() == pytest.approx([0.3, 0.3, 0])
 
 
-def test_soft_bounds_hold_the_weights_through_learning():
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda fc, sn: STDPLearner(fc, sn, 5.0, 5.0, *weight_bounds(0, 1, 1e-3, 1e-3)),
+        lambda fc, sn: BCMLearner(fc, sn, 5.0, 5.0, 20.0, 10.0, *weight_bounds(0, 1, 1e-4, 1e-4)),
+    ],
+    ids=["pair", "bcm"],
+)
+def test_soft_bounds_hold_the_weights_through_learning(make):
     fc, neurons = nn.Linear(20, 5, bias=False), nn.Threshold(0.0, 0.0)
     nn.init.uniform_(fc.weight, 0, 1)
-    learner = STDPLearner(fc, neurons, 5.0, 5.0, *weight_bounds(0, 1, 0.001, 0.001))
+    learner = make(fc, neurons)
     optimizer = torch.optim.SGD([fc.weight], lr=1.0)
     start = fc.weight.detach().clone()
     for _ in range(50):
@@ -368,6 +483,9 @@ def test_errors():
     with pytest.raises(ValueError, match="power must be at least 0"):
         weight_bounds(power=-1)
     fc, neurons = nn.Linear(3, 2), nn.ReLU()
+    for name in ("tau_pre", "tau_post", "tau_theta", "target"):
+        with pytest.raises(ValueError, match=f"{name} must be above 0, got 0"):
+            BCMLearner(fc, neurons, **{"tau_pre": 2.0, "tau_post": 2.0, "tau_theta": 2.0} | {name: 0})
     learner = STDPLearner(fc, neurons, 2.0, 2.0)
     neurons(fc(torch.ones(4, 3)))
     learner.step()

@@ -33,6 +33,7 @@ from .quant import state_quant as state_quant
 from .reg import l1_rate_sparsity as l1_rate_sparsity
 from .reg import membrane_bounds as membrane_bounds
 from .reg import rate_bounds as rate_bounds
+from .stdp_learner import BCMLearner as BCMLearner
 from .stdp_learner import RewardSTDPLearner as RewardSTDPLearner
 from .stdp_learner import STDPLearner as STDPLearner
 from .stdp_learner import TripletSTDPLearner as TripletSTDPLearner

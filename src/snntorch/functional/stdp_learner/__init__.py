@@ -4,6 +4,7 @@ Every rule here is a difference of two correlations, potentiation less depressio
 output side and something on the input side of the synapse.
 """
 
+from ._bcm import BCMLearner
 from ._bounds import WeightFunction, weight_bounds
 from ._correlation import Synapse
 from ._pair import (
@@ -16,6 +17,7 @@ from ._reward import RewardSTDPLearner, mstdp_linear_single_step, mstdpet_linear
 from ._triplet import TripletSTDPLearner
 
 __all__ = [
+    "BCMLearner",
     "RewardSTDPLearner",
     "STDPLearner",
     "Synapse",
