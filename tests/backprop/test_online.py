@@ -1,6 +1,7 @@
 """eprop and ottt: equal to BPTT where they are exact, equal to their papers' equations where they approximate."""
 
 import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -271,12 +272,13 @@ def test_a_leaky_readout_makes_the_layer_below_exact():
     assert not torch.allclose(unfiltered[1]["0.weight"], expected[1]["0.weight"])
 
 
-def test_eprop_is_the_equations_of_its_paper():
+@pytest.mark.parametrize("random", [False, True], ids=["symmetric", "random"])
+def test_eprop_is_the_equations_of_its_paper(random):
     """A recurrent net of adaptive neurons with leaky readouts: Bellec et al., 2020, for one sample, written out.
 
     Eligibility vector (v, a): `eps_v[t+1] = alpha eps_v[t] + z[t]` and
     `eps_a[t+1] = psi[t] eps_v[t] + (rho - psi[t] b) eps_a[t]`; eligibility trace `e = psi (eps_v - b eps_a)`, filtered
-    with kappa; gradient: the sum over t of `sum_k W_out[k, j] (y_k - y*_k)` times it.
+    with kappa; gradient: the sum over t of `sum_k B[j, k] (y_k - y*_k)` times it, B drawn or that of the readout.
     """
     n, alpha, rho, b, kappa, threshold = 4, 0.9, 0.7, 0.4, 0.6, 0.5
     neuron = RecurrentAdaptive(
@@ -288,6 +290,8 @@ def test_eprop_is_the_equations_of_its_paper():
     x, target = torch.rand(20, 1, 3) * 2, torch.rand(20, 1, 2)
 
     w_in, w_rec, w_out = (layer.weight.detach() for layer in (net[0], neuron.recurrent, net[2]))
+    matrix = torch.randn(2, n) if random else w_out
+    feedback = backprop.RandomFeedback({"1": matrix}) if random else None
     v, a, z, y = torch.zeros(n), torch.zeros(n), torch.zeros(n), torch.zeros(2)
     eps_v = {"in": torch.zeros(n, 3), "rec": torch.zeros(n, n)}
     eps_a, filtered = ({key: torch.zeros_like(e) for key, e in eps_v.items()} for _ in range(2))
@@ -300,7 +304,7 @@ def test_eprop_is_the_equations_of_its_paper():
         z = (distance > 0).double()
         psi = 1 / (1 + 2 * distance.abs()) ** 2
         y = kappa * y + w_out @ z
-        learning_signal = w_out.T @ (y - target[t, 0])
+        learning_signal = matrix.T @ (y - target[t, 0])
         for key, before in presynaptic.items():
             eps_v[key] = alpha * eps_v[key] + before
             e = psi[:, None] * (eps_v[key] - b * eps_a[key])
@@ -312,9 +316,110 @@ def test_eprop_is_the_equations_of_its_paper():
     assert 10 < fired < 70
 
     backprop.eprop(net, x, target, lambda out, y: (out[1] - y).square().sum() / 2, time_var_targets=True,
-                   readout_decay=kappa)  # fmt: skip
+                   readout_decay=kappa, feedback=feedback)  # fmt: skip
     torch.testing.assert_close(net[0].weight.grad, wanted["in"], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(neuron.recurrent.weight.grad, wanted["rec"], rtol=1e-12, atol=1e-12)
+
+
+def broadcast(matrices=None, seed=None):
+    """Feedback by given matrices, or by those that a seed draws."""
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    return backprop.RandomFeedback(matrices, generator=generator)
+
+
+def test_feedback_by_hand():
+    """One step, surrogate 1: each neuron's gradient is its learning signal times its input."""
+    lifs = [lif(spike_grad=surrogate.straight_through_estimator()) for _ in range(2)]
+    net = nn.Sequential(nn.Linear(1, 2, bias=False), lifs[0], nn.Linear(2, 3, bias=False), lifs[1], nn.Linear(3, 2))
+    feedback = broadcast({"1": torch.tensor([[1.0, -2.0], [3.0, 4.0]]), "3": torch.tensor([[0.5, 0, 1], [0, 2, -1.0]])})
+    net[0].weight.data = torch.tensor([[2.0], [0.1]])  # of the first layer, one neuron fires at an input of 1
+    error = torch.tensor([[10.0, 100.0]])
+    backprop.eprop(net, torch.ones(1, 1, 1), None, lambda out, _: (out * error).sum(), feedback=feedback)
+    assert net[0].weight.grad.tolist() == [[10 + 300], [-20 + 400]]
+    assert net[2].weight.grad.tolist() == [[5, 0], [200, 0], [10 - 100, 0]]
+    assert net[4].bias.grad.tolist() == [10, 100]
+
+
+def test_feedback_through_the_readouts_own_weights_is_symmetric_to_the_last_bit():
+    net = nn.Sequential(
+        nn.Linear(FAN_IN, 6), snn.Synaptic(alpha=0.6, beta=0.8, learn_beta=True, init_hidden=True, spike_grad=SMOOTH),
+        nn.Linear(6, 2), snn.Leaky(beta=0.7, reset_mechanism="none", init_hidden=True, output=True),
+    )  # fmt: skip
+    x, target = torch.rand(STEPS, BATCH, FAN_IN) * 3, torch.rand(BATCH, 2)
+    options = {"criterion": lambda out, y: (out[1] - y).square().mean(), "readout_decay": 0.7}
+    loss, symmetric = online(backprop.eprop, net, x, target, **options)
+    again, found = online(backprop.eprop, net, x, target, feedback=broadcast({"1": net[2].weight}), **options)
+    assert again == loss and symmetric["0.weight"].abs().max() > 1e-3
+    for name, gradient in symmetric.items():
+        assert torch.equal(found[name], gradient), name
+    other = online(backprop.eprop, net, x, target, feedback=broadcast(), **options)[1]
+    assert torch.equal(other["2.weight"], symmetric["2.weight"])
+    assert not torch.allclose(other["0.weight"], symmetric["0.weight"])
+
+
+def test_feedback_is_drawn_once_and_follows_its_generator():
+    net, x, labels = deep()
+    feedback = broadcast(seed=1)
+    first = online(backprop.eprop, net, x, labels, F.cross_entropy, feedback=feedback)[1]
+    matrices = dict(feedback.matrices)
+    assert {name: tuple(m.shape) for name, m in matrices.items()} == {"1.0": (2, 6), "3": (2, NEURONS)}
+    second = online(backprop.eprop, net, x, labels, F.cross_entropy, feedback=feedback)[1]
+    assert all(feedback.matrices[name] is m for name, m in matrices.items())
+    twin = online(backprop.eprop, net, x, labels, F.cross_entropy, feedback=broadcast(seed=1))[1]
+    stranger = online(backprop.eprop, net, x, labels, F.cross_entropy, feedback=broadcast(seed=2))[1]
+    for name in ("0.weight", "2.weight"):
+        assert torch.equal(first[name], second[name]) and torch.equal(first[name], twin[name])
+        assert not torch.allclose(first[name], stranger[name])
+
+
+def test_feedback_has_the_variance_of_the_docstring():
+    feedback = broadcast(seed=0)
+    feedback.signal("a", torch.zeros(1, 300), torch.zeros(1, 20, 10))
+    assert feedback.matrices["a"].std().item() == pytest.approx(200**-0.5, rel=0.02)  # the error of an estimate: 0.003
+
+
+def test_feedback_does_without_a_readout_that_learns_and_without_hidden_neurons():
+    conv = nn.Sequential(nn.Conv2d(2, 3, 3), snn.Leaky(beta=0.8, spike_grad=SMOOTH, init_hidden=True), nn.AvgPool2d(2),
+                         nn.Flatten(), nn.Linear(12, 2))  # fmt: skip
+    x, labels = torch.randn(STEPS, BATCH, *IMAGE) * 2, torch.randint(2, (BATCH,))
+    feedback = broadcast(seed=0)
+    learnt = online(backprop.eprop, conv, x, labels, F.cross_entropy, feedback=feedback)[1]
+    assert feedback.matrices["1"].shape == (2, 3, 4, 4)
+    conv[4].requires_grad_(False)
+    frozen = online(backprop.eprop, conv, x, labels, F.cross_entropy, feedback=feedback)[1]
+    assert torch.equal(frozen["0.weight"], learnt["0.weight"]) and frozen["0.weight"].any()
+    assert frozen["4.weight"] is None
+
+    net, (x, target) = one_layer(snn.Leaky(beta=0.9, **COMMON)), inputs()
+    symmetric = online(backprop.eprop, net, x, target)[1]["0.weight"]
+    feedback = broadcast()
+    assert torch.equal(online(backprop.eprop, net, x, target, feedback=feedback)[1]["0.weight"], symmetric)
+    assert not feedback.matrices
+
+
+def test_feedback_that_learns_becomes_the_readouts_weight():
+    """Adaptive e-prop: the same gradients and decay on both sides, so that nothing but the decay acts between them."""
+    net = nn.Sequential(nn.Linear(FAN_IN, 6), lif(spike_grad=SMOOTH), nn.Linear(6, 2))
+    x, labels = torch.rand(STEPS, BATCH, FAN_IN) * 3, torch.randint(2, (BATCH,))
+    matrix, weight = nn.Parameter(torch.randn(2, 6)), net[2].weight
+    feedback = broadcast({"1": matrix})
+    optimizer = torch.optim.SGD([*net.parameters(), matrix], lr=0.1, weight_decay=0.5)
+    start = (matrix - weight).detach()
+    for _ in range(20):
+        optimizer.zero_grad()
+        backprop.eprop(net, x, labels, F.cross_entropy, feedback=feedback)
+        assert matrix.grad is None
+        matrix.grad = weight.grad.clone()
+        optimizer.step()
+    torch.testing.assert_close((matrix - weight).detach(), start * 0.95**20)
+
+
+def test_feedback_errors():
+    net, x, labels = deep()
+    with pytest.raises(TypeError, match=r"feedback must be a RandomFeedback, .* got 'random'"):
+        backprop.eprop(net, x, labels, F.cross_entropy, feedback="random")
+    with pytest.raises(ValueError, match=r"feedback.matrices\['3'\] must have shape \(2, 5\), got \(5, 2\)"):
+        backprop.eprop(net, x, labels, F.cross_entropy, feedback=broadcast({"3": torch.zeros(5, 2)}))
 
 
 def test_ottt_is_the_equations_of_its_paper():
@@ -453,7 +558,11 @@ def saved_by(learn):
     return Saved.peak, Saved.most
 
 
-@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+def random_eprop():
+    return partial(backprop.eprop, feedback=backprop.RandomFeedback())
+
+
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt, random_eprop()])
 def test_memory_does_not_grow_with_the_number_of_steps(rule):
     net, _, labels = deep()
 
@@ -469,7 +578,7 @@ def test_memory_does_not_grow_with_the_number_of_steps(rule):
     assert saved_by(lambda: whole(60))[0] > 10 * saved_by(lambda: whole(3))[0]  # the measure sees BPTT grow
 
 
-@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt, random_eprop()])
 def test_live_tensors_do_not_grow_with_the_number_of_steps(rule):
     import gc
 
@@ -622,7 +731,7 @@ def test_bad_arguments():
         backprop.eprop(nn.Sequential(nn.Linear(FAN_IN, NEURONS), matrix), x, target, squared)
 
 
-@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt, random_eprop()])
 def test_learning_online(rule):
     """Which of two inputs was stronger, over a noisy sequence."""
     x = torch.rand(64, 3)
@@ -636,3 +745,24 @@ def test_learning_online(rule):
         losses.append(rule(net, noisy, labels, F.cross_entropy))
         optimizer.step()
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_random_feedback_teaches_hidden_neurons():
+    """Exclusive or, which a readout of neurons that do not learn hardly gets."""
+    x = torch.rand(64, 2)
+    labels = ((x[:, 0] > 0.5) ^ (x[:, 1] > 0.5)).long()
+    net = nn.Sequential(nn.Linear(2, 24), lif(), nn.Linear(24, 16), lif(), nn.Linear(16, 2))
+    start = {name: p.clone() for name, p in net.state_dict().items()}
+
+    def fall(feedback):
+        net.load_state_dict(start)
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
+        losses = []
+        for _ in range(80):
+            optimizer.zero_grad()
+            losses.append(backprop.eprop(net, x, labels, F.cross_entropy, num_steps=10, feedback=feedback))
+            optimizer.step()
+        return losses[-1] / losses[0]
+
+    assert fall(broadcast(seed=0)) < 0.65
+    assert fall(broadcast({"1": torch.zeros(2, 24), "3": torch.zeros(2, 16)})) > 0.9

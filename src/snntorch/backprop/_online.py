@@ -14,6 +14,7 @@ from torch.func import functional_call
 from .._neurons.neurons import SpikingNeuron
 from .._neurons.recurrent import RecurrentOneToOne
 from ..utils import detach, reset
+from ._feedback import Broadcast, RandomFeedback
 from ._traces import (
     WEIGHTED,
     EligibilityTraces,
@@ -122,6 +123,7 @@ def eprop(
     num_steps: int | None = None,
     time_var_targets: bool = False,
     readout_decay: float = 0.0,
+    feedback: RandomFeedback | None = None,
     optimizer: torch.optim.Optimizer | None = None,
 ) -> Tensor:
     r"""Gradients by e-prop: forward in time, with one eligibility trace per synapse, in memory independent of T.
@@ -134,15 +136,15 @@ def eprop(
         \frac{dE}{dw} = \sum_t L^t e^t
 
     with the spike z and the learning signal :math:`L^t = ∂E^t/∂z^t`, backpropagated at step t through the layers
-    above ("symmetric e-prop"; a loss on the states counts likewise). The derivatives are those of the neuron's own
-    `step`, so this holds for every neuron whose step is elementwise, a user's own too, and for its learnable
-    parameters (`beta`, `threshold`, ...).
+    above ("symmetric e-prop"; a loss on the states counts likewise), or broadcast by random matrices (`feedback`,
+    "random e-prop"). The derivatives are those of the neuron's own `step`, so this holds for every neuron whose step
+    is elementwise, a user's own too, and for its learnable parameters (`beta`, `threshold`, ...).
 
     *Exact*: for one layer of neurons, and whatever stateless layers follow it, the gradients equal those of
     backpropagation through time to rounding; so they do for the last layer of neurons of a deep net.
     *Approximate*: for earlier layers, where the credit is missing that passes through a later step of a layer above;
     and for a layer with recurrent weights between its neurons (`RLeaky`, `RSynaptic` with `all_to_all`), where the
-    credit is missing that passes through these weights.
+    credit is missing that passes through these weights. With `feedback`, also for all neurons below the readout.
 
     Memory: `B * neurons * (fan-in + 1)` values per state; for a convolution a trace per position of its output.
 
@@ -160,6 +162,7 @@ def eprop(
         readout_decay: decay κ of a leaky readout. Where the net's last neuron integrates without spiking
             (`Leaky(beta=κ, reset_mechanism="none")`) and the loss reads its membrane potential, filtering the
             eligibility traces below it with κ makes the layer before it exact as well. 0 filters nothing.
+        feedback: a `RandomFeedback`, which brings the error to the hidden neurons; None backpropagates it.
         optimizer: makes an update after every step, on that step's gradient, which it then clears; None adds up the
             gradients of all steps.
 
@@ -168,7 +171,7 @@ def eprop(
         states of the net start from zero.
 
     Raises:
-        TypeError: for a net that is no `nn.Sequential`.
+        TypeError: for a net that is no `nn.Sequential`, or feedback that is no `RandomFeedback`.
         NotImplementedError: for a layer or neuron that does not fit the description above.
         ValueError: for no steps, a layer that is used twice, or a loss that is not one value.
 
@@ -185,8 +188,19 @@ def eprop(
         >>> net[0].weight.grad.shape
         torch.Size([8, 4])
     """
+    if not isinstance(feedback, RandomFeedback | None):
+        raise TypeError(f"feedback must be a RandomFeedback, which keeps its matrices, or None, got {feedback!r}")
     return _learn(
-        EligibilityTraces, net, data, targets, criterion, num_steps, time_var_targets, optimizer, readout_decay
+        EligibilityTraces,
+        net,
+        data,
+        targets,
+        criterion,
+        num_steps,
+        time_var_targets,
+        optimizer,
+        readout_decay,
+        feedback,
     )
 
 
@@ -258,6 +272,7 @@ def _learn(
     time_var_targets: bool,
     optimizer: torch.optim.Optimizer | None,
     readout_decay: float,
+    feedback: RandomFeedback | None = None,
 ) -> Tensor:
     """Step by step: the step's loss, its gradient by weights and old states, and the traces one step on."""
     if num_steps is not None and (not isinstance(num_steps, int) or num_steps < 1):
@@ -266,6 +281,7 @@ def _learn(
     cells = _cells(layers, rule, readout_decay)
     elementwise = {id(p) for cell in cells.values() for p in cell.parameters.values()}
     weights = [p for p in net.parameters() if p.requires_grad and id(p) not in elementwise]
+    broadcast = Broadcast(feedback, net, layers)
     total = None
     reset(net)
     with ExitStack() as hooks, torch.enable_grad():
@@ -275,12 +291,12 @@ def _learn(
         for x, target in zip(steps, targets if time_var_targets else repeat(targets), strict=time_var_targets):
             out: Any = x
             for layer in layers:
-                out = cells[layer](out) if isinstance(layer, SpikingNeuron) else layer(out)
+                out = broadcast.cut(layer, cells[layer](out) if isinstance(layer, SpikingNeuron) else layer(out))
             loss = criterion(out, target)
             if loss.numel() != 1:
                 raise ValueError(f"criterion must return one value a step, got shape {tuple(loss.shape)}")
             wanted = weights + [leaf for cell in cells.values() for leaf in cell.leaves]
-            gradients = iter(gradients_of(loss.sum(), wanted))
+            gradients = iter(gradients_of(broadcast.objective(loss.sum()), wanted))
             for weight in weights:
                 _add(weight, next(gradients))
             for cell in cells.values():
