@@ -1,5 +1,7 @@
 """What is kept for backward, by count and by bytes; what is written without a gradient."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -149,3 +151,24 @@ def test_recurrent_layers_keep_their_states_only(cls):
     found, _ = kept(lambda: snn.unroll(layer, x, *[None] * len(layer.states)))
     assert sum(elements >= T * N for elements in found.values()) <= len(layer.states)
     assert x.untyped_storage().data_ptr() not in found
+
+
+def copied(call):
+    """The most elements that a call copies at once, and its result."""
+    with torch.autograd.profiler.profile(record_shapes=True) as profile:
+        out = call()
+    copies = [event.input_shapes[0] for event in profile.function_events if event.name == "aten::copy_"]
+    return max((math.prod(shape) for shape in copies), default=0), out
+
+
+@pytest.mark.parametrize("format", [torch.contiguous_format, torch.channels_last], ids=["channels first", "last"])
+def test_images_are_copied_in_no_memory_format(format):
+    lif = snn.Leaky(torch.tensor([0.5, 0.8, 0.9]).reshape(3, 1, 1), learn_beta=True)
+    x = torch.rand(T * B, 3, 8, 8).to(memory_format=format).unflatten(0, (T, B)).requires_grad_()
+    forward, (spk, mem) = copied(lambda: snn.unroll(lif, x, None))
+    weights = torch.rand_like(mem)
+    backward, grads = copied(lambda: torch.autograd.grad((spk, mem), x, (weights, weights)))
+    assert spk.stride() == mem.stride() == grads[0].stride() == x.stride()
+    assert max(forward, backward) == x[0].numel()  # the initial state and the parameter
+    plain = snn.Leaky(0.9)
+    assert copied(lambda: plain(x[1], mem[0]))[0] <= 1

@@ -260,16 +260,17 @@ def test_layouts_of_input_states_and_gradients(row, layout):
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
 
 
-def test_channels_last_images():
-    row = row_named("Leaky-per-channel-learn")
+@rows([r for r in FUSED if len(r.shape) == 3])
+def test_channels_last_images(row):
     results = []
-    for way in (fused, eager):
+    for way in (fused, eager, looped):
         neuron = row.make(F64)
         leaf = row.input(T, B, F64).requires_grad_()
         x = leaf.flatten(0, 1).to(memory_format=torch.channels_last).unflatten(0, (T, B))
-        out = flat(way(row, neuron, x))
+        out = flat(way(row, neuron, x, *start(row, neuron)))
         results.append([out, gradients(out, leaf, neuron)])
-    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0], rtol=1e-10, atol=1e-10)
 
 
 def test_a_state_given_as_one_number():

@@ -319,12 +319,36 @@ def _prepare(
     return found, captured, reason
 
 
+def _memory_order(x: Tensor, steps: int) -> list[int] | None:
+    """The order of the neurons' dimensions in memory where it is another than theirs, as in channels-last images."""
+    if x.is_contiguous():
+        return None
+    now = x[0] if steps else x
+    order = sorted(range(now.dim()), key=now.stride, reverse=True)
+    return order if not now.is_contiguous() and now.permute(order).is_contiguous() else None
+
+
+def _permuted(tensors: Sequence[Tensor], order: Sequence[int]) -> list[Tensor]:
+    """Each tensor with its last dimensions in that order; single values as they are."""
+    moved = []
+    for t in tensors:
+        if t.numel() != 1:
+            t = t[(None,) * (len(order) - t.dim())]
+            lead = t.dim() - len(order)
+            t = t.permute(*range(lead), *(lead + d for d in order))
+        moved.append(t)
+    return moved
+
+
 def _fused(
     program: Program | str, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
     steps: int, wanted: Sequence[bool] | None,
 ) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
     from . import ops
 
+    order = _memory_order(inputs[0], steps) if inputs else None
+    if order is not None:  # neurons do not care how they are arranged, and nothing is copied
+        inputs, states, params = (_permuted(tensors, order) for tensors in (inputs, states, params))
     dtype, free = states[0].dtype, ops.free_outputs(program)
     native = _NATIVE[dtype]
     xs = inputs
@@ -343,6 +367,8 @@ def _fused(
     results = list(ops.run(program, steps, written, xs, states, params))
     if native != dtype:
         results = [r if r.dtype == dtype else r.to(dtype) for r in results]
+    if order is not None:
+        results = _permuted(results, sorted(range(len(order)), key=order.__getitem__))
     courses, finals = iter(results), results[len(results) - len(states) :]
     found = [next(courses) if w else None for w in written]
     outputs = [course if a else None for course, a in zip(found, asked, strict=True)]
