@@ -125,14 +125,14 @@ def run_kernel(
         "X": {k: x for k, (x, _) in rows.items()},
         "P": spread(params, shape),
         "S": [s.contiguous() if single else s.clone(memory_format=torch.contiguous_format) for s in states],
-        "Y": {k: empty(lead, t, device) for k, t in _written_dtypes(program.free, written, inputs, states)},
+        "Y": {k: empty(lead, t, device) for k, t in written_dtypes(program.free, written, inputs, states)},
         "F": [torch.empty(shape, dtype=dtype, device=device) for _ in states] if single else (),
     }
     launch(kernel, steps, shape.numel(), memory, {"X": {k: stride for k, (_, stride) in rows.items()}})
     return [*memory["Y"].values(), *memory["F" if single else "S"]]
 
 
-def _written_dtypes(
+def written_dtypes(
     free: int, written: Sequence[bool], inputs: Sequence[Tensor], states: Sequence[Tensor]
 ) -> Iterator[tuple[int, torch.dtype]]:
     """What is written at every step, and in which dtype."""
@@ -290,9 +290,10 @@ _library.define(
 
 
 @torch.library.register_fake("snntorch::run", lib=_library)
-def _run_fake(program: str, steps: int, written: Any, inputs: Any, states: Any, params: Any) -> list[Tensor]:
+def run_fake(program: str, steps: int, written: Any, inputs: Any, states: Any, params: Any) -> list[Tensor]:
+    """As the operator, empty."""
     lead = (steps, *states[0].shape) if steps else states[0].shape
-    dtypes = _written_dtypes(load(program).free, written, inputs, states)
+    dtypes = written_dtypes(load(program).free, written, inputs, states)
     return [states[0].new_empty(lead, dtype=dtype) for _, dtype in dtypes] + [s.new_empty(s.shape) for s in states]
 
 

@@ -1,0 +1,83 @@
+"""`snntorch::run` in PyTorch's own operators, for formats that know no others: `torch.onnx.export` finds it by itself.
+
+Time becomes one `scan`, so that the graph does not grow with the number of steps, which may stay open.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch._decomp import register_decomposition  # no public name
+
+from .graph import LEAVES, Graph
+from .ops import run_fake, written_dtypes
+from .program import Program, load
+
+# What each operation computes, where that depends on no dtype.
+MEANING: dict[str, Callable[..., Tensor]] = {
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg, "abs": torch.abs,
+    "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt,
+    "tanh": torch.tanh, "sigmoid": torch.sigmoid, "erf": torch.erf, "sin": torch.sin, "cos": torch.cos,
+    "sign": torch.sign, "ceil": torch.ceil, "floor": torch.floor, "round": torch.round, "pow": torch.pow,
+    "maximum": torch.maximum, "minimum": torch.minimum, "where": torch.where, "detach": torch.detach,
+    "gt": torch.gt, "ge": torch.ge, "lt": torch.lt, "le": torch.le, "eq": torch.eq, "ne": torch.ne,
+    "and": torch.logical_and, "or": torch.logical_or, "not": torch.logical_not,
+}  # fmt: skip
+
+
+def interpret(graph: Graph, roots: Sequence[int], leaves: dict[tuple, Tensor]) -> list[Tensor]:
+    """The values of some nodes; `leaves` maps `(kind, number)` to tensors, all of one dtype and device."""
+    like = next(iter(leaves.values()))
+    values: dict[int, Tensor] = {}
+    for i in graph.reachable(roots):
+        operation, *operands = graph.nodes[i]
+        if operation == "const":
+            values[i] = torch.full((), operands[0], dtype=like.dtype, device=like.device)
+        elif operation in LEAVES:
+            values[i] = leaves[operation, operands[0]]
+        elif operation == "custom":
+            values[i] = values[operands[0]]
+        elif operation == "float":
+            values[i] = values[operands[0]].to(like.dtype)
+        elif operation == "single":
+            values[i] = values[operands[0]].to(torch.float32).to(like.dtype)
+        else:
+            values[i] = MEANING[operation](*(values[k] for k in operands))
+    return [values[r] for r in roots]
+
+
+def _step(program: Program, written: Sequence[bool], inputs: int) -> Callable[..., tuple[Tensor, ...]]:
+    """One time step, `*states, *inputs, *params -> *new states, *what is written`."""
+    graph, states = Graph(program.nodes), program.states
+
+    def step(*tensors: Tensor) -> tuple[Tensor, ...]:
+        leaves = {("state", k): t for k, t in enumerate(tensors[:states])}
+        leaves |= {("input", k): t for k, t in enumerate(tensors[states : states + inputs])}
+        leaves |= {("param", k): t for k, t in enumerate(tensors[states + inputs :])}
+        found = [value.expand(tensors[0].shape) for value in interpret(graph, program.outputs, leaves)]
+        # clones, as a scan takes no two results that share memory
+        return tuple(v.clone() for v in (*found[program.free :], *itertools.compress(found, written)))
+
+    return step
+
+
+@register_decomposition(torch.ops.snntorch.run.default)
+def run(
+    program: str, steps: int, written: Sequence[bool], inputs: Sequence[Tensor], states: Sequence[Tensor],
+    params: Sequence[Tensor],
+) -> list[Tensor]:  # fmt: skip
+    """See `ops.run_kernel`."""
+    xs = [x.to(states[0].dtype) for x in inputs] or [states[0].new_zeros(steps)]  # a scan is over something
+    step = _step(load(program), written, len(xs))
+    if steps == 0:
+        results = step(*states, *xs, *params)
+    else:
+        results = torch.ops.higher_order.scan(step, list(states), xs, tuple(params))
+    finals, courses = results[: len(states)], results[len(states) :]
+    dtypes = written_dtypes(load(program).free, written, inputs, states)
+    return [*(c.to(dtype) for c, (_, dtype) in zip(courses, dtypes, strict=True)), *finals]
+
+
+# Fake tensors of open sizes would run a decomposition to learn the shapes, unless the operator is in this table.
+register_decomposition(torch.ops.snntorch.run.default, type="meta")(run_fake)
