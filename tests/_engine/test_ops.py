@@ -1,7 +1,5 @@
 """The engine's operators, as torch's own machinery sees them."""
 
-import warnings
-
 import pytest
 import torch
 from torch import nn
@@ -104,27 +102,6 @@ def test_make_fx():
         assert sum("snntorch.run" in str(node.target) for node in graph.graph.nodes) == 2
         other = 3 * torch.rand(T, B, F)
         torch.testing.assert_close(graph(other), module.forward(other))
-
-
-def test_export_an_unrolled_net():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            torch.manual_seed(0)
-            self.linear, self.lif = nn.Linear(F, 8), snn.Leaky(0.9)
-
-        def forward(self, x):
-            return snn.unroll(self.lif, self.linear(x), None)
-
-    module = Net().eval()
-    dims = {0: torch.export.Dim("time", min=2, max=100), 1: torch.export.Dim("batch", min=2, max=100)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the stored state is no buffer
-        exported = torch.export.export(module, (3 * torch.rand(T, B, F),), dynamic_shapes=(dims,))
-    assert "snntorch.run" in exported.graph_module.code
-    for steps, batch in ((T, B), (20, 5)):
-        x = 3 * torch.rand(steps, batch, F)
-        torch.testing.assert_close(exported.module()(x), module(x))
 
 
 def test_double_backward_raises():

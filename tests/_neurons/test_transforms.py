@@ -1,8 +1,7 @@
-"""Every neuron under torch.func, torch.compile and torch.export."""
+"""Every neuron under torch.func and torch.compile."""
 
 import contextlib
 import copy
-import warnings
 
 import pytest
 import torch
@@ -91,7 +90,7 @@ def test_ensembles_by_vmap_over_parameters():
     torch.testing.assert_close(found, betas[:, None, None] * mem + x)
 
 
-# -- torch.compile and torch.export
+# -- torch.compile
 
 # Dynamo of torch 2.13 itself reads a deprecated attribute of every autograd.Function.
 compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -150,28 +149,3 @@ def test_compiled_training_loop_with_stored_states():
     out.sum().backward()
     expected.sum().backward()
     torch.testing.assert_close(net[1].beta.grad, eager[1].beta.grad)
-
-
-class Step(nn.Module):
-    """A neuron's step with all states as arguments."""
-
-    def __init__(self, row):
-        super().__init__()
-        self.row, self.neuron = row, row.make()
-
-    def forward(self, x):
-        return tuple(step_from_zeros(self.row, self.neuron, x))
-
-
-@compiles
-@every_class
-def test_export(row):
-    x = row.input(T, B) if row.takes_sequence else row.input(T, B)[0]
-    batch = {1 if row.takes_sequence else 0: torch.export.Dim("batch", min=2, max=64)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.export.export(Step(row).eval(), (x,), dynamic_shapes=({k: v for k, v in batch.items()},))
-    other = row.input(T, B + 4)
-    other = other if row.takes_sequence else other[0]
-    for given in (x, other):
-        torch.testing.assert_close(program.module()(given), Step(row)(given))

@@ -74,7 +74,7 @@ class AssociativeLeaky(SpikingNeuron):
         """Run over `[T, B, in_dim]`; see the class."""
         if input_.dim() != 3 or input_.shape[-1] != self.in_dim:
             raise ValueError(f"input_ must be [T, B, {self.in_dim}], got shape {tuple(input_.shape)}")
-        if len(input_) == 0:
+        if input_.shape[0] == 0:
             raise ValueError(f"input_ must have at least one time step, got shape {tuple(input_.shape)}")
         v, k, a = (layer(input_).to(input_.dtype) for layer in (self.to_v, self.to_k, self.to_alpha))
         write = v.unsqueeze(-1) * k.unsqueeze(-2)
@@ -84,7 +84,7 @@ class AssociativeLeaky(SpikingNeuron):
             (write, decay.expand_as(write)),
             (torch.zeros_like(write[0]),),
             self.step_arguments(input_.dtype),
-            steps=len(write),
+            steps=write.shape[0],
             wanted=(True, False),
         )
         if self.use_q_projection:

@@ -388,7 +388,9 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
 
     def reset_mem(self) -> Any:
         """Zero the stored states and return them, one tensor or a tuple."""
-        self._store([torch.zeros_like(self._kept(name)) for name in self.states])
+        # empty stands for zeros of any shape: an exported program is to hold none of the batch size of today
+        fresh = torch.compiler.is_exporting()
+        self._store([torch.zeros(0) if fresh else torch.zeros_like(self._kept(name)) for name in self.states])
         values = tuple(getattr(self, name) for name in self.states)
         return values[0] if len(values) == 1 else values
 

@@ -100,11 +100,11 @@ class StateLeaky(LIF):
         """Run over `[T, B, channels]`; see the class."""
         if input_.dim() != 3 or input_.shape[-1] != self.channels:
             raise ValueError(f"input_ must be [T, B, {self.channels}], got shape {tuple(input_.shape)}")
-        if len(input_) == 0:
+        if input_.shape[0] == 0:
             raise ValueError(f"input_ must have at least one time step, got shape {tuple(input_.shape)}")
         decay = self.decay.to(input_.dtype)
         taps = self.kernel_truncation_steps
-        if taps is not None and taps < len(input_):  # an input leaves the sum after `taps` steps
+        if taps is not None and taps < input_.shape[0]:  # an input leaves the sum after `taps` steps
             left = torch.cat((torch.zeros_like(input_[:taps]), input_[:-taps]))
             input_ = input_ - decay**taps * left
         quantises = bool(self.state_quant)

@@ -1,0 +1,187 @@
+"""Steps and unrolled networks as other programs: by torch.export, read back from a file, and by ONNX in onnxruntime."""
+
+import io
+import subprocess
+import sys
+
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+import snntorch as snn
+from helpers import ROWS, STEP_ROWS, assert_equal, flat, one_per_class, row_named, rows, start
+
+T, B = 6, 3
+BATCH, TIME = torch.export.Dim("batch", min=2, max=64), torch.export.Dim("time", min=2, max=64)
+# A weight between one step and the next: these are stepped, and the number of their steps is fixed.
+STEPPED = {snn.RLeaky, snn.RSynaptic, snn.SLSTM, snn.SConv2dLSTM, snn.LeakyParallel}
+RESETS = [r for r in ROWS if r.cls is snn.Leaky and "reset_mechanism" in r.kwargs][1:]  # the first is its class's
+
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{message}")
+    for message in (
+        "The tensor attributes? .* assigned during export:UserWarning",  # a program keeps no states
+        "`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning",  # copying a program
+        "`torch.jit.script_method` is deprecated:DeprecationWarning",  # in the exporter's own gradient of a scan
+        "# The axis name. .* will not be used:UserWarning",  # inputs that share an open dimension
+    )
+]
+
+
+class Step(nn.Module):
+    """One step, whose states are passed."""
+
+    def __init__(self, neuron):
+        super().__init__()
+        self.neuron = neuron
+
+    def forward(self, x, *states):
+        return self.neuron(x, *states)
+
+
+class Unrolled(nn.Module):
+    """A whole sequence, from zeros."""
+
+    def __init__(self, module, *states, **options):
+        super().__init__()
+        self.module, self.given, self.options = module, states, options
+
+    def forward(self, x):
+        snn.utils.reset(self)
+        return snn.unroll(self.module, x, *self.given, **self.options)
+
+
+def unrolled(row):
+    neuron = row.make().eval()
+    return neuron if row.takes_sequence else Unrolled(neuron, *start(row, neuron)).eval()
+
+
+def export(module, *args, time=False):
+    """The program, with the batch open, and the number of steps where they are to be."""
+
+    def dims(x):
+        return {0: BATCH} if isinstance(x, Tensor) else tuple(map(dims, x))
+
+    whole = {0: TIME, 1: BATCH} if time else {1: BATCH}
+    shapes = (dims(args[0]), dims(args[1:])) if isinstance(module, Step) else (whole,)
+    return torch.export.export(module, args, dynamic_shapes=shapes)
+
+
+def reread(program):
+    """As written to a file and read back."""
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    return torch.export.load(file)
+
+
+def onnx(model, *args, **options):
+    """The ONNX program as a function of the same arguments, by onnxruntime."""
+    file = io.BytesIO()
+    torch.onnx.export(model, args, dynamo=True, verbose=False, **options).save(file)
+    session = onnxruntime.InferenceSession(file.getvalue())
+    names = [i.name for i in session.get_inputs()]
+
+    def call(*args):
+        return [
+            torch.tensor(y) for y in session.run(None, dict(zip(names, (x.numpy() for x in flat(args)), strict=True)))
+        ]
+
+    return call
+
+
+def operators(program):
+    """Names of the operators that the program calls."""
+    return {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+
+
+def in_the_middle(row, batch):
+    """An input, and states that some neurons have left at zero and others have not."""
+    neuron, x, states = row.make(), row.input(T, batch), start(row, row.make())
+    for now in x:
+        states = neuron(now, *states)[-len(states) :]
+    return x[0], *states
+
+
+@rows(one_per_class(STEP_ROWS))
+@torch.no_grad()
+def test_step(row):
+    """Its outputs and new states."""
+    module = Step(row.make()).eval()
+    program = export(module, *in_the_middle(row, B))
+    exported, in_onnx = reread(program).module(), onnx(program)
+    for batch in (B, B + 4):
+        args = in_the_middle(row, batch)
+        expected = module(*args)
+        torch.testing.assert_close(exported(*args), expected)
+        torch.testing.assert_close(in_onnx(*args), flat(expected))
+
+
+@rows([*one_per_class(), *RESETS])
+@torch.no_grad()
+def test_unrolled(row):
+    module, time = unrolled(row), row.cls not in STEPPED
+    program = export(module, row.input(T, B), time=time)
+    assert ("snntorch.run.default" in operators(program)) == time
+    exported, in_onnx = reread(program).module(), onnx(program)
+    for steps, batch in ((T, B), (T + 5 * time, B + 4)):
+        x = row.input(steps, batch)
+        expected = module(x)
+        torch.testing.assert_close(exported(x), expected)
+        torch.testing.assert_close(in_onnx(x), flat(expected))
+
+
+def test_a_network_that_has_run_before():
+    """Nothing of the states that it keeps goes into the program, and nothing of the program into them."""
+    linear, lif = nn.Linear(5, 8), snn.Leaky(0.9, init_hidden=True)
+    net = Unrolled(nn.Sequential(linear, lif, nn.Linear(8, 2), snn.Synaptic(0.8, 0.9, init_hidden=True, output=True)))
+    x = 3 * torch.rand(T, B, 5)
+    expected = net.eval()(x)
+    mem = lif.mem
+    exported = export(net, x, time=True)
+    in_onnx = onnx(net, x, dynamic_shapes=({0: TIME, 1: BATCH},))
+    assert lif.mem is mem
+    for _ in range(2):
+        assert_equal(exported.module()(x), expected)
+        torch.testing.assert_close(in_onnx(x), list(expected))
+    other = 3 * torch.rand(2 * T, 2 * B, 5)
+    assert_equal(exported.module()(other), net(other))
+    torch.testing.assert_close(in_onnx(other), list(net(other)))
+
+
+@torch.no_grad()
+def test_a_static_input():
+    net, x = Unrolled(snn.Leaky(0.9), num_steps=T).eval(), 0.3 * torch.rand(B, 5)
+    torch.testing.assert_close(onnx(net, x)(x), list(net(x)))
+
+
+@torch.no_grad()
+def test_the_eager_backend_exports_plain_operators():
+    net, x = Unrolled(snn.Leaky(0.9)), torch.rand(T, B, 5)
+    with snn.backend("eager"):
+        program = export(net, x)
+    assert all(name.startswith(("aten.", "<built-in")) for name in operators(program))
+    torch.testing.assert_close(program.module()(x), net(x))
+
+
+@pytest.mark.parametrize("name", ["subtract-delay", "SpikeRateEscape", "LeakySpikeOperator", "custom_surrogate"])
+def test_a_spike_is_a_comparison_whatever_its_surrogate(name):
+    """The program calls what that of a step without any surrogate calls."""
+
+    def called(name):
+        row = row_named(f"Leaky-{name}")
+        program = export(Step(row.make()), *in_the_middle(row, B)).run_decompositions()
+        return [node.target for node in program.graph.nodes if node.op == "call_function"]
+
+    assert called(name) == called("surrogate_disable")
+    assert torch.ops.aten.gt.Scalar in called(name)
+
+
+def test_a_program_runs_where_only_the_package_is_imported(tmp_path):
+    net, x = Unrolled(snn.Leaky(0.9)), torch.rand(T, B, 5)
+    torch.export.save(export(net, x), tmp_path / "net.pt2")
+    torch.save(x, tmp_path / "x.pt")
+    code = "import torch, snntorch; torch.save(torch.export.load('net.pt2').module()(torch.load('x.pt')), 'out.pt')"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    assert_equal(torch.load(tmp_path / "out.pt"), net(x))
