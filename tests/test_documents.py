@@ -49,6 +49,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None)
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch.compile's own
+@pytest.mark.filterwarnings("ignore:The tensor attributes? .* assigned during export:UserWarning")  # programs keep none
+@pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning")  # torch.export's own
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # torch.onnx's own
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_code_runs_and_prints_what_is_shown(document: Path, elsewhere: None) -> None:
     run_blocks(document.read_text(), document.name)
