@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import onnxruntime
 import pytest
@@ -27,6 +28,13 @@ pytestmark = [
         "# The axis name. .* will not be used:UserWarning",  # inputs that share an open dimension
     )
 ]
+
+
+@pytest.fixture(autouse=True)
+def auto() -> Iterator[None]:
+    """Programs with the operator, whatever the backend of the other tests."""
+    with snn.backend("auto"):
+        yield
 
 
 class Step(nn.Module):
