@@ -223,6 +223,30 @@ def test_stored_states_with_wanted_and_unwanted_traces(cls, output):
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
 
 
+class Powers(snn.SpikingNeuron):
+    """The gradient of all that it returns is computed from x, that of the state alone from the new state."""
+
+    states = ("mem",)
+
+    @staticmethod
+    def step(x, mem):
+        return x * x + mem, (2 * x).exp()
+
+
+@pytest.mark.parametrize("single", [True, False], ids=["single", "over time"])
+@pytest.mark.parametrize("wanted", [(0,), (1,), (0, 1)], ids=str)
+def test_gradients_of_some_of_the_outputs(wanted, single):
+    results = []
+    for way in ("fused", "eager"):
+        x = torch.linspace(-1, 1, T * B, dtype=F64).reshape(T, B).requires_grad_()
+        mem = torch.full((B,), 0.5, dtype=F64, requires_grad=True)
+        with snn.backend(way):
+            out = Powers()(x[0], mem) if single else snn.unroll(Powers(), x, mem)
+        total = sum((k + 1) * out[k].sum() for k in wanted)
+        results.append(torch.autograd.grad(total, (x, mem), materialize_grads=True))
+    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
+
+
 # -- how memory lies
 
 

@@ -349,32 +349,33 @@ def _fused(
     order = _memory_order(inputs[0], steps) if inputs else None
     if order is not None:  # neurons do not care how they are arranged, and nothing is copied
         inputs, states, params = (_permuted(tensors, order) for tensors in (inputs, states, params))
-    dtype, free = states[0].dtype, ops.free_outputs(program)
+    dtype = states[0].dtype
     native = _NATIVE[dtype]
-    xs = inputs
     if any([t.dtype != native for t in (*inputs, *states, *params)]):
         states, params = ([t.to(native) for t in tensors] for tensors in (states, params))
         if PACKAGES[states[0].device.type] != "triton":  # whose kernels read inputs of any dtype
-            xs = [x.to(native) for x in inputs]
-    asked = tuple(wanted) if wanted is not None else (True,) * (free + len(states))
-    if not steps:  # the new states are the final ones
-        asked = (*asked[:free], *[False] * len(states))
-    written = asked
-    if steps and torch.is_grad_enabled():
-        needs = tuple([t.requires_grad for t in (*xs, *params)])
-        if any(needs) or any([s.requires_grad for s in states]):
-            written = ops.written(program, needs, asked)
-    results = list(ops.run(program, steps, written, xs, states, params))
+            inputs = [x.to(native) for x in inputs]
+    if steps:
+        asked = tuple(wanted) if wanted is not None else (True,) * (ops.free_outputs(program) + len(states))
+        written = asked
+        if torch.is_grad_enabled():
+            needs = tuple([t.requires_grad for t in (*inputs, *params)])
+            if any(needs) or any([s.requires_grad for s in states]):
+                written = ops.written(program, needs, asked)
+        results = ops.run(program, steps, written, inputs, states, params)
+    else:
+        asked = written = ()
+        results = ops.run_step(program, inputs, states, params)
     if native != dtype:
         results = [r if r.dtype == dtype else r.to(dtype) for r in results]
     if order is not None:
         results = _permuted(results, sorted(range(len(order)), key=order.__getitem__))
-    courses, finals = iter(results), results[len(results) - len(states) :]
-    found = [next(courses) if w else None for w in written]
-    outputs = [course if a else None for course, a in zip(found, asked, strict=True)]
+    finals = list(results[len(results) - len(states) :])
     if not steps:
-        outputs[free:] = finals
-    return outputs, finals
+        return list(results), finals
+    courses = iter(results)
+    found = [next(courses) if w else None for w in written]
+    return [course if a else None for course, a in zip(found, asked, strict=True)], finals
 
 
 def _eager(

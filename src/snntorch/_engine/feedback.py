@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .kernels import backward_kernel, forward_kernel, launch, spread, step_gradient
 from .memory import empty
-from .ops import backward_kernel, forward_kernel, launch, spread, step_gradient
 from .program import Program
 
 
@@ -50,7 +50,7 @@ class Feedback(torch.autograd.Function):
             torch.baddbmm(x[t if len(x) > 1 else 0], before[index].expand(count, batch, features), transposed, out=now)
             after = [course[t] for course in courses]
             memory = {"X": now, "P": parameters, "S": before, "Y": {k: y[t] for k, y in trains.items()}, "F": after}
-            launch(kernel, 1, shape.numel(), memory, {})
+            launch(kernel, 1, shape.numel(), memory)
             before = after
         ctx.save_for_backward(weight, *states, *params, *courses, drive if keeps else None)
         ctx.set_materialize_grads(False)
@@ -91,7 +91,7 @@ class Feedback(torch.autograd.Function):
                 "G": {k: g[t] for k, g in given.items()}, "A": later,
                 "DX": dx[t], "DP": {k: s[t] for k, s in sums.items()}, "DS": earlier,
             }  # fmt: skip
-            launch(kernel, 1, shape.numel(), memory, {})
+            launch(kernel, 1, shape.numel(), memory)
             if count == 1:
                 earlier[index].addmm_(dx[t, 0], matrices[0])
             else:

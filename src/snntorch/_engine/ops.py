@@ -4,7 +4,6 @@
 that `torch.compile` and `torch.export` carry it along. Called eagerly, `Run` does the same with less ado.
 """
 
-import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,38 +11,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from . import cpu, gpu, numba_printer, triton_printer
 from .dispatch import constant
+from .kernels import backward_kernel, forward_kernel, launch, spread, step_gradient
 from .memory import empty
-from .program import Gradient, Program, gradient, load
-from .target import PACKAGES
-
-_MAKERS = {"numba": (numba_printer, cpu.Kernel), "triton": (triton_printer, gpu.Kernel)}  # package -> printer, compiler
-Kernel = cpu.Kernel | gpu.Kernel
-
-
-@functools.cache
-def forward_kernel(
-    program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype, device: str
-) -> Kernel:
-    """The compiled kernel for a type of device; see `print_forward`."""
-    printer, compiler = _MAKERS[PACKAGES[device]]
-    return compiler(printer.print_forward(program, dense, written, single), dtype)
-
-
-@functools.cache
-def backward_kernel(
-    step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype, device: str
-) -> Kernel:
-    """The compiled kernel for a type of device; see `print_backward`."""
-    printer, compiler = _MAKERS[PACKAGES[device]]
-    return compiler(printer.print_backward(step, dense, outputs, single), dtype)
-
-
-@functools.cache
-def step_gradient(program: Program, wanted: tuple, given: tuple) -> Gradient:
-    """See `gradient`; `wanted` is for each input and then each parameter."""
-    return gradient(program, given, wanted[: program.inputs], wanted[program.inputs :])
+from .program import Program, load
+from .single import Step, step_backward, step_forward
 
 
 def _program(key: Program | str) -> Program:
@@ -79,30 +51,33 @@ def run(
         text = program if isinstance(program, str) else program.text
         return torch.ops.snntorch.run(text, steps, written, inputs, states, params)
     program = _program(program)
-    if torch.is_grad_enabled() and any([t.requires_grad for ts in (inputs, states, params) for t in ts]):
+    if _needs_gradient(inputs, states, params):
         return Run.apply(program, steps, written, *inputs, *states, *params)  # type: ignore[return-value]
     return run_kernel(program, steps, written, inputs, states, params)
 
 
-def _rows(x: Tensor, single: bool) -> tuple[Tensor, int]:
+def run_step(
+    program: Program | str, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor]
+) -> Sequence[Tensor]:
+    """See `step_forward`; with a gradient where one is asked for."""
+    program = _program(program)
+    if torch._C._len_torch_dispatch_stack():
+        written = [True] * program.free + [False] * program.states
+        return torch.ops.snntorch.run(program.text, 0, written, inputs, states, params)
+    if _needs_gradient(inputs, states, params):
+        return Step.apply(program, *inputs, *states, *params)  # type: ignore[return-value]
+    return step_forward(program, inputs, states, params)
+
+
+def _needs_gradient(*tensors: Sequence[Tensor]) -> bool:
+    return torch.is_grad_enabled() and any([t.requires_grad for ts in tensors for t in ts])
+
+
+def _rows(x: Tensor) -> tuple[Tensor, int]:
     """X with each time step dense in memory, and how far apart they are."""
-    if single:
-        return x.contiguous(), 0
     if not x.is_contiguous() and not x[0].is_contiguous():
         x = x[:1].contiguous().expand(x.shape) if x.stride(0) == 0 else x.contiguous()
     return x, x.stride(0) if len(x) > 1 else 0
-
-
-def spread(params: Sequence[Tensor], shape: torch.Size) -> list[Tensor]:
-    """Each parameter as one value, or one per neuron."""
-    return [p if p.numel() == 1 else p.expand(shape).contiguous() for p in params]
-
-
-def launch(kernel: Kernel, steps: int, size: int, memory: dict[str, Any], strides: dict[str, Any]) -> None:
-    """Run a kernel on the arrays of each kind; a single step's may be rows of larger ones."""
-    source = kernel.source
-    tensors = [memory[kind][k] for kind, numbers in source.arrays.items() for k in numbers]
-    kernel(steps or 1, size, tensors, [strides[kind][k] for kind, numbers in source.strides.items() for k in numbers])
 
 
 def run_kernel(
@@ -115,21 +90,17 @@ def run_kernel(
     parameters. Those on GPUs take inputs, and cotangents of outputs, in half precision too: outputs are in the dtype of
     the inputs, and cotangents of the inputs in their own.
     """
-    single = steps == 0
+    if steps == 0:
+        return step_forward(program, inputs, states, params)
     shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
     dense = tuple([p.numel() != 1 for p in params])
-    kernel = forward_kernel(program, dense, tuple(written), single, dtype, device.type)
-    rows = {k: _rows(inputs[k], single) for k in kernel.source.arrays["X"]}
-    lead = shape if single else (steps, *shape)
-    memory: dict[str, Any] = {
-        "X": {k: x for k, (x, _) in rows.items()},
-        "P": spread(params, shape),
-        "S": [s.contiguous() if single else s.clone(memory_format=torch.contiguous_format) for s in states],
-        "Y": {k: empty(lead, t, device) for k, t in written_dtypes(program.free, written, inputs, states)},
-        "F": [torch.empty(shape, dtype=dtype, device=device) for _ in states] if single else (),
-    }
+    kernel = forward_kernel(program, dense, tuple(written), False, dtype, device.type)
+    rows = {k: _rows(inputs[k]) for k in kernel.source.arrays["X"]}
+    courses = {k: empty((steps, *shape), t, device) for k, t in written_dtypes(program.free, written, inputs, states)}
+    finals = [s.clone(memory_format=torch.contiguous_format) for s in states]
+    memory = {"X": {k: x for k, (x, _) in rows.items()}, "P": spread(params, shape), "S": finals, "Y": courses}
     launch(kernel, steps, shape.numel(), memory, {"X": {k: stride for k, (_, stride) in rows.items()}})
-    return [*memory["Y"].values(), *memory["F" if single else "S"]]
+    return [*courses.values(), *finals]
 
 
 def written_dtypes(
@@ -156,51 +127,39 @@ def run_backward_kernel(
         states: the initial states.
         params: the parameters.
     """
-    single, outputs = steps == 0, len(program.outputs)
+    outputs = len(program.outputs)
+    if steps == 0:
+        grads = [*grads[: program.free], *grads[outputs:]]
+        dtypes = [x.dtype for x in inputs]
+        results = step_backward(program, tuple(wanted), grads, courses, inputs, states, params, dtypes)
+        return [result for result in results if result is not None]
     shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
-    given = [g is not None for g in grads]
-    if not single:
-        given[outputs:] = [True] * program.states
-    step = step_gradient(program, tuple(wanted), tuple(given))
+    given = (*(g is not None for g in grads[:outputs]), *[True] * program.states)
+    step = step_gradient(program, tuple(wanted), given)
     dense = tuple([p.numel() != 1 for p in params])
-    kernel = backward_kernel(step, dense, outputs, single, dtype, device.type)
-    arrays = kernel.source.arrays
-    x_rows = {k: _rows(inputs[k], single) for k in arrays["X"]}
-    g_rows = {k: _rows(g, single) for k in arrays["G"] if (g := grads[k]) is not None}
-    lead = shape if single else (steps, *shape)
-    later = grads[outputs:]
-    memory: dict[str, Any] = {
-        "X": {k: x for k, (x, _) in x_rows.items()},
-        "G": {k: g for k, (g, _) in g_rows.items()},
-        "P": spread(params, shape),
-        "N": [c if c is None else c.contiguous() for c in courses],
-        "S": [s.contiguous() for s in states],
-        "DX": {k: _new(n, lead, inputs[k].dtype, device) for k, n in enumerate(step.inputs) if wanted[k]},
-        "DP": {
-            k: _new(n if single else None, shape, dtype, device)
-            for k, n in enumerate(step.params)
-            if wanted[program.inputs + k]
-        },
+    kernel = backward_kernel(step, dense, outputs, False, dtype, device.type)
+    x_rows = {k: _rows(inputs[k]) for k in kernel.source.arrays["X"]}
+    g_rows = {k: _rows(g) for k in kernel.source.arrays["G"] if (g := grads[k]) is not None}
+    later = [
+        torch.zeros(shape, dtype=dtype, device=device) if g is None else g.clone(memory_format=torch.contiguous_format)
+        for g in grads[outputs:]
+    ]
+    of_inputs = {
+        k: (torch.zeros if node is None else empty)((steps, *shape), dtype=inputs[k].dtype, device=device)
+        for k, node in enumerate(step.inputs)
+        if wanted[k]
     }
-    if single:
-        memory["A"] = [g if g is None else g.contiguous() for g in later]
-        memory["DS"] = [torch.empty(shape, dtype=dtype, device=device) for _ in states]
-    else:
-        memory["A"] = memory["DS"] = [
-            torch.zeros(shape, dtype=dtype, device=device)
-            if g is None
-            else g.clone(memory_format=torch.contiguous_format)
-            for g in later
-        ]
+    of_params = {
+        k: torch.zeros(shape, dtype=dtype, device=device) for k in range(program.params) if wanted[program.inputs + k]
+    }
+    memory = {
+        "X": {k: x for k, (x, _) in x_rows.items()}, "G": {k: g for k, (g, _) in g_rows.items()},
+        "P": spread(params, shape), "N": [c if c is None else c.contiguous() for c in courses],
+        "S": [s.contiguous() for s in states], "A": later, "DX": of_inputs, "DP": of_params,
+    }  # fmt: skip
     strides = {"X": {k: s for k, (_, s) in x_rows.items()}, "G": {k: s for k, (_, s) in g_rows.items()}}
     launch(kernel, steps, shape.numel(), memory, strides)
-    sums = (d.sum_to_size(params[k].shape) for k, d in memory["DP"].items())
-    return [*memory["DX"].values(), *memory["DS"], *sums]
-
-
-def _new(node: int | None, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Memory that a kernel writes, or zeros where it writes none or adds."""
-    return torch.zeros(shape, dtype=dtype, device=device) if node is None else empty(shape, dtype, device)
+    return [*of_inputs.values(), *later, *(d.sum_to_size(params[k].shape) for k, d in of_params.items())]
 
 
 def _split(program: Program, tensors: Sequence[Any]) -> Iterator[Sequence[Any]]:

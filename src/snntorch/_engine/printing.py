@@ -1,5 +1,6 @@
 """What printers share: a graph's nodes as assignments, in the words of a target."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -30,15 +31,25 @@ class Source:
     arrays: dict[str, tuple[int, ...]]
     strides: dict[str, tuple[int, ...]]
 
+    @functools.cached_property
+    def slots(self) -> list[tuple[str, int]]:
+        """Kind and number of each pointer."""
+        return [(kind, k) for kind, numbers in self.arrays.items() for k in numbers]
+
+    @functools.cached_property
+    def stride_slots(self) -> list[tuple[str, int]]:
+        """Kind and number of each stride."""
+        return [(kind, k) for kind, numbers in self.strides.items() for k in numbers]
+
     @property
     def pointers(self) -> list[str]:
         """The pointers' names."""
-        return [f"{kind}{k}" for kind, numbers in self.arrays.items() for k in numbers]
+        return [f"{kind}{k}" for kind, k in self.slots]
 
     @property
     def distances(self) -> list[str]:
         """The strides' names."""
-        return [f"{kind}{k}_stride" for kind, numbers in self.strides.items() for k in numbers]
+        return [f"{kind}{k}_stride" for kind, k in self.stride_slots]
 
 
 class Body:

@@ -225,14 +225,15 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
     @property
     def factor(self) -> Tensor | None:
         """The graded spikes factor, or None where it is the constant 1, so that nothing is multiplied by it."""
-        factor = self.graded_spikes_factor
-        learnt = "graded_spikes_factor" not in self._buffers  # in a replica it is no nn.Parameter
-        if learnt or torch.compiler.is_compiling() or factor.device.type == "meta":
-            return factor
-        version = (id(factor), factor._version)
-        if self._graded_seen[:2] != version:  # looked at once, not at every step
-            self._graded_seen = (*version, bool((factor == 1).all()))
-        return None if self._graded_seen[2] else factor
+        factor = self._buffers.get("graded_spikes_factor")
+        if factor is None or torch.compiler.is_compiling():  # a parameter, in a replica a plain attribute
+            return self.graded_spikes_factor
+        seen = self._graded_seen
+        if seen[:2] != (id(factor), factor._version):  # looked at once, not at every step
+            if factor.device.type == "meta":
+                return factor
+            seen = self._graded_seen = (id(factor), factor._version, bool((factor == 1).all()))
+        return None if seen[2] else factor
 
     # -- one step
 
@@ -296,8 +297,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
         if not isinstance(input_, Tensor) or not input_.is_floating_point():
             kind = input_.dtype if isinstance(input_, Tensor) else type(input_).__name__
             raise TypeError(f"input_ must be a floating-point tensor, got {kind}")
-        unknown = set(named) - set(self.states[len(given) :])
-        if unknown or len(given) > len(self.states):
+        if len(given) > len(self.states) or (named and not named.keys() <= set(self.states[len(given) :])):
             raise TypeError(f"{type(self).__name__} takes the states {', '.join(self.states)} once each, "
                             f"got {len(given)} by position and {', '.join(named) or 'none'} by name")  # fmt: skip
         if self.init_hidden and any(s is not None for s in (*given, *named.values())):

@@ -1,0 +1,53 @@
+"""Compiled kernels by what they compute, and how they are given their arrays."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import cpu, gpu, numba_printer, triton_printer
+from .program import Gradient, Program, gradient
+from .target import PACKAGES
+
+_MAKERS = {"numba": (numba_printer, cpu.Kernel), "triton": (triton_printer, gpu.Kernel)}  # package -> printer, compiler
+Kernel = cpu.Kernel | gpu.Kernel
+
+
+@functools.cache
+def forward_kernel(
+    program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype, device: str
+) -> Kernel:
+    """The compiled kernel for a type of device; see `print_forward`."""
+    printer, compiler = _MAKERS[PACKAGES[device]]
+    return compiler(printer.print_forward(program, dense, written, single), dtype)
+
+
+@functools.cache
+def backward_kernel(
+    step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype, device: str
+) -> Kernel:
+    """The compiled kernel for a type of device; see `print_backward`."""
+    printer, compiler = _MAKERS[PACKAGES[device]]
+    return compiler(printer.print_backward(step, dense, outputs, single), dtype)
+
+
+@functools.cache
+def step_gradient(program: Program, wanted: tuple, given: tuple) -> Gradient:
+    """See `gradient`; `wanted` is for each input and then each parameter."""
+    return gradient(program, given, wanted[: program.inputs], wanted[program.inputs :])
+
+
+def spread(params: Sequence[Tensor], shape: torch.Size) -> list[Tensor]:
+    """Each parameter as one value, or one per neuron."""
+    return [p if p.numel() == 1 else p.expand(shape).contiguous() for p in params]
+
+
+def launch(
+    kernel: Kernel, steps: int, size: int, memory: Mapping[str, Any], strides: Mapping[str, Any] | None = None
+) -> None:
+    """Run a kernel on the arrays of each kind, by number, and their strides; a single step's arrays have none."""
+    source = kernel.source
+    tensors = [memory[kind][k] for kind, k in source.slots]
+    kernel(steps, size, tensors, [strides[kind][k] for kind, k in source.stride_slots] if strides else ())
