@@ -18,12 +18,15 @@ import numpy as np
 NAMES = {
     "snntorch": "snnTorch",
     "spikingjelly": "SpikingJelly",
+    "norse": "Norse",
+    "sinabs": "Sinabs",
     "unmodified": "ours, same code",
     "unroll": "ours, `unroll`",
     "floor": "floor",
     "floor-stepped": "floor, stepped",
 }
-COLOURS = dict(zip(NAMES, ("#E69F00", "#CC79A7", "#56B4E9", "#0072B2", "#999999", "#BBBBBB"), strict=True))  # Okabe-Ito
+OKABE_ITO = ("#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#0072B2", "#999999", "#BBBBBB")
+COLOURS = dict(zip(NAMES, OKABE_ITO, strict=True))
 SECTIONS = {
     "net": "Nets: one training step (ms)",
     "neuron": "Neurons alone: forward + backward (ms)",

@@ -29,6 +29,8 @@ TORCH = "torch==2.13.0"
 PEERS = {
     "snntorch": ("snntorch==1.0.0", ["numpy"]),
     "spikingjelly": ("spikingjelly==2.0.0", ["numpy", "loguru"]),
+    "norse": ("norse==1.1.0", ["numpy", "nir==1.0.4", "nirtorch==2.0.2"]),
+    "sinabs": ("sinabs==3.1.3", ["numpy", "matplotlib", "pbr", "setuptools", "nir==1.0.4", "nirtorch==2.0.2"]),
 }
 MEMORY = ("Leaky alone, T=100, 64×512", "MLP 784-512-512-10, T=30, B=100, spikes")
 START = "Leaky over T"

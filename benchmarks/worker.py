@@ -115,7 +115,7 @@ def about() -> dict:
 
     import torch
 
-    packages = ("torch", "numpy", "numba", "snntorch", "spikingjelly")
+    packages = ("torch", "numpy", "numba", "snntorch", "spikingjelly", "norse", "sinabs")
     found = {d.metadata["Name"].lower(): d.version for d in metadata.distributions()}
     versions = {"python": platform.python_version()} | {p: found[p] for p in packages if p in found}
     return versions | {"threads": torch.get_num_threads()}

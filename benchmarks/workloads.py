@@ -7,6 +7,8 @@ clock sees. An implementation (`impl`) is a library and a way to use it:
 |---|---|---|
 | snntorch | the published snnTorch | the loop over time steps that its users write |
 | spikingjelly | SpikingJelly | its multi-step mode; stateless layers fold time into the batch |
+| norse | Norse | its box neuron, lifted over time |
+| sinabs | Sinabs | its LIF, on `[B, T, ...]` |
 | unmodified | ours | exactly the code of `snntorch` |
 | unroll | ours | `snn.unroll` |
 | floor | ours | the same net with ReLU for neurons and time folded into the batch; |
@@ -20,6 +22,7 @@ Libraries are imported where they are used: each environment has only its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +34,8 @@ from torch.nn import functional as F
 ENVIRONMENT = {
     "snntorch": "snntorch",
     "spikingjelly": "spikingjelly",
+    "norse": "norse",
+    "sinabs": "sinabs",
     "unmodified": "ours",
     "unroll": "ours",
     "floor": "ours",
@@ -103,6 +108,7 @@ def _neurons() -> dict[str, Callable[..., nn.Module]]:
 
     return {
         "Leaky": lambda n, **k: snn.Leaky(BETA, **k),
+        "Leaky reset at once": lambda n, **k: snn.Leaky(BETA, reset_delay=False, **k),
         "Lapicque": lambda n, **k: snn.Lapicque(BETA, R=10, **k),
         "Synaptic": lambda n, **k: snn.Synaptic(ALPHA, BETA, **k),
         "Alpha": lambda n, **k: snn.Alpha(BETA, ALPHA, **k),
@@ -168,11 +174,35 @@ def jelly_lif(step_mode: str = "m") -> nn.Module:
     return neuron.LIFNode(surrogate_function=surrogate.ATan(alpha=2.0), step_mode=step_mode, **constants)
 
 
+def norse_lif() -> nn.Module:
+    """Norse's LIF without synapse; it scales its input by the leak, and here the threshold instead."""
+    import norse.torch as norse
+    from norse.torch.functional.reset import reset_subtract
+
+    leak = torch.tensor(1 - BETA)
+    constants = norse.LIFBoxParameters(tau_mem_inv=leak, v_th=leak, reset_method=reset_subtract)
+    return norse.Lift(norse.LIFBoxCell(constants, dt=1.0))
+
+
+def sinabs_lif() -> nn.Module:
+    """Sinabs' LIF with our constants."""
+    from sinabs.activation import SingleSpike
+    from sinabs.layers import LIF
+
+    return LIF(tau_mem=-1 / math.log(BETA), norm_input=False, spike_fn=SingleSpike)
+
+
 def sequence(impl: str, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Callable[[Tensor], Any]]:
     """A module, and the function from its input `[T, B, ...]` to spikes or to spikes and membranes."""
     if impl == "spikingjelly":
         module = jelly_lif()
         return module, lambda x: (module.reset(), module(x))[1]
+    if impl == "norse":
+        module = norse_lif()
+        return module, lambda x: module(x)[0]
+    if impl == "sinabs":
+        module = sinabs_lif()
+        return module, lambda x: (module.reset_states(), module(x))[1]
     if neuron in WHOLE:
         module = _neurons()[neuron](n)
         return module, module
@@ -187,7 +217,8 @@ def sequence(impl: str, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, 
 
 def alone(impl: str, neuron: str, T: int, B: int, N: int, indexed: bool = False) -> Task:
     image = (2, 8, N // 16) if neuron == "SConv2dLSTM" else (N,)
-    x = (0.3 * torch.randn(T, B, *image) + 0.15).requires_grad_()
+    lead = (B, T) if impl == "sinabs" else (T, B)
+    x = (0.3 * torch.randn(*lead, *image) + 0.15).requires_grad_()
     if impl == "floor":
         # Forward reads the input and writes spikes and states; backward reads states and the spikes'
         # gradient and writes the input's: 4 + 2 states passes over 4 + states tensors; a copy is two passes.
@@ -450,6 +481,8 @@ add("conv 12C5-P2-32C5-P2-FC10, T=20, B=16", "net", train, ALL, net=convnet, T=2
 add("recurrent 140-128R-20, T=100, B=64", "net", train, ALL, net=recurrent, T=100, B=64)
 add("tutorial 5, 784-1000-10, T=25, B=128", "net", tutorial, (*SNN, "floor", "floor-stepped"), T=25, B=128)
 add("a user's own neuron, T=100, 64×512", "variant", alone, ("unmodified", "unroll", "floor"), neuron="own", **WIDE)
+ONCE = (*SNN, "norse", "sinabs")
+add("Leaky, reset at once, T=100, 64×512", "variant", alone, ONCE, neuron="Leaky reset at once", **WIDE)
 add("Leaky alone, input indexed x[t]", "variant", alone, SNN, neuron="Leaky", **WIDE, indexed=True)
 
 STEPS, THREADS = {"T": (100, 200, 400, 800)}, {"threads": (1, 2, 4, 8)}
