@@ -114,7 +114,7 @@ def test_explain_leaves_the_module_alone():
 
 @pytest.mark.filterwarnings("default")
 def test_without_numba_neurons_run_step_by_step_with_one_warning(monkeypatch):
-    monkeypatch.setattr(dispatch, "_has", {})
+    monkeypatch.setattr(dispatch, "_lacks", {})
     monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: None)
     lif, x = snn.Leaky(0.9), torch.rand(T, B, F)
     with pytest.warns(RuntimeWarning, match="numba is not installed: neurons run step by step") as caught:

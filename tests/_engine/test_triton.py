@@ -3,6 +3,7 @@
 `PYTHONPATH=tests python tests/_engine/test_triton.py` writes the printed kernels anew.
 """
 
+import contextlib
 import copy
 import importlib.util
 import os
@@ -79,10 +80,20 @@ def test_devices_without_kernels_run_step_by_step(monkeypatch):
 
 
 def test_a_gpu_without_triton_runs_step_by_step(monkeypatch):
+    monkeypatch.setattr(dispatch, "_lacks", {})
     monkeypatch.setitem(dispatch.PACKAGES, "cpu", "no_such_package")
     with pytest.warns(RuntimeWarning, match="no_such_package is not installed"):
         (path,) = paths(snn.Leaky(0.9), torch.rand(2, 3, 4))
     assert (path.path, path.reason) == ("stepped", "no_such_package is not installed")
+
+
+@pytest.mark.parametrize(("capability", "lacks"), [((6, 1), "compute capability 7.0"), ((7, 0), ""), ((9, 0), "")])
+def test_a_gpu_too_old_for_triton_runs_step_by_step(monkeypatch, capability, lacks):
+    monkeypatch.setattr(dispatch, "_lacks", {})
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setitem(dispatch.PACKAGES, "cuda", "numba")  # which is installed
+    with pytest.warns(RuntimeWarning, match=lacks) if lacks else contextlib.nullcontext():
+        assert lacks in (found := dispatch._lacking(torch.device("cuda", 0))) and bool(found) == bool(lacks)
 
 
 # -- compiled, for which no GPU is needed

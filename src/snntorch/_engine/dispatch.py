@@ -142,16 +142,21 @@ def _text(neuron: Any, varies: tuple, states: int, dtype: torch.dtype) -> str:
 # Reasons that cost nothing, for which the backend "fused" does not raise.
 _NOTHING, _COMPILED = "there is nothing to compute", "torch.compile fuses single steps itself"
 
-_has: dict[str, bool] = {}  # package -> whether it is installed
+_lacks: dict[torch.device, str] = {}  # device -> what its kernels lack there, or nothing
 
 
 @constant
-def _installed(package: str) -> bool:
-    if package not in _has:
-        _has[package] = importlib.util.find_spec(package) is not None
-        if not _has[package]:
-            warnings.warn(f"{package} is not installed: neurons run step by step", RuntimeWarning, stacklevel=2)
-    return _has[package]
+def _lacking(device: torch.device) -> str:
+    if device not in _lacks:
+        package = PACKAGES[device.type]
+        _lacks[device] = ""
+        if importlib.util.find_spec(package) is None:
+            _lacks[device] = f"{package} is not installed"
+        elif device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) < (7, 0):
+            _lacks[device] = "Triton needs a GPU of compute capability 7.0 or later"
+        if _lacks[device]:
+            warnings.warn(f"{_lacks[device]}: neurons run step by step", RuntimeWarning, stacklevel=2)
+    return _lacks[device]
 
 
 # What kernels compute each dtype in.
@@ -182,8 +187,7 @@ def _obstacle(tensors: Sequence[Tensor], shape: torch.Size, compiling: bool) -> 
             return f"{type(tensor).__name__} is a tensor subclass"
         if tensor.device != device:
             return f"one tensor is on {tensor.device}, the input on {device}"
-    package = PACKAGES[device.type]
-    return "" if _installed(package) else f"{package} is not installed"
+    return _lacking(device)
 
 
 def _broadcasts(tensor: Tensor, shape: torch.Size) -> bool:
