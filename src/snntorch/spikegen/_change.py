@@ -30,15 +30,14 @@ def delta(data: Tensor, threshold: float = 0.1, padding: bool = False, off_spike
     signal = over_time(data).detach()
     if not signal.is_floating_point():  # differences would wrap
         signal = signal.to(torch.int16 if signal.element_size() == 1 else torch.int64)
-    change = signal.clone()
-    change[1:] -= signal[:-1]
-    if padding:
-        change[:1] = 0
-    rises = change >= threshold
+    change = torch.empty_like(signal, memory_format=torch.contiguous_format)
+    torch.sub(signal[1:], signal[:-1], out=change[1:])
+    change[:1] = 0 if padding else signal[:1]
     if not off_spike:
-        return rises.to(data.dtype)
+        return change.ge_(threshold).to(data.dtype)
+    rises = change >= threshold
     signed = torch.int8 if data.dtype in _NO_MINUS_ONE else data.dtype
-    return rises.to(signed) - (change <= -threshold).to(signed)
+    return change.le_(-threshold).neg_().add_(rises).to(signed)  # in place, as fresh memory takes longer than sums
 
 
 def threshold_based(data: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
