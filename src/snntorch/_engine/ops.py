@@ -162,13 +162,12 @@ def run_backward_kernel(
     return [*of_inputs.values(), *later, *(d.sum_to_size(params[k].shape) for k, d in of_params.items())]
 
 
-def _split(program: Program, tensors: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def _split(program: Program, tensors: Sequence[Any]) -> tuple[Sequence[Any], ...]:
     """Inputs, states, parameters, and whatever follows."""
-    counts = (program.inputs, program.states, program.params, len(tensors))
-    start = 0
-    for count in counts:
-        yield tensors[start : start + count]
-        start += count
+    n = program.inputs
+    m = n + program.states
+    p = m + program.params
+    return tensors[:n], tensors[n:m], tensors[m:p], tensors[p:]
 
 
 def _keep(
@@ -177,42 +176,38 @@ def _keep(
 ) -> None:  # fmt: skip
     """Save for backward what the gradient is computed from."""
     inputs, states, params, _ = _split(program, tensors)
-    n = program.inputs
-    wanted = (*needs[:n], *needs[n + program.states :])
+    of_inputs, _, of_params, _ = _split(program, needs)
+    wanted = (*of_inputs, *of_params)
     step = step_gradient(program, wanted, (*written, *[True] * program.states))
-    if steps:
-        trace = dict(zip((k for k, w in enumerate(written) if w), results, strict=False))
-        courses = [trace.get(program.free + k) for k in range(program.states)]
-    else:
-        courses = results[len(results) - program.states :]
+    arrived = iter(results)
+    courses = [next(arrived) if w else None for w in written][program.free :] if steps else results[program.free :]
     ctx.save_for_backward(
-        *(x if k in step.needs["input"] else None for k, x in enumerate(inputs)),
+        *[x if k in step.needs["input"] else None for k, x in enumerate(inputs)],
         *states,
         *params,
-        *(c if k in step.saved else None for k, c in enumerate(courses)),
+        *[c if k in step.saved else None for k, c in enumerate(courses)],
     )
     ctx.set_materialize_grads(False)
     ctx.program, ctx.steps, ctx.written, ctx.wanted = program, steps, written, wanted
     ctx.dtypes = [x.dtype for x in inputs]
 
 
-def _pull_back(ctx: Any, grads: Sequence[Tensor | None], run_backward: Any, key: Any) -> Iterator[Tensor | None]:
+def _pull_back(ctx: Any, grads: Sequence[Tensor | None], run_backward: Any, key: Any) -> list[Tensor | None]:
     """The cotangents of inputs, states and parameters."""
     program: Program = ctx.program
     inputs, states, params, courses = _split(program, ctx.saved_tensors)
     arrived = iter(grads)
     full = [next(arrived) if w else None for w in ctx.written] + list(arrived)
-    given = (*(g is not None for g in full[: len(ctx.written)]), *[True] * program.states)
-    needs = step_gradient(program, ctx.wanted, given).needs
-    if any(courses[k] is None for k in needs["state"] | needs["new"]) or any(inputs[k] is None for k in needs["input"]):
+    given = (*[g is not None for g in full[: len(ctx.written)]], *[True] * program.states)
+    step = step_gradient(program, ctx.wanted, given)
+    if any([courses[k] is None for k in step.saved]) or any([inputs[k] is None for k in step.needs["input"]]):
         # The gradient from only some of the outputs would be read off other tensors than those that were kept.
         zeros = states[0].new_zeros(()).expand((ctx.steps or 1, *states[0].shape))
         full = [zeros if g is None and w else g for g, w in zip(full, (*ctx.written, *full), strict=False)]
     inputs = [_absent(states[0], dtype) if x is None else x for x, dtype in zip(inputs, ctx.dtypes, strict=True)]
-    results = iter(run_backward(key, ctx.steps, ctx.wanted, full, courses, inputs, list(states), list(params)))
-    yield from (next(results) if want else None for want in ctx.wanted[: program.inputs])
-    yield from (next(results) for _ in states)
-    yield from (next(results) if want else None for want in ctx.wanted[program.inputs :])
+    results = iter(run_backward(key, ctx.steps, ctx.wanted, full, courses, inputs, states, params))
+    everything = (*ctx.wanted[: program.inputs], *[True] * program.states, *ctx.wanted[program.inputs :])
+    return [next(results) if want else None for want in everything]
 
 
 def _absent(state: Tensor, dtype: torch.dtype) -> Tensor:
@@ -273,8 +268,8 @@ def _setup_context(ctx: Any, inputs: tuple, output: Sequence[Tensor]) -> None:
 
 
 def _backward_of_run(ctx: Any, grads: Sequence[Tensor | None]) -> tuple:
-    cotangents = list(_pull_back(ctx, grads, torch.ops.snntorch.run_backward, ctx.program.text))
-    return None, None, None, *map(list, list(_split(ctx.program, cotangents))[:3])
+    cotangents = _pull_back(ctx, grads, torch.ops.snntorch.run_backward, ctx.program.text)
+    return None, None, None, *_split(ctx.program, cotangents)[:3]
 
 
 for _device in ("CPU", "CUDA"):
