@@ -13,8 +13,19 @@ from hypothesis import strategies as st
 import snntorch.functional as SF
 from snntorch.functional.loss import check_labels, pool_population
 
+NAMES = """
+    pool_population check_outputs check_labels LossFunctions ce_rate_loss ce_count_loss ce_max_membrane_loss tet_loss
+    mse_count_loss mse_membrane_loss first_spike_steps SpikeTime mse_temporal_loss ce_temporal_loss ttfs_loss
+    van_rossum_loss victor_purpura_distance
+""".split()
 T, B, N = 7, 5, 6
 REDUCTIONS = ("mean", "sum", "none")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_where_programs_and_pickles_look_for_it(name):
+    by_name = pickle.loads(f"csnntorch.functional.loss\n{name}\n.".encode())
+    assert by_name is getattr(SF.loss, name) and name in SF.loss.__all__
 
 
 def draw(seed=0, shape=(T, B, N), rate=0.3, dtype=torch.float64):

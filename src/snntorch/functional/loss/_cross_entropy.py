@@ -1,0 +1,232 @@
+"""Cross entropy of the outputs at every step, of their sums or of their maxima over time."""
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ._common import LossFunctions, check_labels, pool_population
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, **options: Any) -> Tensor:
+    """PyTorch's cross entropy of logits, [B, C] or [T, B, C], and labels [B]; one value a step and sample."""
+    num_classes = logits.size(-1)
+    labels = labels.expand(logits.shape[:-1])
+    # PyTorch's softmax is fast over 16 contiguous classes or more, or over classes with samples behind them.
+    if num_classes >= 16:
+        logits, labels = logits.flatten(0, -2), labels.flatten()
+    elif logits.dim() == 3:
+        logits = logits.mT
+    try:
+        return F.cross_entropy(logits, labels, **options)
+    except IndexError as error:
+        raise ValueError(f"targets must lie in 0..{num_classes - 1}: {error}") from error
+
+
+class CrossEntropy(LossFunctions):
+    """Cross entropy between a readout of the outputs, [B, C] or [T, B, C], and labels [B]."""
+
+    # Whether a weighted mean divides by the sum of the samples' weights, as PyTorch does, or by their number.
+    _divides_by_weights = False
+
+    def __init__(
+        self,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        ignore_index: int = -100,
+    ) -> None:
+        super().__init__(reduction, weight)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"label_smoothing must lie in [0, 1], got {label_smoothing}")
+        self.label_smoothing = label_smoothing
+        self.ignore_index = ignore_index
+
+    def _readout(self, prediction: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
+        """The loss, reduced already: PyTorch does it in the same pass."""
+        logits = self._readout(prediction)
+        num_steps = logits.size(0) if logits.dim() == 3 else 1
+        batch, num_classes = logits.shape[-2:]
+        labels = check_labels(targets, (batch,))
+        weight = self._class_weight(num_classes, logits)
+        by_samples = self.reduction == "mean" and weight is not None and not self._divides_by_weights
+        loss = cross_entropy(
+            logits,
+            labels,
+            weight=weight,
+            ignore_index=self.ignore_index,
+            reduction="sum" if by_samples else self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
+        if by_samples:
+            return loss / (num_steps * (labels != self.ignore_index).sum())
+        if self.reduction == "none":
+            return loss.view(num_steps, batch).mean(0)
+        return loss / num_steps if self.reduction == "sum" else loss
+
+    def _reduce(self, loss: Tensor) -> Tensor:
+        return loss
+
+
+class ce_rate_loss(CrossEntropy):
+    r"""Cross entropy at every step, averaged over time: the correct class should fire at every step.
+
+    .. math:: \frac{1}{T} \sum_t CE(x[t], y)
+
+    Args:
+        population_code: sum the spikes of each class's population first (see `pool_population`).
+        num_classes: number of classes, with population_code.
+        reduction: 'mean' (over samples), 'sum' or 'none'.
+        weight: a factor for each class, [C]; 'mean' does not divide by their sum.
+        label_smoothing: mixes the labels with the uniform distribution, 0..1.
+        ignore_index: samples with this label count for nothing.
+
+    Call:
+        `loss(spk_out, targets)` with outputs [T, B, N] and labels [B]. Returns [B] for 'none', otherwise [1],
+        or a scalar with weights.
+
+    Raises:
+        ValueError: bad shapes, labels, reduction or num_classes.
+        TypeError: labels that are no integers.
+
+    Example:
+        >>> import torch
+        >>> spk_out = torch.zeros(4, 2, 10)
+        >>> ce_rate_loss()(spk_out, torch.tensor([3, 7]))
+        tensor([2.3026])
+    """
+
+    _one_element = True
+
+    def __init__(
+        self,
+        population_code: bool = False,
+        num_classes: int = False,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        *,
+        label_smoothing: float = 0.0,
+        ignore_index: int = -100,
+    ) -> None:
+        super().__init__(reduction, weight, label_smoothing, ignore_index)
+        self.population_code = population_code
+        self.num_classes = num_classes
+
+    def _readout(self, prediction: Tensor) -> Tensor:
+        return pool_population(prediction, self.num_classes) if self.population_code else prediction
+
+
+class ce_count_loss(ce_rate_loss):
+    r"""Cross entropy of spike counts: the correct class should fire most, the others not at all.
+
+    .. math:: CE\Big(\sum_t x[t], y\Big)
+
+    Arguments, errors and call as for `ce_rate_loss`; 'mean' and 'sum' return a scalar.
+
+    Example:
+        >>> import torch
+        >>> spk_out = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]])
+        >>> ce_count_loss()(spk_out, torch.tensor([0]))
+        tensor(0.1269)
+    """
+
+    _one_element = False
+
+    def _readout(self, prediction: Tensor) -> Tensor:
+        return super()._readout(prediction.sum(0))
+
+
+class ce_max_membrane_loss(CrossEntropy):
+    r"""Cross entropy of the highest membrane potentials over time.
+
+    .. math:: CE\big(\max_t u[t], y\big)
+
+    The gradient reaches the first step at which each neuron's maximum is attained.
+
+    Args:
+        reduction: 'mean' (over samples), 'sum' or 'none'.
+        weight: a factor for each class, [C]; 'mean' does not divide by their sum.
+        label_smoothing: mixes the labels with the uniform distribution, 0..1.
+        ignore_index: samples with this label count for nothing.
+
+    Call:
+        `loss(mem_out, targets)` with membranes [T, B, N] and labels [B]. Returns [B] for 'none', else a
+        scalar.
+
+    Raises:
+        ValueError: bad shapes, labels or reduction.
+        TypeError: labels that are no integers.
+
+    Example:
+        >>> import torch
+        >>> mem_out = torch.tensor([[[0.0, 3.0]], [[1.0, -3.0]]])
+        >>> ce_max_membrane_loss()(mem_out, torch.tensor([1]))
+        tensor(0.1269)
+    """
+
+    def __init__(
+        self,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+        *,
+        label_smoothing: float = 0.0,
+        ignore_index: int = -100,
+    ) -> None:
+        super().__init__(reduction, weight, label_smoothing, ignore_index)
+
+    def _readout(self, prediction: Tensor) -> Tensor:
+        return prediction.max(0).values
+
+
+class tet_loss(LossFunctions):
+    r"""Temporal efficient training: cross entropy at every step, and outputs kept near a level φ.
+
+    .. math:: (1 - λ) \frac{1}{T} \sum_t CE(x[t], y) + λ \frac{1}{TN} \sum_{t,n} (x_n[t] - φ)^2
+
+    Meant for the input currents or the membranes of the output layer.
+
+    Args:
+        lamb: share λ of the second term, 0..1.
+        phi: the level φ, commonly the threshold.
+        reduction: 'mean' (over samples), 'sum' or 'none'.
+        weight: a factor for each class, [C]; 'mean' does not divide by their sum.
+
+    Call:
+        `loss(output, targets)` with outputs [T, B, N] and labels [B]. Returns [B] for 'none', else a scalar.
+
+    Raises:
+        ValueError: bad shapes, labels, reduction or lamb.
+        TypeError: labels that are no integers.
+
+    Source:
+        Deng, Li, Zhang, Gu, "Temporal efficient training of spiking neural network via gradient
+        re-weighting", ICLR 2022.
+
+    Example:
+        >>> import torch
+        >>> tet_loss(lamb=0.5)(torch.zeros(4, 2, 10), torch.tensor([3, 7]))
+        tensor(1.6513)
+    """
+
+    def __init__(
+        self,
+        lamb: float = 1e-3,
+        phi: float = 1.0,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+    ) -> None:
+        super().__init__(reduction, weight)
+        if not 0 <= lamb <= 1:
+            raise ValueError(f"lamb must lie in [0, 1], got {lamb}")
+        self.lamb = lamb
+        self.phi = phi
+
+    def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
+        num_steps, batch, num_classes = prediction.shape
+        labels = check_labels(targets, (batch,), num_classes)
+        rate = cross_entropy(prediction, labels, reduction="none").view(num_steps, batch).mean(0)
+        distance = (prediction - self.phi).square().mean((0, 2))
+        return self._weigh((1 - self.lamb) * rate + self.lamb * distance, labels, num_classes)
