@@ -1,5 +1,7 @@
 """What `test_triton.py` runs by Triton's interpreter beside the engine's other tests."""
 
+import copy
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ import snntorch as snn
 from snntorch._engine import ops
 from snntorch._engine.gpu import Kernel
 from snntorch._engine.target import PACKAGES
+from snntorch.explain import paths
 
 T, B, N = 5, 3, 70  # 210 neurons: more than one block of 64, and a part of one
 
@@ -68,6 +71,41 @@ def test_autocast(cls):
             expected = snn.unroll(neuron, net(x))
     assert [f.dtype for f in found] == [e.dtype for e in expected]
     torch.testing.assert_close(found[-1][0], expected[-1][0])  # later steps: eager rounds its states
+
+
+@pytest.mark.parametrize("autocast", [False, True], ids=["half weights", "autocast"])
+@pytest.mark.parametrize("cls", [snn.RLeaky, snn.RSynaptic, snn.SLSTM])
+def test_recurrence_in_half_precision_keeps_states_in_float32(launched, cls, autocast):
+    """Against float64 no worse than a loop over time that rounds its states at every step."""
+    torch.manual_seed(0)
+    kwargs = {snn.RLeaky: dict(beta=0.9, linear_features=N),
+              snn.RSynaptic: dict(alpha=0.8, beta=0.7, linear_features=N),
+              snn.SLSTM: dict(input_size=N, hidden_size=N, threshold=0.1)}[cls]  # fmt: skip
+    low = cls(**kwargs) if autocast else cls(**kwargs).to(torch.bfloat16)
+    x = torch.randn(T, B, N).to(torch.bfloat16)
+
+    def outputs_and_gradients(backend, neuron, dtype):
+        leaf = x.to(dtype).requires_grad_()
+        with snn.backend(backend), torch.autocast("cpu", torch.bfloat16, enabled=autocast and dtype != torch.float64):
+            out = snn.unroll(neuron, leaf, *[None] * len(neuron.states))
+        leaves = [leaf, *neuron.parameters()]
+        weights = [torch.linspace(-1, 1.5, o.numel()).to(o.dtype).view_as(o) for o in out]
+        results = [*out, *torch.autograd.grad(out, leaves, weights)]
+        assert [r.dtype for r in results] == [dtype] * len(out) + [leaf.dtype for leaf in leaves]
+        return results
+
+    truth = outputs_and_gradients("eager", copy.deepcopy(low).double(), torch.float64)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        (path,) = paths(low, x, *[None] * len(low.states))
+    assert (path.path, path.reason) == ("fused cpu", "around a matrix product at every step")
+    launched.clear()
+    ours = outputs_and_gradients("auto", copy.deepcopy(low), torch.bfloat16)
+    assert len(launched) == 2 * T
+    assert all(call["S0"].dtype == torch.float32 and call["X0"].dtype == torch.bfloat16 for call in launched[:T])
+    looped = outputs_and_gradients("eager", copy.deepcopy(low), torch.bfloat16)
+    for found, other, value in zip(ours, looped, truth, strict=True):
+        error, rounded = ((r.double() - value).abs().mean() for r in (found, other))
+        assert error <= 1.5 * rounded + torch.finfo(torch.bfloat16).eps * value.abs().mean()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

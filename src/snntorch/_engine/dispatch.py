@@ -269,14 +269,18 @@ def run_feedback(
     index, weight, bias = feedback
     params = [value for value in arguments.values() if isinstance(value, Tensor)]
     extra = [weight] if bias is None else [weight, bias]
+    device = projected.device.type
+    autocast = torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if autocast else weight.dtype  # of the matrix product
+    native = _NATIVE.get(dtype)
     if (
         _Setting.backend == "eager"
         or torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack()
-        or any(t.dtype != projected.dtype for t in (*states, *params, *extra))
-        or _NATIVE.get(projected.dtype) != projected.dtype
+        or projected.dtype != dtype
+        or native is None
+        or (native != dtype and PACKAGES.get(device) != "triton")  # whose kernels read inputs of any dtype
         or states[0].dim() != 2
-        or torch.is_autocast_enabled(projected.device.type)
         or _obstacle(extra, states[0].shape, False)
     ):
         return None
@@ -287,10 +291,15 @@ def run_feedback(
         return None
     from .feedback import Feedback
 
-    note(neuron, f"fused {projected.device.type}", "around a matrix product at every step")
-    results = Feedback.apply(program, steps, index, tuple(wanted), sequence, weight, bias, *states, *params)
+    note(neuron, f"fused {device}", "around a matrix product at every step")
+    before = states[0].dtype
+    states, params = ([t.to(native) for t in tensors] for tensors in (states, params))
+    matrix, offset = weight.to(dtype), bias if bias is None else bias.to(dtype)
+    with torch.autocast(device, enabled=False) if autocast else contextlib.nullcontext():
+        results = Feedback.apply(program, steps, index, tuple(wanted), sequence, matrix, offset, *states, *params)
+    results = [r.to(before) for r in results]
     courses = iter(results)
-    return [next(courses) if w else None for w in wanted], list(results[len(results) - len(states) :])
+    return [next(courses) if w else None for w in wanted], results[len(results) - len(states) :]
 
 
 def _prepare(

@@ -18,7 +18,8 @@ from .program import Program
 
 class Feedback(torch.autograd.Function):
     """The states are `[B, F]`, the projected input `[T, B, I * F]` for a step with I inputs, or `[1, B, I * F]` where
-    it is the same at every step.
+    it is the same at every step. Input, weight and bias may be in half precision, and with them the products and the
+    step's inputs; states and parameters are not.
     """
 
     @staticmethod
@@ -41,13 +42,14 @@ class Feedback(torch.autograd.Function):
         wanted = (*[True] * count, *ctx.needs_input_grad[7 + program.states :])
         step = step_gradient(program, wanted, (*traces, *[True] * program.states))
         keeps = bool(step.needs["input"]) and any(ctx.needs_input_grad)
-        drive = torch.empty((steps if keeps else 1, count, *shape), dtype=dtype, device=device)
+        drive = torch.empty((steps if keeps else 1, count, *shape), dtype=x.dtype, device=device)
         courses = [empty((steps, *shape), dtype, device) for _ in states]
-        trains = {k: empty((steps, *shape), dtype, device) for k, out in enumerate(outputs) if out}
+        trains = {k: empty((steps, *shape), x.dtype, device) for k, out in enumerate(outputs) if out}
         before = [s.contiguous() for s in states]
         for t in range(steps):
             now = drive[t if keeps else 0]
-            torch.baddbmm(x[t if len(x) > 1 else 0], before[index].expand(count, batch, features), transposed, out=now)
+            fed = before[index].to(x.dtype).expand(count, batch, features)
+            torch.baddbmm(x[t if len(x) > 1 else 0], fed, transposed, out=now)
             after = [course[t] for course in courses]
             memory = {"X": now, "P": parameters, "S": before, "Y": {k: y[t] for k, y in trains.items()}, "F": after}
             launch(kernel, 1, shape.numel(), memory)
@@ -80,7 +82,7 @@ class Feedback(torch.autograd.Function):
         kernel = backward_kernel(ctx.step, dense, len(program.outputs), True, dtype, device.type)
         parameters = spread(params, shape)
         matrices = weight.unflatten(0, (count, features))
-        dx = torch.zeros((steps, count, *shape), dtype=dtype, device=device)
+        dx = torch.zeros((steps, count, *shape), dtype=weight.dtype, device=device)
         sums = {k: torch.zeros((steps, *shape), dtype=dtype, device=device) for k, w in enumerate(wanted_params) if w}
         first = [s.contiguous() for s in states]
         for t in reversed(range(steps)):
@@ -92,16 +94,16 @@ class Feedback(torch.autograd.Function):
                 "DX": dx[t], "DP": {k: s[t] for k, s in sums.items()}, "DS": earlier,
             }  # fmt: skip
             launch(kernel, 1, shape.numel(), memory)
-            if count == 1:
+            if count == 1 and weight.dtype == dtype:
                 earlier[index].addmm_(dx[t, 0], matrices[0])
             else:
-                earlier[index] += torch.bmm(dx[t], matrices).sum(0)
+                earlier[index] += torch.bmm(dx[t], matrices).sum(0, dtype=dtype)
             later = earlier
         flat = dx.movedim(1, 2).reshape(steps, batch, count * features)  # as the projected input
         d_weight = None
         if ctx.needs_input_grad[5]:
             course = torch.cat((first[index][None], courses[index][:-1]))
-            d_weight = flat.flatten(0, 1).mT @ course.flatten(0, 1)
+            d_weight = flat.flatten(0, 1).mT @ course.flatten(0, 1).to(flat.dtype)
         return (
             None, None, None, None,
             flat.sum(0, keepdim=True) if ctx.static else flat,
