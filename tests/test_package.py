@@ -161,7 +161,7 @@ ROOMS = [
     ("_layers/*.py", "torch snntorch.surrogate snntorch._neurons snntorch._layers", ""),
     ("functional/*.py spikegen/*.py", "torch numpy snntorch.functional snntorch.spikegen", ""),
     ("spikeplot/*.py", "torch numpy snntorch.spikeplot", "matplotlib"),
-    ("*_nir.py", "torch numpy snntorch", "nir"),
+    ("*_nir.py _nir_*.py", "torch numpy snntorch", "nir"),
     ("surrogate.py", "torch", ""),
     ("unroll.py _recompute.py", "torch snntorch._neurons snntorch._engine snntorch._recompute snntorch.utils", ""),
     ("*.py", "torch numpy snntorch", "tqdm tonic"),
