@@ -230,7 +230,7 @@ class SpikingNeuron(nn.Module, metaclass=_Registry):
             return self.graded_spikes_factor
         seen = self._graded_seen
         if seen[:2] != (id(factor), factor._version):  # looked at once, not at every step
-            if factor.device.type == "meta":
+            if factor.device.type == "meta" or torch._C._len_torch_dispatch_stack():  # someone traces: no looking
                 return factor
             seen = self._graded_seen = (id(factor), factor._version, bool((factor == 1).all()))
         return None if seen[2] else factor
