@@ -164,6 +164,8 @@ def plot(result: dict[str, Any], path: Path) -> None:
         T = first["sizes"]["T"], last["sizes"]["T"]
         right.axvline(T[1] / T[0], color="black", linestyle=":", linewidth=1)
         right.set(xscale="log", xlabel=f"time, T={T[1]} over T={T[0]}", title="dotted: linear")
+        right.set_xticks(ticks := [2, 4, 8, 16], map(str, ticks), minor=False)
+        right.minorticks_off()
     for axes in (left, right):
         axes.invert_yaxis()
         axes.grid(axis="x", alpha=0.3)
