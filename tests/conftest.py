@@ -23,6 +23,11 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
         raise
 
 
+def pytest_collectstart() -> None:
+    """What a module draws when it is imported does not depend on the modules before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     """Draws that do not depend on which tests ran before in the same process."""
