@@ -443,3 +443,10 @@ def test_parametrised_layers_fold():
     assert len(calls) == 1  # once, not once a step
     net[1].reset_mem()
     assert torch.equal(spk, torch.stack([net(now) for now in x]))
+
+
+@pytest.mark.parametrize("make", [lambda: snn.RLeaky(0.9, linear_features=4), lambda: snn.SLSTM(4, 4)])
+def test_recurrence_on_the_meta_device(make):
+    neuron = make().to("meta")
+    out = snn.unroll(neuron, torch.empty(5, 2, 4, device="meta"), *[None] * len(neuron.states))
+    assert [(o.device.type, o.shape) for o in out] == [("meta", (5, 2, 4))] * len(out)

@@ -284,6 +284,24 @@ def test_layouts_of_input_states_and_gradients(row, layout):
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
 
 
+def turned(t):
+    return t.t().contiguous().t()
+
+
+@pytest.mark.parametrize("input_turned", [False, True])
+def test_single_steps_whose_states_lie_otherwise_than_the_input(input_turned):
+    results = []
+    for way in ("fused", "eager"):
+        draw = torch.Generator().manual_seed(0)
+        x, *states = (torch.rand(3, 4, dtype=F64, generator=draw).requires_grad_() for _ in range(3))
+        given = (turned(x), *states) if input_turned else (x, *map(turned, states))
+        with snn.backend(way):
+            out = snn.Synaptic(0.9, 0.8).double()(*given)
+        weights = [torch.rand(3, 4, dtype=F64, generator=draw) for _ in out]
+        results.append(torch.autograd.grad(out, [x, *states], weights))
+    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
+
+
 @rows([r for r in FUSED if len(r.shape) == 3])
 def test_channels_last_images(row):
     results = []

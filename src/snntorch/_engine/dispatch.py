@@ -269,20 +269,19 @@ def run_feedback(
     index, weight, bias = feedback
     params = [value for value in arguments.values() if isinstance(value, Tensor)]
     extra = [weight] if bias is None else [weight, bias]
-    device = projected.device.type
-    autocast = torch.is_autocast_enabled(device)
-    dtype = torch.get_autocast_dtype(device) if autocast else weight.dtype  # of the matrix product
-    native = _NATIVE.get(dtype)
     if (
         _Setting.backend == "eager"
         or torch.compiler.is_compiling()
         or torch._C._len_torch_dispatch_stack()
-        or projected.dtype != dtype
-        or native is None
-        or (native != dtype and PACKAGES.get(device) != "triton")  # whose kernels read inputs of any dtype
         or states[0].dim() != 2
-        or _obstacle(extra, states[0].shape, False)
+        or _obstacle([projected, *extra], states[0].shape, False)
     ):
+        return None
+    device = projected.device.type
+    autocast = torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if autocast else weight.dtype  # of the matrix product
+    native = _NATIVE[projected.dtype]
+    if projected.dtype != dtype or (native != dtype and PACKAGES[device] != "triton"):  # which reads any dtype
         return None
     sequence = projected if projected.dim() == 3 else projected[None]
     inputs = sequence.chunk(weight.shape[0] // weight.shape[1], -1)

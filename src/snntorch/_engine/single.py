@@ -48,6 +48,7 @@ def step_backward(
         params: as in forward.
         dtypes: those of the inputs.
     """
+    states = [s.contiguous() for s in states]
     free, like = program.free, states[0]
     given = [g is not None for g in grads]
     given[free:free] = [False] * program.states  # of courses, whose only step is told as the final states
@@ -66,7 +67,7 @@ def step_backward(
     of_params = [_new(like, like.dtype, n) if w else None for n, w in zip(step.params, params_wanted, strict=True)]
     memory = {
         "X": [x if x is None else x.contiguous() for x in inputs], "P": spread(params, like.shape),
-        "N": finals, "S": [s.contiguous() for s in states], "G": grads, "A": grads[free:],
+        "N": finals, "S": states, "G": grads, "A": grads[free:],
         "DX": of_inputs, "DS": of_states, "DP": of_params,
     }  # fmt: skip
     launch(kernel, 1, like.numel(), memory)
@@ -77,7 +78,7 @@ def step_backward(
 def _new(like: Tensor, dtype: torch.dtype, node: int | None) -> Tensor:
     """Memory that a kernel writes, or zeros where it writes none."""
     new = torch.zeros_like if node is None else torch.empty_like
-    return new(like, dtype=dtype, memory_format=torch.contiguous_format)
+    return new(like, dtype=dtype)
 
 
 class Step(torch.autograd.Function):
