@@ -1,0 +1,280 @@
+"""What every spiking neuron shares: its parameters, and the run of one pure step, once or over time."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from .. import surrogate
+from .._engine import run, run_feedback
+from .pieces import WinnerTakesAll, graded, initial_tensor
+from .states import Stateful
+
+RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
+
+
+class SpikingNeuron(Stateful):
+    """Base of every neuron that runs step by step.
+
+    A subclass names its `states` and writes `step`, one pure function of one time step::
+
+        step(input, *states, *, parameters...) -> (spk, *new_states)
+
+    Its keyword-only arguments name attributes of the module: tensors (`beta`, `threshold`), `spike` (the spike
+    function), `factor` (the graded spikes factor, None for 1), `reset_mechanism`, or any other setting. Tensors arrive
+    in the input's dtype. From the step derive the module's call, the stored states, reset, detach and
+    `snntorch.unroll`.
+
+    Args:
+        threshold: membrane potential above which the neuron spikes; a number or a tensor that broadcasts against the
+            input's last dimensions.
+        spike_grad: the surrogate gradient: a `snntorch.surrogate`, any callable tensor -> tensor, a name such as
+            `"atan"`, or None for `atan()`.
+        surrogate_disable: let no gradient through the spike.
+        init_hidden: keep the states inside the module; calls then neither take nor (unless `output`) return them.
+        inhibition: only the neuron of a sample that is furthest above its threshold may spike.
+        learn_threshold: make the threshold a parameter.
+        reset_mechanism: `"subtract"` the threshold, reset to `"zero"`, or `"none"`.
+        state_quant: a `snntorch.functional.state_quant`, applied to every state after its update.
+        output: with `init_hidden`, return the states as well.
+        graded_spikes_factor: what a spike is multiplied by.
+        learn_graded_spikes_factor: make that factor a parameter.
+
+    Raises:
+        ValueError: for an unknown reset mechanism or a NaN parameter.
+        TypeError: for a surrogate factory that was not called, or an `autograd.Function` class.
+
+    Example:
+        A neuron with an adaptive threshold, `theta = threshold + a`:
+
+        >>> import snntorch as snn, torch
+        >>> class Adaptive(snn.SpikingNeuron):
+        ...     states = ("mem", "a")
+        ...
+        ...     def __init__(self, beta, rho, **kwargs):
+        ...         super().__init__(**kwargs)
+        ...         self.register_value("beta", beta)
+        ...         self.register_value("rho", rho, learn=True)
+        ...
+        ...     @staticmethod
+        ...     def step(x, mem, a, *, beta, rho, threshold, spike):
+        ...         mem = beta * mem + x
+        ...         spk = spike(mem - threshold - a)
+        ...         return spk, mem - spk * threshold, rho * a + spk
+        >>> lif = Adaptive(beta=0.9, rho=0.8)
+        >>> spk, mem, a = snn.unroll(lif, torch.ones(10, 2, 3))
+        >>> spk.sum(0)[0]
+        tensor([5., 5., 5.], grad_fn=<...>)
+    """
+
+    takes_sequence: ClassVar[bool] = False
+    recurs: bool = True  # where a class has a `drive` of its own: whether it depends on the states
+    threshold: Tensor
+    graded_spikes_factor: Tensor
+    reset_mechanism_val: Tensor
+    step: ClassVar[Callable[..., tuple[Tensor, ...]]]
+
+    def __init__(
+        self,
+        threshold: float | Tensor = 1.0,
+        spike_grad: surrogate.SpikeGrad | str | None = None,
+        surrogate_disable: bool = False,
+        init_hidden: bool = False,
+        inhibition: bool = False,
+        learn_threshold: bool = False,
+        reset_mechanism: str = "subtract",
+        state_quant: Any = False,
+        output: bool = False,
+        graded_spikes_factor: float | Tensor = 1.0,
+        learn_graded_spikes_factor: bool = False,
+    ) -> None:
+        super().__init__()
+        if inhibition:
+            warnings.warn("inhibition allows one spike per sample and step at most", UserWarning, stacklevel=2)
+        self.init_hidden = init_hidden
+        self.inhibition = inhibition
+        self.output = output
+        self.surrogate_disable = surrogate_disable
+        self.state_quant = state_quant
+        self.spike_grad = surrogate.no_gradient if surrogate_disable else surrogate.resolve(spike_grad)
+        self.register_value("threshold", threshold, learn=learn_threshold)
+        self.register_value("graded_spikes_factor", graded_spikes_factor, learn=learn_graded_spikes_factor)
+        self._check_reset_mechanism(reset_mechanism)
+        self._reset_mechanism = reset_mechanism
+        self.register_buffer("reset_mechanism_val", torch.tensor(RESET_MECHANISMS[reset_mechanism]))
+        self._graded_seen: tuple = ()
+        self._store([torch.zeros(0) for _ in self.states])
+
+    def register_value(self, name: str, value: Any, learn: bool = False) -> None:
+        """Register a number or tensor as a parameter (`learn=True`) or a buffer of the module.
+
+        An `nn.Parameter` that is to be learnt is shared, everything else copied.
+
+        Raises:
+            ValueError: where `value` holds NaN.
+        """
+        if learn:
+            shared = isinstance(value, nn.Parameter)
+            self.register_parameter(name, value if shared else nn.Parameter(initial_tensor(name, value)))
+        else:
+            self.register_buffer(name, initial_tensor(name, value))
+
+    # -- settings that may change after construction
+
+    @staticmethod
+    def _check_reset_mechanism(value: str) -> None:
+        if value not in RESET_MECHANISMS:
+            raise ValueError(f"reset_mechanism must be one of {', '.join(RESET_MECHANISMS)}, got {value!r}")
+
+    @property
+    def reset_mechanism(self) -> str:
+        """`"subtract"`, `"zero"` or `"none"`; setting it takes effect from the next step."""
+        return self._reset_mechanism
+
+    @reset_mechanism.setter
+    def reset_mechanism(self, value: str) -> None:
+        self._check_reset_mechanism(value)
+        self._reset_mechanism = value
+        self.reset_mechanism_val = torch.full_like(self.reset_mechanism_val, RESET_MECHANISMS[value])
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        if self.reset_mechanism_val.device.type != "meta":
+            self._reset_mechanism = list(RESET_MECHANISMS)[int(self.reset_mechanism_val)]
+
+    @property
+    def spike(self) -> surrogate.SpikeGrad:
+        """The spike function of `mem - threshold`."""
+        return WinnerTakesAll(self.spike_grad) if self.inhibition else self.spike_grad
+
+    @property
+    def factor(self) -> Tensor | None:
+        """The graded spikes factor, or None where it is the constant 1, so that nothing is multiplied by it."""
+        factor = self._buffers.get("graded_spikes_factor")
+        if factor is None or torch.compiler.is_compiling():  # a parameter, in a replica a plain attribute
+            return self.graded_spikes_factor
+        seen = self._graded_seen
+        if seen[:2] != (id(factor), factor._version):  # looked at once, not at every step
+            if factor.device.type == "meta" or torch._C._len_torch_dispatch_stack():  # someone traces: no looking
+                return factor
+            seen = self._graded_seen = (id(factor), factor._version, bool((factor == 1).all()))
+        return None if seen[2] else factor
+
+    # -- one step
+
+    def project(self, input_: Tensor) -> Tensor:
+        """What a weight makes of the input alone, `[..., B, ...]`, with or without a time dimension before it."""
+        return input_
+
+    def drive(self, projected: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """What `step` takes before the states: the projected input, or what a weight makes of the states added."""
+        return (projected,)
+
+    @property
+    def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
+        """Where `drive` adds `state @ weight.T + bias` to the projected input: the state's number, weight, bias."""
+        return None
+
+    def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
+        """The step's keyword arguments, read from the module now; tensors in `dtype`."""
+        parameters, buffers = self._parameters, self._buffers
+        arguments = {}
+        for name in _keywords(type(self).step):
+            value = parameters.get(name)  # where getattr of nn.Module would look last
+            if value is None:
+                value = buffers.get(name)
+            if value is None:
+                value = getattr(self, name)
+            cast = isinstance(value, Tensor) and value.dtype != dtype
+            arguments[name] = value.to(dtype) if cast else value
+        return arguments
+
+    def forward(self, input_: Tensor, *states: Any, **named_states: Any) -> Any:
+        """One time step.
+
+        Args:
+            input_: `[B, ...]`, floating point.
+            **named_states: the same by keyword.
+            *states: the states in the class's order, also by keyword; a state that is left out is the stored one, None
+                or an empty tensor means zeros.
+
+        Returns:
+            `(spk, *states)`, or `spk` alone with `init_hidden=True` and `output=False`.
+
+        Raises:
+            TypeError: for an input that is no floating-point tensor, or states beside `init_hidden=True`.
+            ValueError: for a state whose shape does not broadcast to the neuron's.
+        """
+        state = self._begin(input_, states, named_states)
+        driven = self.drive(self.project(input_), *state)
+        (spk, *_), state = run(self, driven, state, self.step_arguments(input_.dtype))
+        self._store(state)
+        return self._returned(spk, state)
+
+    def _returned(self, spk: Tensor, state: Sequence[Tensor]) -> Any:
+        if self.init_hidden and not self.output:
+            return spk
+        return tuple(state) if "spk" in self.states else (spk, *state)
+
+    # -- a whole sequence
+
+    def sequence(self, inputs: Tensor, states: Sequence[Any] = (), num_steps: int | None = None) -> Any:
+        """What `snntorch.unroll` returns for this neuron: its outputs stacked over time."""
+        static = num_steps is not None
+        steps = num_steps if num_steps is not None else inputs.shape[0]
+        state = self._begin(inputs if static else inputs[0], states, {})
+        arguments = self.step_arguments(inputs.dtype)
+        spikes_only = self.init_hidden and not self.output
+        wanted = [spikes_only or "spk" not in self.states, *[not spikes_only] * len(self.states)]
+        projected = self.project(inputs)
+        if type(self).drive is SpikingNeuron.drive or not self.recurs:
+            courses, state = run(self, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted)
+        elif self.linear_feedback is not None and (
+            whole := run_feedback(self, projected, self.linear_feedback, state, arguments, steps, wanted)
+        ):
+            courses, state = whole
+        else:
+            trains: list[list[Any]] = []
+            for now in (projected,) * steps if static else projected.unbind():
+                driven = self.drive(now, *state)
+                train, state = run(self, driven, state, arguments)
+                trains.append(train)
+            courses: list[Any] = [
+                torch.stack([train[k] for train in trains]) if w else None for k, w in enumerate(wanted)
+            ]
+        self._store(state)
+        return self._returned(courses[0], courses[1:])
+
+    # -- pieces of a step that users call
+
+    def fire(self, mem: Tensor) -> Tensor:
+        """Spikes of the membrane potential: `graded_spikes_factor * S(mem - threshold)`."""
+        return graded(self.spike_grad(mem - self.threshold), self.factor)
+
+    def fire_inhibition(self, batch_size: int, mem: Tensor) -> Tensor:
+        """As `fire`, of the one neuron per sample that is furthest above its threshold."""
+        if mem.shape[0] != batch_size:
+            raise ValueError(f"mem must hold batch_size={batch_size} samples, got shape {tuple(mem.shape)}")
+        return graded(WinnerTakesAll(self.spike_grad)(mem - self.threshold), self.factor)
+
+    def mem_reset(self, mem: Tensor) -> Tensor:
+        """1 where the membrane potential is above the threshold, else 0; carries no gradient."""
+        return (mem > self.threshold).to(mem.dtype)
+
+
+_KEYWORDS: dict[Any, tuple[str, ...]] = {}
+
+
+def _keywords(step: Callable) -> tuple[str, ...]:
+    """Names of a step's keyword-only arguments."""
+    if step not in _KEYWORDS:
+        kinds = inspect.signature(step).parameters.items()
+        _KEYWORDS[step] = tuple(name for name, p in kinds if p.kind is p.KEYWORD_ONLY)
+    return _KEYWORDS[step]
+
+
+# Else torch.compile would guard on what is remembered, and compile twice.
+_keywords._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -1,0 +1,53 @@
+"""The base of leaky integrate-and-fire neurons."""
+
+from typing import Any
+
+from torch import Tensor
+
+from ..surrogate import SpikeGrad
+from .base import SpikingNeuron
+
+
+class LIF(SpikingNeuron):
+    """Leaky integrate-and-fire neurons' base: a decay `beta` beside what every neuron has. It has no step.
+
+    Args:
+        beta: decay of the membrane potential per step, clamped to [0, 1] where it is used; a number or a tensor that
+            broadcasts against the input's last dimensions.
+        learn_beta: make beta a parameter.
+
+    The other arguments are `SpikingNeuron`'s.
+    """
+
+    beta: Tensor
+
+    def __init__(
+        self,
+        beta: float | Tensor,
+        threshold: float | Tensor = 1.0,
+        spike_grad: SpikeGrad | str | None = None,
+        surrogate_disable: bool = False,
+        init_hidden: bool = False,
+        inhibition: bool = False,
+        learn_beta: bool = False,
+        learn_threshold: bool = False,
+        reset_mechanism: str = "subtract",
+        state_quant: Any = False,
+        output: bool = False,
+        graded_spikes_factor: float | Tensor = 1.0,
+        learn_graded_spikes_factor: bool = False,
+    ) -> None:
+        super().__init__(
+            threshold=threshold,
+            spike_grad=spike_grad,
+            surrogate_disable=surrogate_disable,
+            init_hidden=init_hidden,
+            inhibition=inhibition,
+            learn_threshold=learn_threshold,
+            reset_mechanism=reset_mechanism,
+            state_quant=state_quant,
+            output=output,
+            graded_spikes_factor=graded_spikes_factor,
+            learn_graded_spikes_factor=learn_graded_spikes_factor,
+        )
+        self.register_value("beta", beta, learn=learn_beta)
