@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import snntorch as snn
-from helpers import ROWS, STEP_ROWS, assert_equal, flat, one_per_class, row_named, rows, start
+from helpers import assert_equal, flat, start
+from rows import ROWS, STEP_ROWS, one_per_class, row_named, rows
 
 T, B = 6, 3
 BATCH, TIME = torch.export.Dim("batch", min=2, max=64), torch.export.Dim("time", min=2, max=64)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import snntorch as snn
-from helpers import Elements, assert_equal, every_step_row, flat, gradients, loop, start
+from helpers import Elements, assert_equal, flat, gradients, loop, start
+from rows import every_step_row
 
 F64 = torch.float64
 T, B = 7, 3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
 import snntorch as snn
-from helpers import every_row, every_step_row
+from rows import every_row, every_step_row
 from snntorch import utils
 
 KINDS = [torch.arange, np.arange, lambda n: list(range(n)), lambda n: tuple(range(n))]

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import snntorch as snn
-from helpers import gradients, one_per_class, rows, run, start
+from helpers import gradients, run, start
+from rows import one_per_class, rows
 from snntorch._engine import cache
 
 T = 9

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 import snntorch as snn
-from helpers import CHANNELS, FEATURES, ROWS, Adaptive, flat, gradients, per_channel, per_neuron, row_named, rows, start
+from helpers import flat, gradients, start
 from helpers import run as looped
+from rows import CHANNELS, FEATURES, ROWS, Adaptive, per_channel, per_neuron, row_named, rows
 from snntorch import surrogate
 from snntorch.explain import paths
 

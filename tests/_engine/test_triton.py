@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 import snntorch as snn
-from helpers import STEP_ROWS, flat, gradients, rows, start
+from helpers import flat, gradients, start
+from rows import STEP_ROWS, rows
 from snntorch._engine import dispatch, triton_printer
 from snntorch._engine.program import gradient
 from snntorch.explain import paths

@@ -8,15 +8,8 @@ import pytest
 import torch
 
 import snntorch as snn
-from helpers import (
-    assert_equal,
-    every_row,
-    every_step_class,
-    flat,
-    gradients,
-    loop,
-    run,
-)
+from helpers import assert_equal, flat, gradients, loop, run
+from rows import every_row, every_step_class
 
 T, B = 6, 3
 

@@ -9,14 +9,8 @@ import torch
 from torch import nn
 
 import snntorch as snn
-from helpers import (
-    Adaptive,
-    assert_equal,
-    every_step_class,
-    flat,
-    loop,
-    run,
-)
+from helpers import assert_equal, flat, loop, run
+from rows import Adaptive, every_step_class
 
 T, B = 6, 3
 

@@ -1,4 +1,4 @@
-"""How every neuron is called, what it returns, and what it refuses: row by row of the table in helpers."""
+"""How every neuron is called, what it returns, and what it refuses: row by row of the table in rows."""
 
 import copy
 import inspect
@@ -8,23 +8,18 @@ import torch
 from torch import nn
 
 import snntorch as snn
-from helpers import (
+from helpers import assert_equal, flat, gradients, loop, run, start
+from rows import (
     SEQUENCE_ROWS,
     STEP_ROWS,
     Adaptive,
-    assert_equal,
     every_class,
     every_row,
     every_step_class,
     every_step_row,
-    flat,
-    gradients,
-    loop,
     one_per_class,
     rows,
-    run,
     smooth,
-    start,
     without_hidden,
 )
 

@@ -8,13 +8,8 @@ import torch
 from torch import nn
 
 import snntorch as snn
-from helpers import (
-    assert_equal,
-    every_class,
-    flat,
-    gradients,
-    loop,
-)
+from helpers import assert_equal, flat, gradients, loop
+from rows import every_class
 
 T, B = 6, 3
 

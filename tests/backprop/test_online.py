@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 import snntorch as snn
-from helpers import CHANNELS, FEATURES, STEP_ROWS, rows
-from helpers import IMAGE as IMAGE_ROW
+from rows import CHANNELS, FEATURES, STEP_ROWS, rows
+from rows import IMAGE as IMAGE_ROW
 from snntorch import backprop, surrogate
 from snntorch import functional as SF
 from snntorch._neurons.recurrent import Recurrent

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import snntorch as snn
-from helpers import every_row, every_step_row
+from rows import every_row, every_step_row
 from snntorch import spikeplot, utils
 from snntorch.functional.probe import (
     AttributeMonitor,
