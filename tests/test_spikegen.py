@@ -124,7 +124,7 @@ def test_rate_rejects_contradictions(kwargs, message):
         spikegen.rate(torch.ones(2), **kwargs)
 
 
-def test_rate_rejects_wrong_types_and_nan():
+def test_rate_rejects_wrong_types():
     with pytest.raises(TypeError, match="data must be a tensor, got list"):
         spikegen.rate([0.5], 3)  # pyright: ignore[reportArgumentType]
     with pytest.raises(TypeError, match=r"num_steps must be an integer, got 2\.5"):
@@ -133,8 +133,21 @@ def test_rate_rejects_wrong_types_and_nan():
         spikegen.rate(torch.ones(2), True)
     with pytest.raises(ValueError, match="time as its first dimension"):
         spikegen.rate(torch.tensor(0.5), time_var_input=True)
-    with pytest.raises(RuntimeError):
-        spikegen.rate(torch.tensor([math.nan]), 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_bytes_that_were_not_scaled_are_refused(dtype):
+    image = torch.tensor([0, 51, 255]).to(dtype)
+    with pytest.raises(ValueError, match=r"data holds integers up to 255.* gain=1 / 255"):
+        spikegen.rate(image, 5)
+    with pytest.raises(ValueError, match=r"data holds integers up to 255.* data / 255"):
+        spikegen.rate_conv(image)
+    with pytest.raises(ValueError, match=r"data holds integers up to 255.* threshold=255"):
+        spikegen.ttfs(image, 5)
+    spikes = spikegen.rate(image, 5000, gain=1 / 255, generator=seeded())
+    assert not spikes[:, 0].any() and spikes[:, 2].all()
+    assert_frequency(spikes[:, 1], 0.2)
+    assert spikegen.ttfs(image, 5, tau=1, threshold=255).argmax(0).tolist() == [0, 2, 0]
 
 
 # Poisson
@@ -178,7 +191,7 @@ def test_poisson_refractory_equals_stepping_through_time(seed, steps, silence, p
     [
         (-1.0, {}, r"rates must lie in \[0, 1 / dt\] = \[0, 1000\] Hz"),
         (1001.0, {}, "rates must lie in"),
-        (math.nan, {}, "rates must lie in"),
+        (math.nan, {}, "rates must be finite"),
         (1.0, {"dt": 0.0}, "dt must be positive, got 0.0"),
         (1.0, {"refractory": -1.0}, "refractory must not be negative"),
     ],
@@ -301,7 +314,7 @@ def test_latency_carries_no_gradient():
     [
         ([1.5], {"num_steps": 5}, r"data must lie in \[0, 1\]"),
         ([-0.5], {"num_steps": 5}, r"data must lie in \[0, 1\]"),
-        ([math.nan], {"num_steps": 5}, r"data must lie in \[0, 1\]"),
+        ([math.nan], {"num_steps": 5}, "data must be finite"),
         ([0.5], {}, "num_steps must be given unless bypass=True"),
         ([0.0], {"num_steps": 5}, "the last spike falls in step 12, beyond num_steps = 5"),
         ([0.5], {"num_steps": 5, "threshold": 1.5}, r"threshold must lie in \(0, 1\), got 1.5"),
@@ -464,6 +477,19 @@ def test_population_goes_on_to_any_other_code():
     assert (decoded - data).abs().max() < 0.01
     counts = spikegen.rate(response, 2000, generator=seeded()).mean(0)
     assert (spikegen.population_decode(counts) - data).abs().max() < 0.02
+
+
+def test_population_decode_of_silence_is_the_middle_and_trains_on():
+    activity = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 3.0]], requires_grad=True)
+    decoded = spikegen.population_decode(activity, low=0, high=2)
+    assert decoded.tolist() == [1.0, 2.5]
+    decoded.square().sum().backward()
+    assert activity.grad is not None
+    torch.testing.assert_close(activity.grad[1], 2 * 2.5 * (torch.tensor([-1.0, 1.0, 3.0]) - 2.5) / 4)
+    assert not activity.grad[0].any()
+    silent = spikegen.population_decode(torch.zeros(2, 3), silence=math.nan)
+    assert silent.isnan().all()
+    assert spikegen.population_decode(torch.zeros(2, 3), silence=0.25).tolist() == [0.25, 0.25]
 
 
 def test_population_rejects():
@@ -874,3 +900,94 @@ def test_results_stay_on_the_device():
         "rate_interpolate": spikegen.rate_interpolate(labels, 5),
     }
     assert {name: result.device.type for name, result in on_device.items()} == dict.fromkeys(on_device, "cuda")
+
+
+# What no code takes: NaN, infinities, complex numbers
+
+_x, _t = torch.tensor([[0.2, 0.8], [0.9, 0.1]]), torch.tensor([0, 1])
+# name: arguments by which the call is right
+CALLS = {
+    "rate": {"data": _x, "num_steps": 3, "gain": 1.0, "offset": 0.0},
+    "rate_conv": {"data": _x},
+    "poisson": {"rates": _x, "num_steps": 3, "dt": 1e-3, "refractory": 0.0},
+    "latency": {"data": _x, "num_steps": 20, "threshold": 0.01, "tau": 1.0, "on_target": 1.0, "off_target": 0.0,
+                "epsilon": 1e-7},
+    "latency_code": {"data": _x, "threshold": 0.01, "tau": 1.0, "epsilon": 1e-7},
+    "latency_code_log": {"data": _x, "threshold": 0.01, "tau": 1.0, "epsilon": 1e-7},
+    "latency_code_linear": {"data": _x, "threshold": 0.01, "tau": 1.0},
+    "latency_interpolate": {"spike_time": _x, "num_steps": 5, "on_target": 1.0, "off_target": 0.0},
+    "latency_decode": {"spikes": _x, "threshold": 0.01, "tau": 1.0},
+    "ttfs": {"data": _x, "num_steps": 5, "tau": 6.0, "threshold": 1.0},
+    "ttfs_decode": {"spikes": _x, "tau": 6.0, "threshold": 1.0},
+    "phase": {"data": _x, "num_steps": 8},
+    "phase_decode": {"spikes": _x, "period": 2},
+    "burst": {"data": _x, "num_steps": 20},
+    "population": {"data": _x, "num_neurons": 4, "low": 0.0, "high": 1.0, "overlap": 1.5},
+    "population_decode": {"activity": torch.rand(2, 4), "low": 0.0, "high": 1.0},
+    "delta": {"data": _x, "threshold": 0.1},
+    "delta_decode": {"spikes": _x, "threshold": 0.1, "start": 0.0},
+    "threshold_based": {"data": _x, "factor": 1.0},
+    "step_forward": {"data": _x, "threshold": 0.1},
+    "moving_window": {"data": _x, "threshold": 0.1, "window": 2},
+    "moving_window_decode": {"spikes": _x, "threshold": 0.1, "window": 2, "start": 0.0},
+    "to_events": {"spikes": _x},
+    "to_one_hot": {"targets": _t, "num_classes": 3},
+    "to_one_hot_inverse": {"one_hot": _x},
+    "from_one_hot": {"one_hot": _x},
+    "targets_convert": {"targets": _t, "num_classes": 3, "on_target": 1.0, "off_target": 0.0},
+    "targets_rate": {"targets": _t, "num_classes": 3, "num_steps": 5, "correct_rate": 0.5, "incorrect_rate": 0.1,
+                     "on_target": 1.0, "off_target": 0.0},
+    "target_rate_code": {"num_steps": 5, "rate": 0.5},
+    "rate_interpolate": {"spike_time": _t, "num_steps": 5, "on_target": 1.0, "off_target": 0.0},
+    "targets_latency": {"targets": _t, "num_classes": 3, "num_steps": 20, "threshold": 0.01, "tau": 1.0,
+                        "on_target": 1.0, "off_target": 0.0, "epsilon": 1e-7},
+}  # fmt: skip
+HOSTILE = [
+    (name, argument)
+    for name, arguments in CALLS.items()
+    for argument, value in arguments.items()
+    if isinstance(value, torch.Tensor | float)
+]
+
+
+def test_every_code_is_asked_for_hostile_inputs():
+    assert {*CALLS, "Events", "from_events"} == set(spikegen.__all__)
+    for name, arguments in CALLS.items():
+        getattr(spikegen, name)(**arguments)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1j])
+@pytest.mark.parametrize(("name", "argument"), HOSTILE)
+def test_codes_name_the_argument_that_is_not_a_finite_number(name, argument, bad):
+    arguments = CALLS[name]
+    value = arguments[argument]
+    if isinstance(value, torch.Tensor):
+        value = value.to(torch.complex64 if bad == 1j else torch.float32, copy=True)
+        value.view(-1)[1:2] = bad  # one among others
+    else:
+        value = bad
+    with pytest.raises((ValueError, TypeError), match=rf"^{argument} must "):
+        getattr(spikegen, name)(**{**arguments, argument: value})
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_infinities_are_found_in_every_dtype(dtype):
+    with pytest.raises(ValueError, match=r"data must be finite, got values from 0\.0 to inf"):
+        spikegen.rate(torch.tensor([0, math.inf], dtype=dtype), 3)
+
+
+@pytest.mark.parametrize("part", ["time", "address", "value"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1j])
+def test_from_events_names_the_part_that_is_not_finite(part, bad):
+    events = spikegen.Events(torch.tensor([0.0]), torch.tensor([[1.0]]), torch.tensor([1.0]))
+    hostile = torch.full_like(getattr(events, part), bad, dtype=torch.complex64 if bad == 1j else torch.float32)
+    with pytest.raises((ValueError, TypeError), match=rf"^events\.{part} must "):
+        spikegen.from_events(events._replace(**{part: hostile}), (3,))
+
+
+def test_where_values_cannot_be_looked_at_codes_run_as_before():
+    data = torch.rand(3, 4)
+    assert spikegen.rate(data.to("meta"), 5).shape == (5, 3, 4)
+    assert torch.func.vmap(lambda x: spikegen.rate_conv(x), randomness="different")(data).shape == (3, 4)
+    compiled = torch.compile(lambda x: spikegen.rate(x, 5), fullgraph=True, backend="eager")
+    assert compiled(data).shape == (5, 3, 4)

@@ -106,6 +106,14 @@ DEFINITIONS = {
 MEMBRANE = ("ce_max", "mse_membrane", "tet")
 DIVIDED_BY_WEIGHTS = ("ce_temporal", "ce_temporal_reciprocal")
 ONE_ELEMENT = ("ce_rate", "mse_membrane")
+# Of two trains, with a definition and tests of its own below.
+DISTANCES = {SF.van_rossum_loss}
+
+
+def test_every_exported_loss_has_its_definition():
+    exported = [getattr(SF.loss, name) for name in SF.loss.__all__]
+    losses = {loss for loss in exported if isinstance(loss, type) and issubclass(loss, SF.LossFunctions)}
+    assert losses - {SF.LossFunctions} == {make for make, _, _ in DEFINITIONS.values()} | DISTANCES
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -199,6 +207,38 @@ def test_mse_count_truncates_but_not_rounding_errors():
         for rate in (0.29, 0.299, 0.57)
     ]
     torch.testing.assert_close(torch.tensor(wanted) * 100, torch.tensor([29.0, 29.0, 57.0]) ** 2)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("time_var_targets", [False, True])
+def test_mse_membrane_of_images(time_var_targets, reduction):
+    mem = torch.randn(T, B, 2, 3, 4, dtype=torch.float64)
+    targets = torch.randn(mem.shape[0 if time_var_targets else 1 :], dtype=torch.float64)
+    loss = SF.mse_membrane_loss(time_var_targets, reduction=reduction)(mem, targets)
+    each = sum((m - (targets[t] if time_var_targets else targets)) ** 2 for t, m in enumerate(mem)) / T
+    expected = each if reduction == "none" else getattr(each, reduction)().view(1)
+    torch.testing.assert_close(loss, expected)
+    with pytest.raises(ValueError, match=r"^targets must be potentials .*, got \(5,\)"):
+        SF.mse_membrane_loss(time_var_targets)(mem, torch.arange(B))
+
+
+@pytest.mark.parametrize("time_var_targets", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_mse_membrane_regression_with_one_output(time_var_targets, dtype):
+    mem = torch.randn(T, B, 1, dtype=dtype)
+    targets = torch.randn(*([T] if time_var_targets else []), B, dtype=dtype)
+    loss = SF.mse_membrane_loss(time_var_targets)
+    torch.testing.assert_close(loss(mem, targets), loss(mem, targets[..., None]), rtol=0, atol=0)
+    expected = (mem[..., 0].double() - targets.double()).square().mean().view(1)
+    torch.testing.assert_close(loss(mem, targets).double(), expected, rtol=1e-2, atol=1e-6)
+    with pytest.raises(TypeError, match="integer class labels"):  # no regression of two outputs by one target
+        loss(mem.expand(T, B, 2), targets)
+
+
+def test_van_rossum_of_images_is_that_of_their_pixels():
+    spk, targets = (torch.rand(2, T, B, 2, 3, 3) < 0.3).double()
+    each = SF.loss.van_rossum_loss(3.0, reduction="none")
+    torch.testing.assert_close(each(spk, targets).flatten(1), each(spk.flatten(2), targets.flatten(2)))
 
 
 def test_mse_membrane_targets():
@@ -494,9 +534,9 @@ def test_population_needs_a_divisor(make, num_classes):
 def test_bad_inputs(make, kwargs):
     spk, _, y, _ = draw()
     loss = make(**kwargs)
-    with pytest.raises(ValueError, match=r"\[T, B, N\]"):
+    with pytest.raises(ValueError, match=r"\[T, B, (N|\.\.\.)\]"):
         loss(spk[0], y)
-    with pytest.raises(ValueError, match=r"\[T, B, N\] with T > 0"):
+    with pytest.raises(ValueError, match=r"\[T, B, (N|\.\.\.)\] with T > 0"):
         loss(spk[:0], y)
     with pytest.raises(ValueError, match="targets must be"):
         loss(spk, y[:-1])

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ._checks import at_least_float32, floating, over_time, positive, whole
+from ._checks import at_least_float32, finite, floating, over_time, positive, real, whole
 
 _NO_MINUS_ONE = (torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
 
@@ -27,7 +27,8 @@ def delta(data: Tensor, threshold: float = 0.1, padding: bool = False, off_spike
         >>> delta(torch.tensor([1.0, 2.0, 0.0, 2.0, 2.9]), threshold=1, off_spike=True)
         tensor([ 1.,  1., -1.,  1.,  0.])
     """
-    signal = over_time(data).detach()
+    signal = finite(over_time(data), "data").detach()
+    real(threshold, "threshold")
     if not signal.is_floating_point():  # differences would wrap
         signal = signal.to(torch.int16 if signal.element_size() == 1 else torch.int64)
     change = torch.empty_like(signal, memory_format=torch.contiguous_format)
@@ -66,6 +67,7 @@ def threshold_based(data: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
         (tensor([ 0.,  0.,  1.,  0., -1.]), tensor(0.5500))
     """
     signal = floating(over_time(data))
+    real(factor, "factor")
     if len(signal) < 2:
         raise ValueError(f"data must have at least two time steps, got {len(signal)}")
     change = signal.diff(dim=0)
@@ -131,6 +133,8 @@ def delta_decode(spikes: Tensor, threshold: float | Tensor, start: float | Tenso
         >>> delta_decode(torch.tensor([0.0, 1.0, 1.0, 0.0, -1.0]), threshold=0.25)
         tensor([0.0000, 0.2500, 0.5000, 0.5000, 0.2500])
     """
+    real(threshold, "threshold")
+    real(start, "start")
     return floating(over_time(spikes, "spikes"), "spikes").cumsum(0) * threshold + start
 
 
@@ -190,6 +194,7 @@ def moving_window_decode(spikes: Tensor, threshold: float | Tensor, window: int,
     """
     trains = floating(over_time(spikes, "spikes"), "spikes")
     _check_threshold(threshold)
+    real(start, "start")
     jumps = at_least_float32(trains * threshold)[..., None].flatten(1)
     # x̂ = M x̂ + θ s is a unit lower-triangular system: M, the moving mean, looks only back.
     system = torch.eye(len(jumps), dtype=jumps.dtype, device=jumps.device) - _past_mean(jumps, window)
@@ -206,6 +211,7 @@ def _past_mean(signal: Tensor, window: int) -> Tensor:
 
 def _check_threshold(threshold: float | Tensor) -> None:
     if isinstance(threshold, Tensor):
+        finite(threshold, "threshold")
         if not bool((threshold > 0).all()):
             raise ValueError("threshold must be positive everywhere")
     else:

@@ -1,16 +1,66 @@
 """What every code asks of its arguments."""
 
+import math
 import operator
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+
+T = TypeVar("T")
 
 
 def floating(data: Tensor, name: str = "data") -> Tensor:
-    """`data` in its own floating dtype, or in the default one if it holds integers or booleans."""
+    """`data` in its own floating dtype, or in the default one if it holds integers or booleans; finite."""
+    finite(data, name)
+    return data if data.is_floating_point() else data.to(torch.get_default_dtype())
+
+
+def finite(data: Tensor, name: str) -> Tensor:
+    """`data`, a tensor without NaN, infinities or imaginary parts."""
     if not isinstance(data, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(data).__name__}")
-    return data if data.is_floating_point() else data.to(torch.get_default_dtype())
+    if data.is_complex():
+        raise TypeError(f"{name} must hold real numbers, got {data.dtype}")
+    if data.is_floating_point() and data.numel() and not _has_finite_sum(data):  # the sum of large ones overflows
+        lowest, highest = _range(data)
+        if not (math.isfinite(lowest) and math.isfinite(highest)):  # NaN is both the lowest and the highest
+            raise ValueError(f"{name} must be finite, got values from {lowest} to {highest}")
+    return data
+
+
+def not_saturated(data: Tensor, highest: float, how: str, name: str = "data") -> None:
+    """Raise where integers go beyond the range of a code, such as the pixels 0 … 255 of an image.
+
+    Floating data may exceed it on purpose; integers were forgotten to be scaled.
+    """
+    if data.is_floating_point() or data.dtype == torch.bool or not data.numel():
+        return
+    most = _range(data)[1]
+    if most > highest:
+        raise ValueError(f"{name} holds integers up to {most:.0f}, and all above {highest:g} {how}")
+
+
+def _range(data: Tensor) -> tuple[float, float]:
+    """The lowest and the highest value."""
+    lowest, highest = data.detach().aminmax()
+    return _looked_at(lambda: (float(lowest), float(highest)), (0.0, 0.0))
+
+
+def _has_finite_sum(data: Tensor) -> bool:
+    return _looked_at(lambda: math.isfinite(data.detach().sum().item()), True)
+
+
+def _looked_at(look: Callable[[], T], otherwise: T) -> T:
+    """What a look at values shows, or else, where there are none: in a graph, under vmap, on the meta device."""
+    if is_compiling() or torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+        return otherwise
+    try:
+        return look()
+    except RuntimeError:
+        return otherwise
 
 
 def at_least_float32(data: Tensor) -> Tensor:
@@ -56,9 +106,20 @@ def whole(value: int, name: str, least: int) -> int:
 
 
 def positive(value: float, name: str) -> None:
-    """Raise unless `value` > 0."""
+    """Raise unless `value` is finite and above 0."""
+    real(value, name)
     if not value > 0:
         raise ValueError(f"{name} must be positive, got {value}")
+
+
+def real(value: float | Tensor, name: str) -> None:
+    """Raise unless a setting, or each element of one, is a finite real number."""
+    if isinstance(value, Tensor):
+        finite(value, name)
+    elif isinstance(value, complex):
+        raise TypeError(f"{name} must be a real number, got {value}")
+    elif not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
 
 
 def within_unit(data: Tensor, name: str = "data") -> None:

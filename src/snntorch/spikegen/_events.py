@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._checks import given_steps, over_time, positive
+from ._checks import finite, given_steps, over_time, positive
 
 
 class Events(NamedTuple):
@@ -45,6 +45,7 @@ def to_events(spikes: Tensor) -> Events:
     """
     train = over_time(spikes, "spikes")
     train = (train if train.is_sparse else train.to_sparse()).coalesce()
+    finite(train.values(), "spikes")
     index = train.indices()
     return Events(index[0], index[1:].T, train.values())
 
@@ -80,6 +81,8 @@ def from_events(
                 [2., 0.]])
     """
     time, address, value = events
+    for name, part in zip(Events._fields, events, strict=True):
+        finite(part, f"events.{name}")
     positive(dt, "dt")
     if address.shape != (len(time), len(shape)) or value.shape != time.shape:
         raise ValueError(

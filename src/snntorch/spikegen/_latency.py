@@ -11,6 +11,7 @@ from ._checks import (
     given_steps,
     over_time,
     positive,
+    real,
     required_steps,
     whole,
     within_unit,
@@ -213,6 +214,8 @@ def latency_interpolate(
         tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
     steps = required_steps(num_steps)
+    real(on_target, "on_target")
+    real(off_target, "off_target")
     if on_target < off_target:
         raise ValueError(f"on_target must not be below off_target, got {on_target} < {off_target}")
     times = floating(spike_time, "spike_time")
@@ -274,6 +277,8 @@ def emit(times: Tensor, steps: int, on_target: float, off_target: float, interpo
 
     With 0 steps, T is as long as the last spike needs. Later ones raise, or are dropped by `bypass`.
     """
+    real(on_target, "on_target")
+    real(off_target, "off_target")
     spike_step = times.round()
     last = int(spike_step.max()) if spike_step.numel() else 0
     if not steps:
@@ -305,6 +310,7 @@ def _check_code(
     normalize: Normalize,
 ) -> tuple[int, int]:
     """The checks of all latency codes; returns T (0 if not given) and f."""
+    real(threshold, "threshold")
     if not 0 < threshold < 1:
         raise ValueError(f"threshold must lie in (0, 1), got {threshold}")
     positive(tau, "tau")
@@ -333,6 +339,7 @@ def _spike_times(
 ) -> Tensor:
     """Times of either code in at least float32: in float16, ε would vanish and steps beyond 2048 merge."""
     steps, start = _check_code(data, num_steps, threshold, tau, first_spike_time, normalize)
+    real(epsilon, "epsilon")
     x = at_least_float32(data)
     if x.numel() == 0:
         return x

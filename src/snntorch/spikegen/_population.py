@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ._checks import floating, positive, whole
+from ._checks import floating, positive, real, whole
 
 
 def population(data: Tensor, num_neurons: int, low: float = 0.0, high: float = 1.0, overlap: float = 1.5) -> Tensor:
@@ -41,16 +41,18 @@ def population(data: Tensor, num_neurons: int, low: float = 0.0, high: float = 1
     return torch.exp(-0.5 * ((values[..., None] - centre) * (overlap / spacing)) ** 2)
 
 
-def population_decode(activity: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+def population_decode(activity: Tensor, low: float = 0.0, high: float = 1.0, *, silence: float | None = None) -> Tensor:
     """The centre of mass of the population's activity: x̂ = Σ aᵢ μᵢ / Σ aᵢ.
 
     From the responses of `population` with its own overlap, within 0.1 Δ anywhere in the range, and much
-    closer inside. A population that is silent decodes to NaN.
+    closer inside. Σ aᵢ = 0 says nothing about x: a silent population decodes to `silence`, with the gradient 0.
 
     Args:
         activity: responses, spike counts or rates, `[B, ..., n]`.
         low: lower end of the range.
         high: upper end of the range.
+        silence: the value of a silent population; the middle of the range, what all neurons together say, if None.
+            `math.nan` marks it.
 
     Returns:
         `[B, ...]` in the floating dtype of the activity.
@@ -68,12 +70,17 @@ def population_decode(activity: Tensor, low: float = 0.0, high: float = 1.0) -> 
     """
     weights = floating(activity, "activity")
     centre, _ = _centres(weights.shape[-1] if weights.dim() else 0, low, high, weights)
-    return (weights * centre).sum(-1) / weights.sum(-1)
+    total = weights.sum(-1)
+    silent = total == 0
+    decoded = (weights * centre).sum(-1) / total.masked_fill(silent, 1)
+    return decoded.masked_fill(silent, (low + high) / 2 if silence is None else silence)
 
 
 def _centres(num_neurons: int, low: float, high: float, like: Tensor) -> tuple[Tensor, float]:
     """The centres μ `[n]` and the spacing Δ between them."""
     neurons = whole(num_neurons, "num_neurons", least=3)
+    real(low, "low")
+    real(high, "high")
     if not high > low:
         raise ValueError(f"high must be above low, got low = {low}, high = {high}")
     spacing = (high - low) / (neurons - 2)

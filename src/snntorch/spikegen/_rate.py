@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ._checks import floating, given_steps, over_time, positive, whole
+from ._checks import floating, given_steps, not_saturated, over_time, positive, real, whole
 
 
 def rate(
@@ -35,9 +35,10 @@ def rate(
         `[T, B, ...]`, or `[first_spike_time + T, ...]` for time-varying data, of 0 and 1.
 
     Raises:
-        ValueError: unless exactly one of `num_steps` and `time_var_input` is given, or if `first_spike_time`
-            is negative or beyond the last step.
-        RuntimeError: if the data hold NaN.
+        ValueError: unless exactly one of `num_steps` and `time_var_input` is given; if `first_spike_time` is
+            negative or beyond the last step; if the data hold NaN or infinities, or integers above 1 that no
+            gain scales: `gain=1 / 255` is for the bytes of an image.
+        TypeError: if the data are complex or no tensor.
 
     References:
         Bengio, Léonard, Courville. Estimating or Propagating Gradients Through Stochastic Neurons for
@@ -58,7 +59,12 @@ def rate(
     if steps and silent >= steps:
         raise ValueError(f"first_spike_time must be less than num_steps = {steps}, got {silent}")
 
-    probability = (floating(data) * gain).add_(offset).clamp_(0, 1)
+    real(gain, "gain")
+    real(offset, "offset")
+    values = floating(data)
+    if isinstance(gain, int | float) and gain == 1:
+        not_saturated(data, 1, "would fire in every step: scale them, for bytes by gain=1 / 255")
+    probability = (values * gain).add_(offset).clamp_(0, 1)
     if time_var_input:
         spikes = _draw(over_time(probability), straight_through, generator)
         return torch.cat([spikes.new_zeros(silent, *spikes.shape[1:]), spikes]) if silent else spikes
@@ -79,13 +85,16 @@ def rate_conv(data: Tensor, *, straight_through: bool = False, generator: torch.
         0 and 1 in the shape of the data.
 
     Raises:
-        RuntimeError: if the data hold NaN.
+        ValueError: if the data hold NaN or infinities, or integers above 1.
+        TypeError: if the data are complex or no tensor.
 
     Example:
         >>> rate_conv(torch.tensor([-1.0, 0.0, 1.0, 2.0]))
         tensor([0., 0., 1., 1.])
     """
-    return _draw(floating(data).clamp(0, 1), straight_through, generator)
+    probability = floating(data).clamp(0, 1)
+    not_saturated(data, 1, "would fire always: scale them, for bytes by data / 255")
+    return _draw(probability, straight_through, generator)
 
 
 def poisson(
@@ -129,6 +138,7 @@ def poisson(
         True
     """
     positive(dt, "dt")
+    real(refractory, "refractory")
     if refractory < 0:
         raise ValueError(f"refractory must not be negative, got {refractory}")
     probability = floating(rates, "rates") * dt

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ._checks import given_steps, required_steps, whole
+from ._checks import finite, given_steps, real, required_steps, whole
 from ._latency import Normalize, emit, latency_code
 
 
@@ -25,9 +25,7 @@ def to_one_hot(targets: Tensor, num_classes: int) -> Tensor:
         tensor([[0., 0., 1.],
                 [1., 0., 0.]])
     """
-    if not isinstance(targets, Tensor):
-        raise TypeError(f"targets must be a tensor, got {type(targets).__name__}")
-    label = targets.long()
+    label = finite(targets, "targets").long()
     if label.numel() and (label.min() < 0 or label.max() >= num_classes):
         raise ValueError(
             f"targets must lie in 0 … num_classes - 1 = {num_classes - 1}, got {label.min()} … {label.max()}"
@@ -50,7 +48,7 @@ def to_one_hot_inverse(one_hot: Tensor) -> Tensor:
         >>> to_one_hot_inverse(torch.tensor([[0.0, 0.0, 1.0]]))
         tensor([[1., 1., 0.]])
     """
-    return (one_hot == 0).to(one_hot.dtype)
+    return (finite(one_hot, "one_hot") == 0).to(one_hot.dtype)
 
 
 def from_one_hot(one_hot: Tensor) -> Tensor:
@@ -66,7 +64,8 @@ def from_one_hot(one_hot: Tensor) -> Tensor:
         >>> from_one_hot(torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
         tensor([2, 0])
     """
-    comparable = one_hot.to(torch.promote_types(one_hot.dtype, torch.uint8))  # booleans have no argmax
+    # Booleans have no argmax.
+    comparable = finite(one_hot, "one_hot").to(torch.promote_types(one_hot.dtype, torch.uint8))
     return torch.atleast_1d(comparable.argmax(-1))
 
 
@@ -316,8 +315,10 @@ def rate_interpolate(
         tensor([1.0000, 0.0000, 0.3333, 0.6667, 1.0000])
     """
     steps = required_steps(num_steps)
+    real(on_target, "on_target")
+    real(off_target, "off_target")
     dtype = spike_time.dtype if spike_time.is_floating_point() else torch.get_default_dtype()
-    times = spike_time.long().unique()
+    times = finite(spike_time, "spike_time").long().unique()
     times = times[(times >= 0) & (times < steps)]
     step = torch.arange(steps, device=times.device)
     upcoming = torch.searchsorted(times, step)  # the first spike at or after each step
@@ -393,6 +394,8 @@ def targets_latency(
 
 def _levels(mask: Tensor, on: float, off: float) -> Tensor:
     """`on` where the mask holds and `off` elsewhere, in float32, exact for any pair of levels."""
+    real(on, "on_target")
+    real(off, "off_target")
     return torch.full_like(mask, off, dtype=torch.float32).masked_fill_(mask, on)
 
 
@@ -406,6 +409,7 @@ def _regular(steps: int, rate: float) -> Tensor:
 
 
 def _check_rate(rate: float, name: str) -> None:
+    real(rate, name)
     if not 0 <= rate <= 1:
         raise ValueError(f"{name} must lie in [0, 1], got {rate}")
 

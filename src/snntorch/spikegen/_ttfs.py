@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ._checks import at_least_float32, floating, over_time, positive, required_steps
+from ._checks import at_least_float32, floating, not_saturated, over_time, positive, required_steps
 
 
 def ttfs(data: Tensor, num_steps: int | None, tau: float = 6.0, threshold: float = 1.0) -> Tensor:
@@ -19,7 +19,8 @@ def ttfs(data: Tensor, num_steps: int | None, tau: float = 6.0, threshold: float
         `[T, B, ...]` of 0 and 1.
 
     Raises:
-        ValueError: if `num_steps` is missing, or `tau` or `threshold` is not positive.
+        ValueError: if `num_steps` is missing, `tau` or `threshold` is not positive, or the data hold NaN,
+            infinities, or integers above the threshold.
 
     References:
         Rueckauer, Liu. Conversion of analog to spiking neural networks using sparse temporal coding. ISCAS
@@ -33,6 +34,7 @@ def ttfs(data: Tensor, num_steps: int | None, tau: float = 6.0, threshold: float
                 [0., 1., 0.]])
     """
     values = floating(data)
+    not_saturated(data, threshold, "would fire in step 0: scale them, or for bytes give threshold=255")
     level = _threshold(required_steps(num_steps), tau, threshold, values)
     met = (values >= level.view(-1, *[1] * values.dim())).to(values.dtype)
     return torch.diff(met, dim=0, prepend=torch.zeros_like(met[:1]))

@@ -31,10 +31,11 @@ def pool_population(spk_out: Tensor, num_classes: int) -> Tensor:
     return spk_out.unflatten(-1, (num_classes, num_outputs // num_classes)).sum(-1)
 
 
-def check_outputs(spk_out: Tensor) -> None:
-    """Raise a ValueError unless the outputs have shape [T, B, N] with at least one step."""
-    if spk_out.dim() != 3 or not spk_out.size(0):
-        raise ValueError(f"outputs must have shape [T, B, N] with T > 0, got {tuple(spk_out.shape)}")
+def check_outputs(spk_out: Tensor, images: bool = False) -> None:
+    """Raise a ValueError unless the outputs have shape [T, B, N], or [T, B, ...] with images, and a step."""
+    if not (spk_out.dim() == 3 or (images and spk_out.dim() > 3)) or not spk_out.size(0):
+        shape = "[T, B, ...]" if images else "[T, B, N]"
+        raise ValueError(f"outputs must have shape {shape} with T > 0, got {tuple(spk_out.shape)}")
 
 
 def check_labels(targets: Tensor, shape: tuple[int, ...], num_classes: int | None = None) -> Tensor:
@@ -92,6 +93,8 @@ class LossFunctions:
 
     # Some losses return an unweighted mean or sum as one element of a [1] tensor.
     _one_element = False
+    # Losses that know no classes take images, [T, B, C, H, W], as well.
+    _images = False
 
     def __init__(self, reduction: str = "mean", weight: Tensor | None = None) -> None:
         if reduction not in ("mean", "sum", "none"):
@@ -118,7 +121,7 @@ class LossFunctions:
         return loss.mean() if self.reduction == "mean" else loss.sum()
 
     def _prediction_check(self, spk_out: Tensor) -> tuple[torch.device, int, int]:
-        check_outputs(spk_out)
+        check_outputs(spk_out, self._images)
         return spk_out.device, spk_out.size(0), spk_out.size(2)
 
     def _population_code(self, spk_out: Tensor, num_classes: int, num_outputs: int) -> Tensor:

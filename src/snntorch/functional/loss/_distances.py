@@ -28,7 +28,7 @@ class van_rossum_loss(LossFunctions):
         reduction: 'mean' (over samples and neurons), 'sum' or 'none'.
 
     Call:
-        `loss(spk_out, targets)` with two spike trains [T, B, N]. Returns [B, N] for 'none', else a scalar.
+        `loss(spk_out, targets)` with two spike trains [T, B, ...]. Returns [B, ...] for 'none', else a scalar.
 
     Raises:
         ValueError: shapes that differ, a bad reduction, or tau not positive.
@@ -42,6 +42,8 @@ class van_rossum_loss(LossFunctions):
         >>> van_rossum_loss(tau=3.0)(spk_out, targets)
         tensor(0.6321)
     """
+
+    _images = True
 
     def __init__(self, tau: float = 10.0, reduction: str = "mean") -> None:
         super().__init__(reduction)

@@ -81,13 +81,13 @@ class mse_membrane_loss(LossFunctions):
         weight: a factor for each class, [C], on all neurons of a sample of that class; with labels only.
 
     Call:
-        `loss(mem_out, targets)` with membranes [T, B, N]; targets are labels [B] or potentials [B, N], with
-        time_var_targets [T, B] or [T, B, N]. Returns [B, N] for 'none', otherwise [1], or a scalar with
-        weights.
+        `loss(mem_out, targets)` with membranes [T, B, N], or [T, B, ...] of images; targets are labels [B] or
+        potentials [B, N] (for N = 1 also [B], of a floating dtype), with time_var_targets [T, B] or [T, B, N].
+        Returns [B, N] for 'none', otherwise [1], or a scalar with weights.
 
     Raises:
-        ValueError: bad shapes, labels or reduction, or weights without labels.
-        TypeError: labels that are no integers.
+        ValueError: bad shapes, labels or reduction, labels of images, or weights without labels.
+        TypeError: labels that are no integers, but for N = 1.
 
     Example:
         >>> import torch
@@ -99,6 +99,7 @@ class mse_membrane_loss(LossFunctions):
     """
 
     _one_element = True
+    _images = True
 
     def __init__(
         self,
@@ -115,13 +116,16 @@ class mse_membrane_loss(LossFunctions):
 
     def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
         shape = tuple(prediction.shape[0 if self.time_var_targets else 1 :])
+        if targets.is_floating_point() and (*targets.shape, 1) == shape:
+            targets = targets[..., None]
         if targets.shape == shape:
             if self.weight is not None:
                 raise ValueError("weight needs class labels as targets, got target potentials")
             return (prediction - targets).square().mean(0)
-        if targets.shape != shape[:-1]:
+        if targets.shape != shape[:-1] or prediction.dim() > 3:
+            labels = "" if prediction.dim() > 3 else f"labels {shape[:-1]} or "
             raise ValueError(
-                f"targets must be labels {shape[:-1]} or potentials {shape} for outputs "
+                f"targets must be {labels}potentials {shape} for outputs "
                 f"{tuple(prediction.shape)} and time_var_targets={self.time_var_targets}, got "
                 f"{tuple(targets.shape)}"
             )
