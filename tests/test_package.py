@@ -163,7 +163,7 @@ ROOMS = [
     ("spikeplot/*.py", "torch numpy snntorch.spikeplot", "matplotlib"),
     ("*_nir.py _nir_*.py", "torch numpy snntorch", "nir"),
     ("surrogate.py", "torch", ""),
-    ("unroll.py _recompute.py", "torch snntorch._neurons snntorch._engine snntorch._recompute snntorch.utils", ""),
+    ("_time/*.py", "torch snntorch.surrogate snntorch._engine snntorch._neurons snntorch._layers snntorch._time", ""),
     ("*.py", "torch numpy snntorch", "tqdm tonic"),
 ]  # fmt: skip
 

@@ -23,9 +23,9 @@ from ._neurons.sconv2dlstm import SConv2dLSTM as SConv2dLSTM
 from ._neurons.slstm import SLSTM as SLSTM
 from ._neurons.stateleaky import StateLeaky as StateLeaky
 from ._neurons.synaptic import Synaptic as Synaptic
+from ._time.explain import explain as explain
+from ._time.unroll import unroll as unroll
 from ._version import __version__ as __version__
-from .explain import explain as explain
-from .unroll import unroll as unroll
 
 _LAZY = (
     "backprop",

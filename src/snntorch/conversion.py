@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from . import utils
 from ._neurons.leaky import Leaky
-from .unroll import unroll
+from ._time.unroll import unroll
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -9,7 +9,7 @@ import snntorch as snn
 from snntorch._engine import ops
 from snntorch._engine.gpu import Kernel
 from snntorch._engine.target import PACKAGES
-from snntorch.explain import paths
+from snntorch._time.explain import paths
 
 T, B, N = 5, 3, 70  # 210 neurons: more than one block of 64, and a part of one
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import snntorch as snn
 from snntorch._engine import choices, cpu, dispatch
-from snntorch.explain import paths
+from snntorch._time.explain import paths
 
 T, B, F = 4, 2, 3
 

@@ -12,7 +12,7 @@ from helpers import flat, gradients, start
 from helpers import run as looped
 from rows import CHANNELS, FEATURES, ROWS, Adaptive, per_channel, per_neuron, row_named, rows
 from snntorch import surrogate
-from snntorch.explain import paths
+from snntorch._time.explain import paths
 
 F32, F64 = torch.float32, torch.float64
 T, B = 7, 3

@@ -7,7 +7,7 @@ import snntorch as snn
 from helpers import gradients
 from snntorch import surrogate
 from snntorch._engine.trace import OPERATIONS, TraceError, trace
-from snntorch.explain import paths
+from snntorch._time.explain import paths
 
 T, B, F = 6, 3, 4
 

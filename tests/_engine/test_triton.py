@@ -21,7 +21,7 @@ from helpers import flat, gradients, start
 from rows import STEP_ROWS, rows
 from snntorch._engine import dispatch, triton_printer
 from snntorch._engine.program import gradient
-from snntorch.explain import paths
+from snntorch._time.explain import paths
 
 HERE = Path(__file__).parent
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .. import surrogate
 from .._engine import run, run_feedback
 from .pieces import WinnerTakesAll, graded, initial_tensor
-from .states import Stateful
+from .states import Stateful, recording
 
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
 
@@ -209,8 +209,12 @@ class SpikingNeuron(Stateful):
             ValueError: for a state whose shape does not broadcast to the neuron's.
         """
         state = self._begin(input_, states, named_states)
-        driven = self.drive(self.project(input_), *state)
-        (spk, *_), state = run(self, driven, state, self.step_arguments(input_.dtype))
+        recorder = recording(input_, *state)
+        if recorder is not None:
+            spk, state = recorder.neuron(self, input_, state)
+        else:
+            driven = self.drive(self.project(input_), *state)
+            (spk, *_), state = run(self, driven, state, self.step_arguments(input_.dtype))
         self._store(state)
         return self._returned(spk, state)
 
@@ -226,27 +230,40 @@ class SpikingNeuron(Stateful):
         static = num_steps is not None
         steps = num_steps if num_steps is not None else inputs.shape[0]
         state = self._begin(inputs if static else inputs[0], states, {})
-        arguments = self.step_arguments(inputs.dtype)
         spikes_only = self.init_hidden and not self.output
         wanted = [spikes_only or "spk" not in self.states, *[not spikes_only] * len(self.states)]
-        projected = self.project(inputs)
-        if type(self).drive is SpikingNeuron.drive or not self.recurs:
-            courses, state = run(self, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted)
-        elif self.linear_feedback is not None and (
-            whole := run_feedback(self, projected, self.linear_feedback, state, arguments, steps, wanted)
-        ):
-            courses, state = whole
-        else:
-            trains: list[list[Any]] = []
-            for now in (projected,) * steps if static else projected.unbind():
-                driven = self.drive(now, *state)
-                train, state = run(self, driven, state, arguments)
-                trains.append(train)
-            courses: list[Any] = [
-                torch.stack([train[k] for train in trains]) if w else None for k, w in enumerate(wanted)
-            ]
+        courses, state = self.over_time(inputs, state, steps, static, wanted)
         self._store(state)
         return self._returned(courses[0], courses[1:])
+
+    def over_time(
+        self, inputs: Tensor, state: list[Tensor], steps: int, static: bool, wanted: Sequence[bool]
+    ) -> tuple[list[Any], list[Tensor]]:
+        """All time steps, without regard to the stored states.
+
+        Args:
+            inputs: `[T, B, ...]`, or `[B, ...]` where static.
+            state: the states before the first step.
+            steps: number of steps.
+            static: whether every step has the same input.
+            wanted: for the spikes and then each state whether its course is asked for.
+
+        Returns:
+            The courses, `[T, B, ...]` each, with None where not wanted, and the states after the last step.
+        """
+        arguments = self.step_arguments(inputs.dtype)
+        projected = self.project(inputs)
+        if type(self).drive is SpikingNeuron.drive or not self.recurs:
+            return run(self, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted)
+        feedback = self.linear_feedback
+        if feedback is not None and (whole := run_feedback(self, projected, feedback, state, arguments, steps, wanted)):
+            return whole
+        trains: list[list[Any]] = []
+        for now in (projected,) * steps if static else projected.unbind():
+            driven = self.drive(now, *state)
+            train, state = run(self, driven, state, arguments)
+            trains.append(train)
+        return [torch.stack([train[k] for train in trains]) if w else None for k, w in enumerate(wanted)], state
 
     # -- pieces of a step that users call
 

@@ -9,6 +9,14 @@ from torch import Tensor, nn
 from .registry import Registry
 
 
+def recording(*tensors: Tensor) -> Any:
+    """Who records a call on these tensors instead of running it: the recorder of one whose value is not there yet."""
+    for tensor in tensors:
+        if type(tensor) is not Tensor and (recorder := getattr(tensor, "recorder", None)) is not None:
+            return recorder
+    return None
+
+
 class Stateful(nn.Module, metaclass=Registry):
     """A module with named states: plain attributes, in no `state_dict`, that a call goes on from."""
 

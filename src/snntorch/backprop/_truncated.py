@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import torch
 from torch import Tensor, nn
 
-from ..unroll import unroll
+from .._time.unroll import unroll
 from ..utils import detach, reset
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from .. import utils
-from ..explain import paths
+from .._time.explain import paths
+from .._time.unroll import unroll
 from ..functional.probe import OutputMonitor, Recorder
-from ..unroll import unroll
 from .energy import Energy, EnergyModel
 from .static import CONNECTIONS, footprint
 from .workload import Workload, is_activation

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
-from ._engine import note
-from ._neurons.neurons import SpikingNeuron, stack
-from ._recompute import unroll_in_segments
+from .._engine import note
+from .._neurons.neurons import SpikingNeuron, stack
+from .recompute import unroll_in_segments
 
 # Layers whose result for a sample depends on that sample alone, so that time folds into the batch. Exact types only: a
 # subclass may do anything.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ._neurons.neurons import SpikingNeuron
+from .._neurons.neurons import SpikingNeuron
 
 
 def _stored(neurons: Sequence[SpikingNeuron]) -> list[Tensor]:

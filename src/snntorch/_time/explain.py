@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ._engine import choices
+from .._engine import choices
 from .unroll import unroll
 
 
