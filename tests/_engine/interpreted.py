@@ -125,9 +125,9 @@ def test_compiled_whole(dtype):
 def test_operators_are_registered_as_pytorch_wants(dtype):
     lif = snn.Leaky(0.9)
     arguments = lif.step_arguments(torch.float32)
-    from snntorch._engine import dispatch
+    from snntorch._engine.plans import plan
 
-    program = dispatch._plan(lif, (True,), 1, arguments, torch.float32, False).program
+    program = plan(lif, (True,), 1, arguments, torch.float32, costly=True).program
     params = [v for v in arguments.values() if isinstance(v, torch.Tensor)]
     x = torch.rand(T, B, N).to(dtype).requires_grad_()
     states = [torch.rand(B, N).requires_grad_()]

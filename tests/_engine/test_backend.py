@@ -1,15 +1,18 @@
 """Choosing a path: what is asked for, what is taken, and why."""
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
 from torch import nn
 
 import snntorch as snn
-from snntorch._engine import choices, cpu, dispatch
+from snntorch._engine import choices, choose, cpu
+from snntorch._engine.setting import asked
 from snntorch._time.explain import paths
 
 T, B, F = 4, 2, 3
@@ -35,12 +38,126 @@ def test_the_choice_holds_within_its_context_only():
     assert taken(lif)[0] == {"fused cpu"}
 
 
-def test_the_choice_for_good_and_as_decorator():
+def test_the_choice_for_good():
     lif = snn.Leaky(0.9)
     before = snn.backend("eager")
     assert taken(lif)[0] == {"stepped"}
     before.__exit__()
     assert taken(lif)[0] == {"fused cpu"}
+    snn.backend("eager")
+    assert taken(lif)[0] == {"stepped"}
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(taken(lif)[0]))
+    thread.start()
+    thread.join()
+    assert seen == [{"stepped"}]  # in every thread
+    snn.backend("auto")
+    assert taken(lif)[0] == {"fused cpu"}
+
+
+def test_a_bare_call_inside_a_block_holds_until_it_ends():
+    lif = snn.Leaky(0.9)
+    with snn.backend("eager"):
+        snn.backend("fused")
+        assert taken(lif)[0] == {"fused cpu"}
+    assert taken(lif)[0] == {"fused cpu"}
+    with snn.backend("fused"):
+        snn.backend("eager")
+        with snn.backend("fused"):
+            assert taken(lif)[0] == {"fused cpu"}
+        assert taken(lif)[0] == {"stepped"}
+    assert taken(lif)[0] == {"fused cpu"}
+
+
+def test_the_choice_as_a_decorator_holds_while_the_function_runs():
+    lif = snn.Leaky(0.9)
+
+    @snn.backend("eager")
+    def path(depth=0):
+        return taken(lif)[0] if depth == 0 else path(depth - 1)
+
+    for depth in (0, 2, 0):
+        assert taken(lif)[0] == {"fused cpu"}
+        assert path(depth) == {"stepped"}
+    assert taken(lif)[0] == {"fused cpu"} and path.__name__ == "path"
+
+    @snn.backend("eager")
+    async def later():
+        return taken(lif)[0]
+
+    assert asyncio.run(later()) == {"stepped"}
+    assert taken(lif)[0] == {"fused cpu"}
+
+
+def test_one_object_serves_many_blocks():
+    lif, eager = snn.Leaky(0.9), snn.backend("eager")
+    for _ in range(2):
+        with eager:
+            with eager:
+                assert taken(lif)[0] == {"stepped"}
+            assert taken(lif)[0] == {"stepped"}
+        assert taken(lif)[0] == {"fused cpu"}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_overlapping_blocks_in_threads_do_not_meet(shared):
+    one = {"eager": snn.backend("eager"), "fused": snn.backend("fused")} if shared else None
+    entered, left, seen = threading.Event(), threading.Event(), {}
+
+    def first():
+        with one["eager"] if shared else snn.backend("eager"):
+            entered.set()
+            left.wait(10)
+            seen["first"] = asked()
+        seen["first after"] = asked()
+
+    def second():
+        entered.wait(10)
+        with one["fused"] if shared else snn.backend("fused"):
+            seen["second"] = asked()
+        seen["second after"] = asked()
+        left.set()
+
+    threads = [threading.Thread(target=f) for f in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (seen["first"], seen["second"]) == ("eager", "fused")
+    if shared:
+        one["fused"].__exit__(), one["eager"].__exit__()
+    else:
+        assert (seen["first after"], seen["second after"], asked()) == ("auto", "auto", "auto")
+
+
+def test_interleaved_tasks_keep_their_choices():
+    async def task(name):
+        with snn.backend(name):
+            await asyncio.sleep(0)
+            return asked()
+
+    async def both():
+        return await asyncio.gather(task("eager"), task("fused"))
+
+    assert asyncio.run(both()) == ["eager", "fused"] and asked() == "auto"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute:UserWarning")
+def test_a_compiled_function_follows_the_choice():
+    torch._dynamo.reset()
+    lif, x = snn.Leaky(0.9), torch.rand(T, B, F)
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append("snntorch.run" in graph.code)
+        return graph
+
+    compiled = torch.compile(lambda x: snn.unroll(lif, x, None), fullgraph=True, backend=backend)
+    compiled(x)
+    with snn.backend("eager"):
+        compiled(x)
+    compiled(x)
+    assert graphs == [True, False]
 
 
 def test_unknown_backends():
@@ -114,8 +231,8 @@ def test_explain_leaves_the_module_alone():
 
 @pytest.mark.filterwarnings("default")
 def test_without_numba_neurons_run_step_by_step_with_one_warning(monkeypatch):
-    monkeypatch.setattr(dispatch, "_lacks", {})
-    monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(choose, "_lacks", {})
+    monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: None)
     lif, x = snn.Leaky(0.9), torch.rand(T, B, F)
     with pytest.warns(RuntimeWarning, match="numba is not installed: neurons run step by step") as caught:
         first = snn.unroll(lif, x, None)

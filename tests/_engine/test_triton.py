@@ -19,7 +19,8 @@ from torch import nn
 import snntorch as snn
 from helpers import flat, gradients, start
 from rows import STEP_ROWS, rows
-from snntorch._engine import dispatch, triton_printer
+from snntorch._engine import choose, triton_printer
+from snntorch._engine.plans import plan
 from snntorch._engine.program import gradient
 from snntorch._time.explain import paths
 
@@ -31,7 +32,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 def printed(lif):
     """The kernels of a neuron whose spikes and membrane are asked for, forward and backward, by file name."""
     arguments = lif.step_arguments(torch.float32)
-    program = dispatch._plan(lif, (True,), len(lif.states), arguments, torch.float32, False).program
+    program = plan(lif, (True,), len(lif.states), arguments, torch.float32, costly=True).program
     params = [v for v in arguments.values() if isinstance(v, torch.Tensor)]
     dense = [p.numel() != 1 for p in params]
     given = (True,) * (len(program.outputs) + program.states)
@@ -56,7 +57,7 @@ def test_printed_kernels_are_those_reviewed(direction):
 
 def test_a_single_step_has_no_loop():
     arguments = (lif := learning_leaky()).step_arguments(torch.float32)
-    program = dispatch._plan(lif, (True,), 1, arguments, torch.float32, False).program
+    program = plan(lif, (True,), 1, arguments, torch.float32, costly=True).program
     text = triton_printer.print_forward(program, [True, False], [True, False], single=True).text
     assert "for " not in text
     assert "tl.store(F0 + here" in text
@@ -75,14 +76,14 @@ def test_time_and_size_are_no_constants():
 
 def test_devices_without_kernels_run_step_by_step(monkeypatch):
     """Told from the CPU, by taking its kernels away."""
-    monkeypatch.delitem(dispatch.PACKAGES, "cpu")
+    monkeypatch.delitem(choose.PACKAGES, "cpu")
     (path,) = paths(snn.Leaky(0.9), torch.rand(2, 3, 4))
     assert (path.path, path.reason) == ("stepped", "there are no kernels for cpu")
 
 
 def test_a_gpu_without_triton_runs_step_by_step(monkeypatch):
-    monkeypatch.setattr(dispatch, "_lacks", {})
-    monkeypatch.setitem(dispatch.PACKAGES, "cpu", "no_such_package")
+    monkeypatch.setattr(choose, "_lacks", {})
+    monkeypatch.setitem(choose.PACKAGES, "cpu", "no_such_package")
     with pytest.warns(RuntimeWarning, match="no_such_package is not installed"):
         (path,) = paths(snn.Leaky(0.9), torch.rand(2, 3, 4))
     assert (path.path, path.reason) == ("stepped", "no_such_package is not installed")
@@ -90,11 +91,11 @@ def test_a_gpu_without_triton_runs_step_by_step(monkeypatch):
 
 @pytest.mark.parametrize(("capability", "lacks"), [((6, 1), "compute capability 7.0"), ((7, 0), ""), ((9, 0), "")])
 def test_a_gpu_too_old_for_triton_runs_step_by_step(monkeypatch, capability, lacks):
-    monkeypatch.setattr(dispatch, "_lacks", {})
+    monkeypatch.setattr(choose, "_lacks", {})
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setitem(dispatch.PACKAGES, "cuda", "numba")  # which is installed
+    monkeypatch.setitem(choose.PACKAGES, "cuda", "numba")  # which is installed
     with pytest.warns(RuntimeWarning, match=lacks) if lacks else contextlib.nullcontext():
-        assert lacks in (found := dispatch._lacking(torch.device("cuda", 0))) and bool(found) == bool(lacks)
+        assert lacks in (found := choose.lacking(torch.device("cuda", 0))) and bool(found) == bool(lacks)
 
 
 # -- compiled, for which no GPU is needed

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch._decomp import register_decomposition  # no public name
 
 from .graph import LEAVES, Graph
 from .ops import run_fake, written_dtypes
+from .private import decomposes
 from .program import Program, load
 
 # What each operation computes, where that depends on no dtype.
@@ -62,7 +62,7 @@ def _step(program: Program, written: Sequence[bool], inputs: int) -> Callable[..
     return step
 
 
-@register_decomposition(torch.ops.snntorch.run.default)
+@decomposes(torch.ops.snntorch.run.default)
 def run(
     program: str, steps: int, written: Sequence[bool], inputs: Sequence[Tensor], states: Sequence[Tensor],
     params: Sequence[Tensor],
@@ -80,4 +80,4 @@ def run(
 
 
 # Fake tensors of open sizes would run a decomposition to learn the shapes, unless the operator is in this table.
-register_decomposition(torch.ops.snntorch.run.default, type="meta")(run_fake)
+decomposes(torch.ops.snntorch.run.default, type="meta")(run_fake)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .dispatch import constant
 from .kernels import backward_kernel, forward_kernel, launch, spread, step_gradient
 from .memory import empty
+from .private import constant, watched
 from .program import Program, load
 from .single import Step, step_backward, step_forward
 
@@ -47,7 +47,7 @@ def run(
     params: Sequence[Tensor],
 ) -> Sequence[Tensor]:  # fmt: skip
     """See `run_kernel`; with a gradient where one is asked for."""
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():  # someone wants to see operators
+    if torch.compiler.is_compiling() or watched():  # someone wants to see operators
         text = program if isinstance(program, str) else program.text
         return torch.ops.snntorch.run(text, steps, written, inputs, states, params)
     program = _program(program)
@@ -61,7 +61,7 @@ def run_step(
 ) -> Sequence[Tensor]:
     """See `step_forward`; with a gradient where one is asked for."""
     program = _program(program)
-    if torch._C._len_torch_dispatch_stack():
+    if watched():
         written = [True] * program.free + [False] * program.states
         return torch.ops.snntorch.run(program.text, 0, written, inputs, states, params)
     if _needs_gradient(inputs, states, params):

@@ -1,14 +1,14 @@
 """A step run on symbols: what it computes becomes a graph."""
 
-import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .graph import Graph
+from .private import enable_grad
 from .program import Program, program
 
 
@@ -257,22 +257,6 @@ def _traceable(value: Any) -> Any:
     return value
 
 
-@contextlib.contextmanager
-def _enable_grad() -> Iterator[None]:
-    """`torch.enable_grad`, which an export that is under way does not see: it would make it part of its program."""
-
-    def switch(on: bool) -> None:
-        with torch._C.DisableTorchFunction():
-            torch._C._set_grad_enabled(on)
-
-    before = torch.is_grad_enabled()
-    switch(True)
-    try:
-        yield
-    finally:
-        switch(before)
-
-
 def trace(
     step: Callable, varies: Sequence[bool], states: int, params: Sequence[str], constants: dict[str, Any],
     dtype: torch.dtype,
@@ -301,7 +285,7 @@ def trace(
     t.captured = [torch.empty(0) for _ in range(known)]  # these parameters' numbers are taken
     keywords = {name: t.symbol("param", k) for k, name in enumerate(params)}
     keywords |= {name: _traceable(value) for name, value in constants.items()}
-    with _enable_grad():
+    with enable_grad():
         returned = step(
             *((inputs if v else static).pop(0) for v in varies),
             *(t.symbol("state", k) for k in range(states)),

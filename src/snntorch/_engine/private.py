@@ -1,0 +1,71 @@
+"""What the package uses of PyTorch that has no public name: why, and since which version it is there.
+
+Whatever 2.4, the first version that the package runs on, lacks is looked up softly.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch.autograd import forward_ad
+
+
+def constant(function: Callable) -> Callable:
+    """What `torch.compiler.assume_constant_result` does, which would import `torch._dynamo`, for seconds (2.1)."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+def transforming() -> bool:
+    """Whether a `torch.func` transform is running: its tensors have no memory of their own (2.3)."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def forward_differentiating() -> bool:
+    """Whether forward-mode differentiation is running, whose tangents a kernel would drop (1.11)."""
+    return forward_ad._current_level >= 0
+
+
+def watched() -> bool:
+    """Whether a dispatch mode wants to see every operator, as fake tensors and `make_fx` do (1.12)."""
+    return torch._C._len_torch_dispatch_stack() > 0
+
+
+@contextlib.contextmanager
+def enable_grad() -> Iterator[None]:
+    """`torch.enable_grad`, which an export under way does not see: it would become part of its program (1.13)."""
+
+    def switch(on: bool) -> None:
+        with torch._C.DisableTorchFunction():
+            torch._C._set_grad_enabled(on)
+
+    before = torch.is_grad_enabled()
+    switch(True)
+    try:
+        yield
+    finally:
+        switch(before)
+
+
+def decomposes(operator: Any, **kwargs: Any) -> Callable:
+    """Decorator for an operator's meaning in others, which exporters look up in a table (1.12)."""
+    from torch._decomp import register_decomposition
+
+    return register_decomposition(operator, **kwargs)
+
+
+def exporting() -> bool:
+    """Whether `torch.export` is at work: public in `torch.compiler` since 2.7, before that it is as compiling."""
+    known = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+    return known()
+
+
+def surviving(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The tensor, out of the `torch.func` transforms that have returned; None where its values went with one (2.0)."""
+    func = torch._C._functorch  # type: ignore[attr-defined]
+    if torch.compiler.is_compiling() or func.maybe_get_level(tensor) == -1:  # a plain tensor
+        return tensor
+    while func.is_dead_tensor_wrapper(tensor):
+        tensor = func.unwrap_if_dead(tensor)
+    return None if func.maybe_get_level(tensor) > (func.maybe_current_level() or 0) else tensor

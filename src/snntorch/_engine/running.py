@@ -1,0 +1,214 @@
+"""A neuron's step over time: as a kernel where that can be, operation by operation elsewhere."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import ops
+from .choose import COMPILED, COMPUTES, NOTHING, Call, note, obstacle, of_parameters
+from .feedback import Feedback
+from .plans import plan, text
+from .private import watched
+from .program import Program
+from .setting import asked
+from .target import PACKAGES
+
+
+def run(
+    neuron: Any,
+    inputs: Sequence[Tensor],
+    states: Sequence[Tensor],
+    arguments: dict[str, Any],
+    *,
+    steps: int = 0,
+    varies: tuple[bool, ...] | None = None,
+    wanted: Sequence[bool] | None = None,
+) -> tuple[list[Any], list[Tensor]]:
+    """Run a neuron's step, once or over time.
+
+    Args:
+        neuron: has `step(*inputs, *states, **arguments) -> *outputs, *new states`, pure, and elementwise where it is to
+            fuse; and `step_arguments(dtype)`, which makes `arguments`.
+        inputs: `[T, ...]`, or `[...]` for a single step and where an input does not vary.
+        states: the states before, `[...]`.
+        arguments: the step's keywords; tensors broadcast against the states.
+        steps: number of time steps; 0 for a single one, whose tensors have no time dimension.
+        varies: for each input whether it changes from step to step; by default all do.
+        wanted: for each thing that the step returns whether its course over time is asked for; by default all are.
+
+    Returns:
+        The courses, `[T, ...]` each, with None where not wanted, and the states after.
+
+    Raises:
+        RuntimeError: with the backend `"fused"`, where the step can't be fused.
+    """
+    varies = varies or (True,) * len(inputs)
+    backend, reason = asked(), "the backend is eager"
+    if backend != "eager":
+        call = _call(neuron, inputs, states, arguments, steps, varies)
+        program, captured, reason = _program(call, costly=bool(steps) or backend == "fused")
+        if program is not None:
+            note(neuron, f"fused {inputs[0].device.type}")
+            moving, params = inputs, call.params
+            if steps and not all(varies):  # what does not vary is a parameter
+                moving = [x for x, v in zip(inputs, varies, strict=True) if v]
+                params = [*params, *(x for x, v in zip(inputs, varies, strict=True) if not v)]
+            return _fused(program, moving, states, [*params, *captured], steps, wanted)
+        if backend == "fused" and reason not in (NOTHING, COMPILED):
+            raise RuntimeError(f"the backend is fused, but {reason}")
+    note(neuron, "stepped", reason)
+    return _eager(neuron.step, inputs, states, arguments, steps, varies, wanted)
+
+
+def _call(
+    neuron: Any, inputs: Sequence[Tensor], states: Sequence[Tensor], arguments: dict[str, Any], steps: int,
+    varies: tuple[bool, ...],
+) -> Call:  # fmt: skip
+    params = [value for value in arguments.values() if isinstance(value, Tensor)]
+    return Call(neuron, inputs, states, params, arguments, steps, varies)
+
+
+def run_feedback(
+    neuron: Any,
+    projected: Tensor,
+    feedback: tuple[int, Tensor, Tensor | None],
+    states: Sequence[Tensor],
+    arguments: dict[str, Any],
+    steps: int,
+    wanted: Sequence[bool],
+) -> tuple[list[Any], list[Tensor]] | None:
+    """Run a neuron's step over time, whose inputs are `projected + state @ weight.T + bias`.
+
+    Args:
+        neuron: as in `run`.
+        projected: `[T, B, I * F]` for the I inputs of the step, or `[B, I * F]` where it does not vary.
+        feedback: the number of the state that feeds back, the weight `[I * F, F]` and the bias `[I * F]`.
+        states: `[B, F]`.
+        arguments: as in `run`.
+        steps: number of time steps.
+        wanted: as in `run`.
+
+    Returns:
+        As `run`, or None where this can't be done in one go.
+    """
+    index, weight, bias = feedback
+    if asked() == "eager" or torch.compiler.is_compiling() or watched() or states[0].dim() != 2:
+        return None
+    device = projected.device.type
+    autocast = torch.is_autocast_enabled(device)
+    dtype = torch.get_autocast_dtype(device) if autocast else weight.dtype  # of the matrix product
+    native = COMPUTES.get(projected.dtype)
+    if projected.dtype != dtype or (native != dtype and PACKAGES[device] != "triton"):  # which reads any dtype
+        return None
+    sequence = projected if projected.dim() == 3 else projected[None]
+    inputs = sequence.chunk(weight.shape[0] // weight.shape[1], -1)
+    call = _call(neuron, inputs, states, arguments, steps, (True,) * len(inputs))
+    program, captured, _ = _program(call, costly=True, beside=[weight] if bias is None else [weight, bias])
+    if not isinstance(program, Program) or captured:
+        return None
+    note(neuron, f"fused {device}", "around a matrix product at every step")
+    before = states[0].dtype
+    states, params = ([t.to(native) for t in tensors] for tensors in (states, call.params))
+    matrix, offset = weight.to(dtype), bias if bias is None else bias.to(dtype)
+    with torch.autocast(device, enabled=False) if autocast else contextlib.nullcontext():
+        results = Feedback.apply(program, steps, index, tuple(wanted), sequence, matrix, offset, *states, *params)
+    results = [r.to(before) for r in results]
+    courses = iter(results)
+    return [next(courses) if w else None for w in wanted], results[len(results) - len(states) :]
+
+
+def _program(
+    call: Call, costly: bool, beside: Sequence[Tensor] = ()
+) -> tuple[Program | str | None, Sequence[Tensor], str]:
+    """The program, or for torch.compile its text, and the tensors that it captured; or None and why."""
+    reason = obstacle(call, beside)
+    if reason:
+        return None, (), reason
+    dtype = COMPUTES[call.inputs[0].dtype]
+    if torch.compiler.is_compiling():
+        found = text(call.neuron, call.varies, len(call.states), dtype) or None
+        return found, (), "torch.compile can't take what the step captures or can't be traced"
+    made = plan(call.neuron, call.varies, len(call.states), call.arguments, dtype, costly)
+    reason = of_parameters(made.captured, call.states[0].shape)
+    return (None, (), reason) if reason else (made.program, made.captured, made.reason)
+
+
+def _memory_order(x: Tensor, steps: int) -> list[int] | None:
+    """The order of the neurons' dimensions in memory where it is another than theirs, as in channels-last images."""
+    if x.is_contiguous():
+        return None
+    now = x[0] if steps else x
+    order = sorted(range(now.dim()), key=now.stride, reverse=True)
+    return order if not now.is_contiguous() and now.permute(order).is_contiguous() else None
+
+
+def _permuted(tensors: Sequence[Tensor], order: Sequence[int]) -> list[Tensor]:
+    """Each tensor with its last dimensions in that order; single values as they are."""
+    moved = []
+    for t in tensors:
+        if t.numel() != 1:
+            t = t[(None,) * (len(order) - t.dim())]
+            lead = t.dim() - len(order)
+            t = t.permute(*range(lead), *(lead + d for d in order))
+        moved.append(t)
+    return moved
+
+
+def _fused(
+    program: Program | str, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
+    steps: int, wanted: Sequence[bool] | None,
+) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
+    order = _memory_order(inputs[0], steps) if inputs else None
+    if order is not None:  # neurons do not care how they are arranged, and nothing is copied
+        inputs, states, params = (_permuted(tensors, order) for tensors in (inputs, states, params))
+    dtype = states[0].dtype
+    native = COMPUTES[dtype]
+    if any([t.dtype != native for t in (*inputs, *states, *params)]):
+        states, params = ([t.to(native) for t in tensors] for tensors in (states, params))
+        if PACKAGES[states[0].device.type] != "triton":  # whose kernels read inputs of any dtype
+            inputs = [x.to(native) for x in inputs]
+    if steps:
+        asked = tuple(wanted) if wanted is not None else (True,) * (ops.free_outputs(program) + len(states))
+        written = asked
+        if torch.is_grad_enabled():
+            needs = tuple([t.requires_grad for t in (*inputs, *params)])
+            if any(needs) or any([s.requires_grad for s in states]):
+                written = ops.written(program, needs, asked)
+        results = ops.run(program, steps, written, inputs, states, params)
+    else:
+        asked = written = ()
+        results = ops.run_step(program, inputs, states, params)
+    if native != dtype:
+        results = [r if r.dtype == dtype else r.to(dtype) for r in results]
+    if order is not None:
+        results = _permuted(results, sorted(range(len(order)), key=order.__getitem__))
+    finals = list(results[len(results) - len(states) :])
+    if not steps:
+        return list(results), finals
+    courses = iter(results)
+    found = [next(courses) if w else None for w in written]
+    return [course if a else None for course, a in zip(found, asked, strict=True)], finals
+
+
+def _eager(
+    step: Callable, inputs: Sequence[Tensor], states: Sequence[Tensor], arguments: dict[str, Any],
+    steps: int, varies: Sequence[bool], wanted: Sequence[bool] | None,
+) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
+    if steps == 0:
+        returned = step(*inputs, *states, **arguments)
+        returned = list(returned) if isinstance(returned, tuple) else [returned]
+        return returned, returned[len(returned) - len(states) :]
+    courses: list[Sequence[Tensor]] = []
+    # unbind, as the backward of every x[t] would fill a whole [T, ...]
+    trains = [x.unbind() if v else (x,) * steps for x, v in zip(inputs, varies, strict=True)]
+    for now in zip(*trains, strict=True):
+        returned = step(*now, *states, **arguments)
+        returned = returned if isinstance(returned, tuple) else (returned,)
+        states = returned[len(returned) - len(states) :]
+        courses.append(returned)
+    if wanted is None:
+        wanted = [True] * len(courses[0])
+    return [torch.stack([c[k] for c in courses]) if w else None for k, w in enumerate(wanted)], list(states)
