@@ -61,6 +61,14 @@ SURROGATES = [factory(**settings) for factory, settings, _ in FORMULAS]
 every_surrogate = pytest.mark.parametrize("spike", SURROGATES, ids=IDS)
 
 
+# Its gradient is drawn at backward, with a test of its own below.
+DRAWN = {surrogate.SSO}
+
+
+def test_every_surrogate_has_its_formula():
+    assert {factory for factory, _, _ in FORMULAS} == set(surrogate.FACTORIES.values()) - DRAWN
+
+
 def gradient(spike, x):
     x = x.clone().requires_grad_()
     return torch.autograd.grad(spike(x).sum(), x)[0]
@@ -211,6 +219,41 @@ def test_function_classes_by_their_published_names(name, arguments, factory):
     assert issubclass(function, torch.autograd.Function)
     torch.testing.assert_close(gradient(lambda x: function.apply(x, *arguments), X), gradient(factory(), X))
     assert issubclass(surrogate.StochasticSpikeOperator, torch.autograd.Function)
+
+
+def test_function_classes_are_where_pickles_look_for_them():
+    spikes = [factory() for factory in surrogate.FACTORIES.values()]
+    for spike in (*spikes, surrogate.custom_surrogate(hat), surrogate.no_gradient):
+        assert getattr(surrogate, spike.function.__name__) is spike.function
+    exported = {c for c in vars(surrogate).values() if isinstance(c, type) and issubclass(c, torch.autograd.Function)}
+    made = {spike.function for spike in spikes} | {surrogate.CustomSurrogate, surrogate.no_gradient.function}
+    assert exported - made == {surrogate.SurrogateFunction}
+
+
+def without_default(x, slope):
+    return x
+
+
+def by_keyword_only(x, *, slope=1):
+    return x
+
+
+def of_another_first(slope=1, x=0):
+    return x
+
+
+@pytest.mark.parametrize("derivative", [without_default, by_keyword_only, of_another_first])
+def test_a_derivative_that_backward_could_not_call_is_refused(derivative):
+    with pytest.raises(TypeError, match=f"{derivative.__name__} must take x and positional parameters with defaults"):
+        surrogate.surrogate_gradient("Wrong")(derivative)
+    assert derivative.__name__ not in surrogate.FACTORIES
+
+
+def test_factories_refuse_what_they_do_not_know():
+    with pytest.raises(TypeError, match="alfa"):
+        surrogate.atan(alfa=2.0)
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        surrogate.heaviside(1.0)
 
 
 # -- value semantics

@@ -6,8 +6,9 @@ functions below (Neftci, Mostafa and Zenke, "Surrogate gradient learning in spik
 Processing Magazine 36(6), 2019).
 
 Every factory (`atan`, `fast_sigmoid`, ...) returns a `Surrogate`: a callable tensor -> tensor of the same shape and
-dtype that pickles, compares by value and works under `torch.func`. A surrogate is one formula, the `derivative` of
-its `torch.autograd.Function`; kernels are derived from the same formula.
+dtype that pickles, compares by value and works under `torch.func`. A surrogate is one formula, a decorated function of
+x and its parameters: its `torch.autograd.Function`, its factory and its kernels are derived from it. They are all in
+this one file, longer than others, to be read side by side.
 
 Example:
     >>> import torch
@@ -21,10 +22,13 @@ Example:
     tensor([0.2500, 1.0000, 0.2500])
 """
 
+import functools
+import inspect
 import math
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -94,94 +98,225 @@ class Surrogate:
         return f"{self.function.__name__}({', '.join(map(repr, self.parameters))})"
 
 
-class ATan(SurrogateFunction):
-    """`dS/dx = (alpha/2) / (1 + (pi/2 * alpha * x)^2)`."""
-
-    @staticmethod
-    def derivative(x: Tensor, alpha: float = 2.0) -> Tensor:
-        """See the class."""
-        return alpha / 2 / (1 + (math.pi / 2 * alpha * x).square())
+P = ParamSpec("P")
+FACTORIES: dict[str, Callable[..., Surrogate]] = {}
 
 
-class FastSigmoid(SurrogateFunction):
-    """`dS/dx = 1 / (1 + slope * |x|)^2`."""
+class Factory(Protocol[P]):
+    """What makes a `Surrogate` of the parameters that its `derivative` takes after x."""
 
-    @staticmethod
-    def derivative(x: Tensor, slope: float = 25) -> Tensor:
-        """See the class."""
-        return 1 / (1 + slope * x.abs()).square()
+    __name__: str
+    function: type[SurrogateFunction]
 
-
-class Sigmoid(SurrogateFunction):
-    """`dS/dx = slope * s(slope * x) * s(-slope * x)` with the logistic function s."""
-
-    @staticmethod
-    def derivative(x: Tensor, slope: float = 25) -> Tensor:
-        """See the class. The product of two sigmoids neither overflows nor cancels."""
-        return slope * torch.sigmoid(slope * x) * torch.sigmoid(-slope * x)
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Surrogate:
+        """The surrogate with these parameters."""
+        ...
 
 
-class StraightThroughEstimator(SurrogateFunction):
-    """`dS/dx = 1`."""
+def surrogate_gradient(name: str) -> Callable[[Callable[Concatenate[Tensor, P], Tensor]], Factory[P]]:
+    """Make of `derivative(x, *parameters)` a factory of surrogates, and register it by its name.
 
-    @staticmethod
-    def derivative(x: Tensor) -> Tensor:
-        """See the class."""
-        return torch.ones_like(x)
+    Args:
+        name: of the factory's `function`, the `torch.autograd.Function`; the module holds it under this name, so that
+            surrogates pickle.
 
+    Raises:
+        TypeError: where the derivative takes anything but x and parameters that have defaults.
+    """
 
-class Triangular(SurrogateFunction):
-    """`dS/dx = threshold` below the threshold, `-threshold` at and above it."""
+    def decorate(derivative: Callable[Concatenate[Tensor, P], Tensor]) -> Factory[P]:
+        x, *parameters = inspect.signature(derivative).parameters.values()
+        if x.name != "x" or any(p.default is p.empty or p.kind is not p.POSITIONAL_OR_KEYWORD for p in parameters):
+            raise TypeError(f"{derivative.__name__} must take x and positional parameters with defaults")
+        signature = inspect.Signature(parameters, return_annotation=Surrogate)
+        function = types.new_class(name, (SurrogateFunction,))
+        function.__doc__, function.__module__ = derivative.__doc__, derivative.__module__
+        function.derivative = staticmethod(derivative)
 
-    @staticmethod
-    def derivative(x: Tensor, threshold: float = 1) -> Tensor:
-        """See the class."""
-        return threshold * torch.where(x < 0, torch.ones_like(x), -torch.ones_like(x))
+        @functools.wraps(derivative, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+        def factory(*args: P.args, **kwargs: P.kwargs) -> Surrogate:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            return Surrogate(function, bound.args)
 
+        vars(factory).update(function=function, __signature__=signature)
+        FACTORIES[derivative.__name__] = factory
+        return cast("Factory[P]", factory)
 
-class SpikeRateEscape(SurrogateFunction):
-    """`dS/dx = slope * exp(-beta * |x - 1|)`."""
-
-    @staticmethod
-    def derivative(x: Tensor, beta: float = 1, slope: float = 25) -> Tensor:
-        """See the class."""
-        return slope * torch.exp(-beta * (x - 1).abs())
-
-
-class Heaviside(SurrogateFunction):
-    """`dS/dx = H(x)`: the gradient passes where the neuron spikes."""
-
-    @staticmethod
-    def derivative(x: Tensor) -> Tensor:
-        """See the class."""
-        return (x > 0).to(x.dtype)
+    return decorate
 
 
-class StochasticSpikeOperator(SurrogateFunction):
-    """`dS/dx = 1` where the neuron spikes, else `(u + mean) * variance` with `u ~ U(-1/2, 1/2)` drawn at backward."""
+@surrogate_gradient("ATan")
+def atan(x: Tensor, alpha: float = 2.0) -> Tensor:
+    """Arctangent, every neuron's default: `dS/dx = (alpha/2) / (1 + (pi/2 * alpha * x)^2)`.
 
-    @staticmethod
-    def derivative(x: Tensor, mean: float = 0, variance: float = 0.2) -> Tensor:
-        """See the class."""
-        return torch.where(x > 0, 1.0, (torch.rand_like(x) - 0.5 + mean) * variance)
-
-
-class LeakySpikeOperator(SurrogateFunction):
-    """`dS/dx = 1` where the neuron spikes, else `slope`."""
-
-    @staticmethod
-    def derivative(x: Tensor, slope: float = 0.1) -> Tensor:
-        """See the class."""
-        return torch.where(x > 0, torch.ones_like(x), slope * torch.ones_like(x))
+    Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural networks",
+    ICCV 2021.
+    """
+    return alpha / 2 / (1 + (math.pi / 2 * alpha * x).square())
 
 
-class SparseFastSigmoid(SurrogateFunction):
-    """`dS/dx = 1 / (1 + slope * |x|)^2` where `x > B`, else 0."""
+@surrogate_gradient("FastSigmoid")
+def fast_sigmoid(x: Tensor, slope: float = 25) -> Tensor:
+    """Derivative of the fast sigmoid: `dS/dx = 1 / (1 + slope * |x|)^2`.
 
-    @staticmethod
-    def derivative(x: Tensor, slope: float = 25, B: float = 1) -> Tensor:
-        """See the class."""
-        return FastSigmoid.derivative(x, slope) * (x > B)
+    Zenke and Ganguli, "SuperSpike: supervised learning in multilayer spiking neural networks", Neural Computation
+    30(6), 2018.
+    """
+    return 1 / (1 + slope * x.abs()).square()
+
+
+@surrogate_gradient("Sigmoid")
+def sigmoid(x: Tensor, slope: float = 25) -> Tensor:
+    """Derivative of the logistic function s: `dS/dx = slope * s(slope * x) * s(-slope * x)`.
+
+    Finite for every finite x. Zenke and Vogels, "The remarkable robustness of surrogate gradient learning for
+    instilling complex function in spiking neural networks", Neural Computation 33(4), 2021.
+    """
+    # The product neither overflows nor cancels.
+    return slope * torch.sigmoid(slope * x) * torch.sigmoid(-slope * x)
+
+
+@surrogate_gradient("StraightThroughEstimator")
+def straight_through_estimator(x: Tensor) -> Tensor:
+    """The gradient passes as it is: `dS/dx = 1`.
+
+    Bengio, Leonard and Courville, "Estimating or propagating gradients through stochastic neurons for conditional
+    computation", arXiv:1308.3432, 2013.
+    """
+    return torch.ones_like(x)
+
+
+@surrogate_gradient("Triangular")
+def triangular(x: Tensor, threshold: float = 1) -> Tensor:
+    """A step, kept as published: `dS/dx = threshold` for `x < 0`, `-threshold` for `x >= 0`.
+
+    `piecewise_linear` is what most papers mean by a triangular surrogate.
+    """
+    return threshold * torch.where(x < 0, torch.ones_like(x), -torch.ones_like(x))
+
+
+@surrogate_gradient("PiecewiseLinear")
+def piecewise_linear(x: Tensor, gamma: float = 1.0) -> Tensor:
+    """Triangle of height gamma: `dS/dx = gamma * max(0, 1 - |x|)`.
+
+    Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS 2018.
+    """
+    return gamma * (1 - x.abs()).clamp(min=0)
+
+
+@surrogate_gradient("SpikeRateEscape")
+def spike_rate_escape(x: Tensor, beta: float = 1, slope: float = 25) -> Tensor:
+    """Escape rate: `dS/dx = slope * exp(-beta * |x - 1|)`.
+
+    Gerstner and Kistler, "Spiking Neuron Models", chapter 5, Cambridge University Press, 2002.
+    """
+    return slope * torch.exp(-beta * (x - 1).abs())
+
+
+@surrogate_gradient("Heaviside")
+def heaviside(x: Tensor) -> Tensor:
+    """The gradient passes where the neuron spikes: `dS/dx = H(x)`."""
+    return (x > 0).to(x.dtype)
+
+
+@surrogate_gradient("StochasticSpikeOperator")
+def SSO(x: Tensor, mean: float = 0, variance: float = 0.2) -> Tensor:
+    """Stochastic spike operator: `dS/dx = 1` where spiking, else `(u + mean) * variance` with `u ~ U(-1/2, 1/2)`.
+
+    The noise u is drawn at backward and honours `torch.manual_seed`.
+    """
+    return torch.where(x > 0, 1.0, (torch.rand_like(x) - 0.5 + mean) * variance)
+
+
+@surrogate_gradient("LeakySpikeOperator")
+def LSO(x: Tensor, slope: float = 0.1) -> Tensor:
+    """Leaky spike operator: `dS/dx = 1` where spiking, else `slope`."""
+    return torch.where(x > 0, torch.ones_like(x), slope * torch.ones_like(x))
+
+
+@surrogate_gradient("SparseFastSigmoid")
+def SFS(x: Tensor, slope: float = 25, B: float = 1) -> Tensor:
+    """Sparse fast sigmoid: `dS/dx = 1 / (1 + slope * |x|)^2` where `x > B`, else 0.
+
+    Perez-Nieves and Goodman, "Sparse spiking gradient descent", NeurIPS 2021.
+    """
+    return FastSigmoid.derivative(x, slope) * (x > B)
+
+
+@surrogate_gradient("Gaussian")
+def gaussian(x: Tensor, sigma: float = 0.5) -> Tensor:
+    """Normal density: `dS/dx = N(x; 0, sigma^2)`.
+
+    Yin, Corradi and Bohte, "Effective and efficient computation with multiple-timescale spiking recurrent neural
+    networks", ICONS 2020.
+    """
+    return torch.exp(-0.5 * (x / sigma).square()) / (sigma * math.sqrt(2 * math.pi))
+
+
+@surrogate_gradient("MultiGaussian")
+def multi_gaussian(x: Tensor, h: float = 0.15, s: float = 6.0, sigma: float = 0.5) -> Tensor:
+    """A normal density with two negative side lobes.
+
+    `dS/dx = (1+h) N(x; 0, sigma^2) - h N(x; sigma, (s sigma)^2) - h N(x; -sigma, (s sigma)^2)`; Yin, Corradi and
+    Bohte, "Accurate and efficient time-domain classification with adaptive spiking recurrent neural networks",
+    Nature Machine Intelligence 3, 2021.
+    """
+    normal = Gaussian.derivative
+    return (1 + h) * normal(x, sigma) - h * (normal(x - sigma, s * sigma) + normal(x + sigma, s * sigma))
+
+
+@surrogate_gradient("Erf")
+def erf(x: Tensor, alpha: float = 2.0) -> Tensor:
+    """Derivative of the error function's step: `dS/dx = alpha / sqrt(pi) * exp(-(alpha * x)^2)`.
+
+    Esser et al., "Backpropagation for energy-efficient neuromorphic computing", NeurIPS 2015.
+    """
+    return alpha / math.sqrt(math.pi) * torch.exp(-(alpha * x).square())
+
+
+@surrogate_gradient("PiecewiseExponential")
+def piecewise_exp(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """Two-sided exponential: `dS/dx = (alpha/2) exp(-alpha * |x|)`.
+
+    Shrestha and Orchard, "SLAYER: spike layer error reassignment in time", NeurIPS 2018.
+    """
+    return alpha / 2 * torch.exp(-alpha * x.abs())
+
+
+@surrogate_gradient("SoftSign")
+def soft_sign(x: Tensor, alpha: float = 2.0) -> Tensor:
+    """Derivative of the softsign's step: `dS/dx = alpha / (2 (1 + |alpha * x|)^2)`.
+
+    Neftci, Mostafa and Zenke, 2019 (see the module).
+    """
+    return alpha / 2 / (1 + (alpha * x).abs()).square()
+
+
+@surrogate_gradient("LeakyReLU")
+def leaky_relu(x: Tensor, leak: float = 0.1, slope: float = 1.0) -> Tensor:
+    """Slope of a leaky rectifier: `dS/dx = leak` for `x < 0`, `slope` for `x >= 0`.
+
+    Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML workshops 2013.
+    """
+    return torch.where(x < 0, leak * torch.ones_like(x), slope * torch.ones_like(x))
+
+
+# The classes by their names, as published programs apply them and pickles look for them.
+ATan, FastSigmoid, Sigmoid = atan.function, fast_sigmoid.function, sigmoid.function
+StraightThroughEstimator, Triangular = straight_through_estimator.function, triangular.function
+PiecewiseLinear, SpikeRateEscape, Heaviside = piecewise_linear.function, spike_rate_escape.function, heaviside.function
+StochasticSpikeOperator, LeakySpikeOperator, SparseFastSigmoid = SSO.function, LSO.function, SFS.function
+Gaussian, MultiGaussian, Erf = gaussian.function, multi_gaussian.function, erf.function
+PiecewiseExponential, SoftSign, LeakyReLU = piecewise_exp.function, soft_sign.function, leaky_relu.function
+
+
+def super_spike(beta: float = 10.0) -> Surrogate:
+    """SuperSpike, by the parameter name of its paper: `dS/dx = 1 / (1 + beta * |x|)^2` (see `fast_sigmoid`)."""
+    return fast_sigmoid(beta)
+
+
+FACTORIES["super_spike"] = super_spike
 
 
 class CustomSurrogate(SurrogateFunction):
@@ -189,172 +324,8 @@ class CustomSurrogate(SurrogateFunction):
 
     @classmethod
     def gradient(cls, x: Tensor, grad_output: Tensor, fn: Callable) -> Tensor:
-        """See the class."""
+        """What the user's function says it is."""
         return fn(x, grad_output, (x > 0).to(x.dtype))
-
-
-class Gaussian(SurrogateFunction):
-    """`dS/dx = N(x; 0, sigma^2)`, the normal density."""
-
-    @staticmethod
-    def derivative(x: Tensor, sigma: float = 0.5) -> Tensor:
-        """See the class."""
-        return torch.exp(-0.5 * (x / sigma).square()) / (sigma * math.sqrt(2 * math.pi))
-
-
-class MultiGaussian(SurrogateFunction):
-    """`dS/dx = (1+h) N(x; 0, sigma^2) - h N(x; sigma, (s sigma)^2) - h N(x; -sigma, (s sigma)^2)`."""
-
-    @staticmethod
-    def derivative(x: Tensor, h: float = 0.15, s: float = 6.0, sigma: float = 0.5) -> Tensor:
-        """See the class."""
-        normal = Gaussian.derivative
-        return (1 + h) * normal(x, sigma) - h * (normal(x - sigma, s * sigma) + normal(x + sigma, s * sigma))
-
-
-class Erf(SurrogateFunction):
-    """`dS/dx = alpha / sqrt(pi) * exp(-(alpha * x)^2)`, the derivative of the error function's step."""
-
-    @staticmethod
-    def derivative(x: Tensor, alpha: float = 2.0) -> Tensor:
-        """See the class."""
-        return alpha / math.sqrt(math.pi) * torch.exp(-(alpha * x).square())
-
-
-class PiecewiseExponential(SurrogateFunction):
-    """`dS/dx = (alpha/2) exp(-alpha * |x|)`."""
-
-    @staticmethod
-    def derivative(x: Tensor, alpha: float = 1.0) -> Tensor:
-        """See the class."""
-        return alpha / 2 * torch.exp(-alpha * x.abs())
-
-
-class SoftSign(SurrogateFunction):
-    """`dS/dx = alpha / (2 (1 + |alpha * x|)^2)`."""
-
-    @staticmethod
-    def derivative(x: Tensor, alpha: float = 2.0) -> Tensor:
-        """See the class."""
-        return alpha / 2 / (1 + (alpha * x).abs()).square()
-
-
-class PiecewiseLinear(SurrogateFunction):
-    """`dS/dx = gamma * max(0, 1 - |x|)`."""
-
-    @staticmethod
-    def derivative(x: Tensor, gamma: float = 1.0) -> Tensor:
-        """See the class."""
-        return gamma * (1 - x.abs()).clamp(min=0)
-
-
-class LeakyReLU(SurrogateFunction):
-    """`dS/dx = leak` for `x < 0`, `slope` for `x >= 0`."""
-
-    @staticmethod
-    def derivative(x: Tensor, leak: float = 0.1, slope: float = 1.0) -> Tensor:
-        """See the class."""
-        return torch.where(x < 0, leak * torch.ones_like(x), slope * torch.ones_like(x))
-
-
-class _NoGradient(SurrogateFunction):
-    """`dS/dx = 0`: what `surrogate_disable=True` asks for."""
-
-    @staticmethod
-    def derivative(x: Tensor) -> Tensor:
-        """See the class."""
-        return torch.zeros_like(x)
-
-
-def atan(alpha: float = 2.0) -> Surrogate:
-    """Arctangent, every neuron's default: `dS/dx = (alpha/2) / (1 + (pi/2 * alpha * x)^2)`.
-
-    Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural networks",
-    ICCV 2021.
-    """
-    return Surrogate(ATan, (alpha,))
-
-
-def fast_sigmoid(slope: float = 25) -> Surrogate:
-    """Derivative of the fast sigmoid: `dS/dx = 1 / (1 + slope * |x|)^2`.
-
-    Zenke and Ganguli, "SuperSpike: supervised learning in multilayer spiking neural networks", Neural Computation
-    30(6), 2018.
-    """
-    return Surrogate(FastSigmoid, (slope,))
-
-
-def super_spike(beta: float = 10.0) -> Surrogate:
-    """SuperSpike, by the parameter name of its paper: `dS/dx = 1 / (1 + beta * |x|)^2` (see `fast_sigmoid`)."""
-    return Surrogate(FastSigmoid, (beta,))
-
-
-def sigmoid(slope: float = 25) -> Surrogate:
-    """Derivative of the logistic function: `dS/dx = slope * exp(-slope*x) / (exp(-slope*x) + 1)^2`.
-
-    Finite for every finite x. Zenke and Vogels, "The remarkable robustness of surrogate gradient learning for
-    instilling complex function in spiking neural networks", Neural Computation 33(4), 2021.
-    """
-    return Surrogate(Sigmoid, (slope,))
-
-
-def straight_through_estimator() -> Surrogate:
-    """`dS/dx = 1`.
-
-    Bengio, Leonard and Courville, "Estimating or propagating gradients through stochastic neurons for conditional
-    computation", arXiv:1308.3432, 2013.
-    """
-    return Surrogate(StraightThroughEstimator)
-
-
-def triangular(threshold: float = 1) -> Surrogate:
-    """`dS/dx = threshold` for `x < 0`, `-threshold` for `x >= 0`.
-
-    Kept as published; `piecewise_linear` is what most papers mean by a triangular surrogate.
-    """
-    return Surrogate(Triangular, (threshold,))
-
-
-def piecewise_linear(gamma: float = 1.0) -> Surrogate:
-    """Triangle of height gamma: `dS/dx = gamma * max(0, 1 - |x|)`.
-
-    Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS 2018.
-    """
-    return Surrogate(PiecewiseLinear, (gamma,))
-
-
-def spike_rate_escape(beta: float = 1, slope: float = 25) -> Surrogate:
-    """Escape rate: `dS/dx = slope * exp(-beta * |x - 1|)`.
-
-    Gerstner and Kistler, "Spiking Neuron Models", chapter 5, Cambridge University Press, 2002.
-    """
-    return Surrogate(SpikeRateEscape, (beta, slope))
-
-
-def heaviside() -> Surrogate:
-    """`dS/dx = 1` where `x > 0`, else 0."""
-    return Surrogate(Heaviside)
-
-
-def SSO(mean: float = 0, variance: float = 0.2) -> Surrogate:
-    """Stochastic spike operator: `dS/dx = 1` where spiking, else `(U(-1/2, 1/2) + mean) * variance`.
-
-    The noise is drawn at backward and honours `torch.manual_seed`.
-    """
-    return Surrogate(StochasticSpikeOperator, (mean, variance))
-
-
-def LSO(slope: float = 0.1) -> Surrogate:
-    """Leaky spike operator: `dS/dx = 1` where spiking, else `slope`."""
-    return Surrogate(LeakySpikeOperator, (slope,))
-
-
-def SFS(slope: float = 25, B: float = 1) -> Surrogate:
-    """Sparse fast sigmoid: `dS/dx = 1 / (1 + slope * |x|)^2` where `x > B`, else 0.
-
-    Perez-Nieves and Goodman, "Sparse spiking gradient descent", NeurIPS 2021.
-    """
-    return Surrogate(SparseFastSigmoid, (slope, B))
 
 
 def custom_surrogate(custom_surrogate_function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Surrogate:
@@ -372,55 +343,15 @@ def custom_surrogate(custom_surrogate_function: Callable[[Tensor, Tensor, Tensor
     return Surrogate(CustomSurrogate, (custom_surrogate_function,))
 
 
-def gaussian(sigma: float = 0.5) -> Surrogate:
-    """Normal density of standard deviation sigma.
+class _NoGradient(SurrogateFunction):
+    """`dS/dx = 0`: what `surrogate_disable=True` asks for."""
 
-    Yin, Corradi and Bohte, "Effective and efficient computation with multiple-timescale spiking recurrent neural
-    networks", ICONS 2020.
-    """
-    return Surrogate(Gaussian, (sigma,))
-
-
-def multi_gaussian(h: float = 0.15, s: float = 6.0, sigma: float = 0.5) -> Surrogate:
-    """A normal density with two negative side lobes.
-
-    `dS/dx = (1+h) N(x; 0, sigma^2) - h N(x; sigma, (s sigma)^2) - h N(x; -sigma, (s sigma)^2)`; Yin, Corradi and
-    Bohte, "Accurate and efficient time-domain classification with adaptive spiking recurrent neural networks",
-    Nature Machine Intelligence 3, 2021.
-    """
-    return Surrogate(MultiGaussian, (h, s, sigma))
+    @staticmethod
+    def derivative(x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
 
 
-def erf(alpha: float = 2.0) -> Surrogate:
-    """Derivative of the error function's step: `dS/dx = alpha / sqrt(pi) * exp(-(alpha * x)^2)`.
-
-    Esser et al., "Backpropagation for energy-efficient neuromorphic computing", NeurIPS 2015.
-    """
-    return Surrogate(Erf, (alpha,))
-
-
-def piecewise_exp(alpha: float = 1.0) -> Surrogate:
-    """Two-sided exponential: `dS/dx = (alpha/2) exp(-alpha * |x|)`.
-
-    Shrestha and Orchard, "SLAYER: spike layer error reassignment in time", NeurIPS 2018.
-    """
-    return Surrogate(PiecewiseExponential, (alpha,))
-
-
-def soft_sign(alpha: float = 2.0) -> Surrogate:
-    """Derivative of the softsign's step: `dS/dx = alpha / (2 (1 + |alpha * x|)^2)`.
-
-    Neftci, Mostafa and Zenke, 2019 (see the module).
-    """
-    return Surrogate(SoftSign, (alpha,))
-
-
-def leaky_relu(leak: float = 0.1, slope: float = 1.0) -> Surrogate:
-    """`dS/dx = leak` for `x < 0`, `slope` for `x >= 0`.
-
-    Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML workshops 2013.
-    """
-    return Surrogate(LeakyReLU, (leak, slope))
+no_gradient = Surrogate(_NoGradient)
 
 
 class LearnableWidth(nn.Module):
@@ -462,16 +393,6 @@ def learnable_width(surrogate: SpikeGrad, width: float | Tensor = 1.0) -> Learna
     return LearnableWidth(surrogate, width)
 
 
-FACTORIES: dict[str, Callable[..., Any]] = {
-    f.__name__: f
-    for f in (
-        atan, fast_sigmoid, super_spike, sigmoid, straight_through_estimator, triangular, piecewise_linear,
-        spike_rate_escape, heaviside, SSO, LSO, SFS, gaussian, multi_gaussian, erf, piecewise_exp, soft_sign,
-        leaky_relu,
-    )
-}  # fmt: skip
-
-
 def resolve(spike_grad: SpikeGrad | str | None) -> SpikeGrad:
     """The spike function that a neuron's `spike_grad` argument means.
 
@@ -495,6 +416,3 @@ def resolve(spike_grad: SpikeGrad | str | None) -> SpikeGrad:
         hint = " (pass its .apply)" if isinstance(spike_grad, type) else ""
         raise TypeError(f"spike_grad must be a callable tensor -> tensor, got {spike_grad!r}{hint}")
     return spike_grad
-
-
-no_gradient = Surrogate(_NoGradient)
