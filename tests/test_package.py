@@ -161,7 +161,7 @@ ROOMS = [
     ("_layers/*.py", "torch snntorch.surrogate snntorch._neurons snntorch._layers", ""),
     ("functional/*.py spikegen/*.py", "torch numpy snntorch.functional snntorch.spikegen", ""),
     ("spikeplot/*.py", "torch numpy snntorch.spikeplot", "matplotlib"),
-    ("*_nir.py _nir_*.py", "torch numpy snntorch", "nir"),
+    ("*_nir.py _nir/*.py", "torch numpy snntorch", "nir h5py"),
     ("surrogate.py", "torch", ""),
     ("_time/*.py", "torch snntorch.surrogate snntorch._engine snntorch._neurons snntorch._layers snntorch._time", ""),
     ("*.py", "torch numpy snntorch", "tqdm tonic"),

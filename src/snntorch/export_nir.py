@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from . import _nir
-from ._nir_nodes import Context, Part, Shape, converter
-from ._nir_trace import Call, Signal, fold_batch_norms, follow, unique
+from ._nir.batch_norm import fold_batch_norms
+from ._nir.equations import DT, KEY, check_dt
+from ._nir.exporting import Context, Exporter, Part, Shape
+from ._nir.gain import fold_gains
+from ._nir.layers import finder
+from ._nir.trace import Call, Signal, follow, unique
 
 if TYPE_CHECKING:
     import nir
@@ -22,7 +25,9 @@ def export_to_nir(
     model_name: str = "snntorch",
     model_fwd_args: Sequence[Any] = (),
     ignore_dims: Sequence[int] = (),
-    dt: float = _nir.DT,
+    dt: float = DT,
+    fold_gain: bool = False,
+    exporters: Mapping[type, Exporter] | None = None,
 ) -> nir.NIRGraph:
     """Describe a network as a NIR graph, which `nir.write` stores.
 
@@ -38,8 +43,9 @@ def export_to_nir(
     or a delayed reset, is noted in the node's metadata, from which `import_from_nir` restores it, and warned of.
     Surrogate gradients are no part of NIR; metadata hold their names.
 
-    `nir` 1.0.8 misjudges the shapes of convolutions with groups or with kernels that are not square: files with these
-    are read by `import_from_nir(path)` or `nir.read(path, type_check=False)`.
+    A convolution with groups is written as the dense one that it is, as `nir` can't read another; metadata restore the
+    groups here. One whose kernel has an even and an odd size is read by `import_from_nir(path)` or
+    `nir.read(path, type_check=False)`.
 
     Args:
         module: a network or layer whose call is one time step.
@@ -49,6 +55,10 @@ def export_to_nir(
         ignore_dims: dimensions that belong to no sample, such as `[0]`. Where empty: the first one, unless the sample
             is one-dimensional or a convolution or pooling got it without a batch.
         dt: length of a time step in seconds.
+        fold_gain: write `r = 1`, with the neurons' resistances inside the weights before them, or as a Scale where
+            there are none: the same network, for readers that ignore `r`, such as Norse.
+        exporters: for classes of layers, functions `(layer, context) -> nir.NIRNode | Part`; they come before
+            snnTorch's own. `context.array(value, name)` is a parameter in the layer's shape, a `Part` several nodes.
 
     Returns:
         The graph; its parameters are arrays of each layer's shape.
@@ -57,7 +67,7 @@ def export_to_nir(
         NotImplementedError: for a layer, operation or setting that NIR does not have, by its name: inhibition,
             quantised states, spikes that are no step function, the potential of a neuron with a reset as a signal.
         ValueError: where a neuron is called more than once (export one time step), the output does not depend on the
-            input, or parameters do not fit.
+            input, or parameters do not fit or are NaN.
         TypeError: where `sample_data` is no tensor.
 
     Source: Pedersen et al., "Neuromorphic intermediate representation: a unified instruction set for interoperable
@@ -74,8 +84,9 @@ def export_to_nir(
 
     if not isinstance(sample_data, Tensor):
         raise TypeError(f"sample_data must be a tensor, got {type(sample_data).__name__}")
-    dt = _nir.check_dt(dt)
-    trace = follow(module, sample_data, model_fwd_args)
+    dt = check_dt(dt)
+    find = finder(exporters or {})
+    trace = follow(module, sample_data, model_fwd_args, find)
     calls, output = fold_batch_norms(trace.calls, trace.output)
     ignored = _ignored(ignore_dims, sample_data, calls)
     used = {signal for call in calls for signal in call.sources} | {*output}
@@ -102,7 +113,7 @@ def export_to_nir(
             rank=len(call.in_shape),
             ignored=gone(call.in_shape),
         )
-        part = converter(call.layer)(call.layer, context)  # type: ignore[misc]
+        part = find(call.layer)(call.layer, context)  # type: ignore[misc]
         if not isinstance(part, Part):
             part = Part({"": part})
         named = {suffix: f"{call.name}.{suffix}" if suffix else call.name for suffix in part.nodes}
@@ -120,7 +131,13 @@ def export_to_nir(
     if len(set(edges)) < len(edges):
         twice = next(edge for edge in edges if edges.count(edge) > 1)
         raise NotImplementedError(f"{twice[1]!r} gets {twice[0]!r} twice, and NIR has one edge between two nodes")
-    noted = {_nir.KEY: {"dt": dt, "model_name": model_name}}
+    if fold_gain:
+        edges = fold_gains(nodes, edges, dt)
+    for name, node in nodes.items():
+        for parameter, value in vars(node).items():
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.isnan(value).any():
+                raise ValueError(f"layer {name!r}: {parameter} holds NaN")
+    noted = {KEY: {"dt": dt, "model_name": model_name}}
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=noted)
 
 

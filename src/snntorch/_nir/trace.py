@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,10 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ._layers.feedback import Feedback
-from ._layers.scale import Scale
-from ._neurons.neurons import SpikingNeuron
-from ._nir_nodes import Shape, converter
+from .._layers.feedback import Feedback
+from .._layers.scale import Scale
+from .._neurons.neurons import SpikingNeuron
+from .exporting import Exporter, Shape
+from .functions import FUNCTIONS
+
+Finder = Callable[[nn.Module], Exporter | None]
 
 Signal = tuple[str, str]  # a layer's name, and which of its outputs: "out", or a state
 
@@ -48,15 +50,15 @@ _TRANSPARENT = (
     nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
 )  # fmt: skip
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-_LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d)
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class Trace(TorchFunctionMode):
     """Follows the sample through the layers by the identity of tensors, whatever Python does in between."""
 
-    def __init__(self, module: nn.Module, sample: Tensor) -> None:
+    def __init__(self, module: nn.Module, sample: Tensor, find: Finder) -> None:
         super().__init__()
+        self.find = find
         self.paths = {m: name or type(m).__name__.lower() for name, m in module.named_modules()}
         self.names: set[str] = set()
         self.calls: list[Call] = []
@@ -109,6 +111,9 @@ class Trace(TorchFunctionMode):
 
     def _through(self, name: str, args: tuple, kwargs: dict, out: Tensor) -> tuple[Signal, ...] | None:
         """The sources of a function's result; None where NIR has no such function."""
+        if not args:  # all by keyword
+            kwargs = dict(kwargs)
+            args = (kwargs.pop("input", None),)
         x: Any = args[0]
         other: Any = args[1] if len(args) > 1 else kwargs.get("other")
         mine, others = (next(iter(self._known(operand)), None) for operand in (x, other))
@@ -127,6 +132,11 @@ class Trace(TorchFunctionMode):
             return mine
         if name in _RESHAPE and (dims := _flattened(x.shape, out.shape)):
             return ((self._call(self._local("flatten"), nn.Flatten(*dims), mine, x, out), "out"),)
+        if name in FUNCTIONS:
+            if len(self._known((args, kwargs))) > 1:
+                return None  # weights that depend on the sample
+            layer = FUNCTIONS[name](*args[1:], **kwargs)
+            return ((self._call(self._local(name), layer, mine, x, out), "out"),)
         if both or out.shape != x.shape or name not in (_MULTIPLY | _DIVIDE) or kwargs.get("rounding_mode"):
             return None
         factor = torch.as_tensor(other, dtype=x.dtype)
@@ -138,6 +148,16 @@ class Trace(TorchFunctionMode):
         return f"{path}.{name}" if path else name
 
     # -- layers
+
+    def _is_leaf(self, layer: nn.Module) -> bool:
+        """Whether a layer is one unit to NIR; containers and the user's own modules are looked into."""
+        if isinstance(layer, _CONTAINERS):
+            return False
+        return (
+            self.find(layer) is not None
+            or isinstance(layer, SpikingNeuron)
+            or type(layer).__module__.startswith(("torch.nn.modules.", "snntorch._"))
+        )
 
     @contextmanager
     def hooked(self, module: nn.Module) -> Iterator[None]:
@@ -155,7 +175,7 @@ class Trace(TorchFunctionMode):
 
     def _enter(self, layer: nn.Module, args: tuple, kwargs: dict) -> None:
         self._path.append("" if not self._path else self.paths[layer])
-        if self._inside or _is_leaf(layer):
+        if self._inside or self._is_leaf(layer):
             self._inside += 1
 
     def _leave(self, layer: nn.Module, args: tuple, kwargs: dict, out: Any) -> None:
@@ -178,7 +198,7 @@ class Trace(TorchFunctionMode):
         if not known:
             return  # the layer's work does not depend on the sample
         outputs = list(_tensors(out))
-        if converter(layer) is None and not isinstance(layer, (*_TRANSPARENT, *_BATCH_NORMS)):
+        if self.find(layer) is None and not isinstance(layer, (*_TRANSPARENT, *BATCH_NORMS)):
             for output in outputs:
                 self._mark(output, _Lost(f"layer {name!r} ({type(layer).__name__})"))
             return
@@ -217,9 +237,9 @@ class Trace(TorchFunctionMode):
         return tuple(s for signal in sources for s in self.loops.get(signal[0], (signal,)))
 
 
-def follow(module: nn.Module, sample: Tensor, further: Sequence[Any]) -> Trace:
+def follow(module: nn.Module, sample: Tensor, further: Sequence[Any], find: Finder) -> Trace:
     """Run the module on the sample; its training mode and the neurons' states are as before afterwards."""
-    trace = Trace(module, sample)
+    trace = Trace(module, sample, find)
     modes = {m: m.training for m in trace.paths}
     states = {m: [getattr(m, s) for s in m.states] for m in trace.paths if isinstance(m, SpikingNeuron)}
     module.eval()
@@ -262,17 +282,6 @@ def unique(name: str, taken: Any) -> str:
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
-def _is_leaf(layer: nn.Module) -> bool:
-    """Whether a layer is one unit to NIR; containers and the user's own modules are looked into."""
-    if isinstance(layer, _CONTAINERS):
-        return False
-    return (
-        converter(layer) is not None
-        or isinstance(layer, SpikingNeuron)
-        or type(layer).__module__.startswith(("torch.nn.modules.", "snntorch._"))
-    )
-
-
 def _flattened(before: Shape, after: Shape) -> tuple[int, int] | None:
     """The dimensions whose flattening makes one shape the other; None where nothing does."""
     for start in reversed(range(len(before))):
@@ -280,47 +289,3 @@ def _flattened(before: Shape, after: Shape) -> tuple[int, int] | None:
             if (*before[:start], math.prod(before[start : end + 1]), *before[end + 1 :]) == tuple(after):
                 return start, end
     return None
-
-
-# -- batch normalisation
-
-
-def fold_batch_norms(calls: Sequence[Call], output: tuple[Signal, ...]) -> tuple[list[Call], tuple[Signal, ...]]:
-    """Calls and output with each BatchNorm inside the linear map before it, or as a linear map of its own."""
-    folded: dict[str, Call] = {}
-    renamed: dict[Signal, Signal] = {}
-    uses = [signal for call in calls for signal in call.sources] + list(output)
-    for call in calls:
-        now = replace(call, sources=tuple(renamed.get(signal, signal) for signal in call.sources))
-        if isinstance(call.layer, _BATCH_NORMS):
-            before = folded.get(now.sources[0][0]) if len(now.sources) == 1 else None
-            if before is not None and isinstance(before.layer, _LINEAR) and uses.count(call.sources[0]) == 1:
-                folded[before.name] = replace(before, layer=_normalised(before.layer, call.layer, call.name))
-                renamed[call.name, "out"] = (before.name, "out")
-                continue
-            now = replace(now, layer=_normalised(_identity(call), call.layer, call.name))
-        folded[call.name] = now
-    return list(folded.values()), tuple(renamed.get(signal, signal) for signal in output)
-
-
-def _identity(call: Call) -> nn.Module:
-    """The linear map that leaves a BatchNorm's input as it is."""
-    features, dims = call.in_shape[1], len(call.in_shape) - 2
-    weight = torch.eye(features, dtype=torch.float64).reshape(features, features, *[1] * dims)
-    layer = _LINEAR[dims](features, features, *[1] * bool(dims), bias=False, device="meta")
-    layer.weight = nn.Parameter(weight)
-    return layer
-
-
-def _normalised(linear: nn.Module, norm: Any, name: str) -> nn.Module:
-    """A copy of the linear map with an eval-mode BatchNorm inside."""
-    if norm.running_mean is None:
-        raise NotImplementedError(f"layer {name!r}: a BatchNorm without running statistics is no fixed linear map")
-    result: Any = copy.deepcopy(linear).double()
-    scale = (norm.running_var.double() + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight.double())
-    shift = (0 if norm.bias is None else norm.bias.double()) - scale * norm.running_mean.double()
-    bias = 0 if result.bias is None else result.bias
-    with torch.no_grad():
-        result.weight = nn.Parameter(result.weight * scale.reshape(-1, *[1] * (result.weight.dim() - 1)))
-        result.bias = nn.Parameter(scale * bias + shift)
-    return result.to(norm.running_mean.dtype)

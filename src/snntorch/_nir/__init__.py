@@ -1,4 +1,4 @@
-"""Between one step of a snnTorch neuron and NIR's differential equations: the mapping that both directions share.
+"""NIR both ways: a file for each kind of layer, with how it is written and how it is read.
 
 NIR (Pedersen et al., "Neuromorphic intermediate representation: a unified instruction set for interoperable
 brain-inspired computing", Nature Communications 15, 2024) describes neurons by differential equations::
@@ -35,60 +35,3 @@ One Euler step of length dt, the current before the potential, is a snnTorch ste
   only. The graph's own metadata hold `dt` and `model_name`. Where other readers of the graph would find other spikes,
   the export warns.
 """
-
-from __future__ import annotations
-
-import numpy as np
-
-DT = 1e-4
-KEY = "snntorch"
-
-
-def check_dt(dt: float) -> float:
-    """The step as a float.
-
-    Raises:
-        ValueError: unless it is positive and finite.
-    """
-    if not 0 < float(dt) < float("inf"):
-        raise ValueError(f"dt must be a positive number of seconds, got {dt!r}")
-    return float(dt)
-
-
-def time_constant(decay: np.ndarray, dt: float) -> np.ndarray:
-    """`tau = dt / (1 - decay)`, at most 2^60 dt."""
-    return dt / np.maximum(1 - np.asarray(decay, np.float64), 2.0**-60)
-
-
-def decay(tau: np.ndarray, dt: float, name: str) -> np.ndarray:
-    """`1 - dt / tau`.
-
-    Raises:
-        ValueError: for a time constant shorter than dt, whose decay would be negative.
-    """
-    tau = np.asarray(tau, np.float64)
-    if not (tau >= dt * (1 - 1e-6)).all():
-        raise ValueError(f"{name}: time constants must be at least dt={dt}, got {tau.min()}; import with a smaller dt")
-    return np.maximum(1 - dt / tau, 0)
-
-
-def snapped(gain: np.ndarray) -> np.ndarray:
-    """The gain, exactly 1 where it is 1 to single precision."""
-    return np.where(np.isclose(gain, 1, rtol=1e-6, atol=0), 1.0, gain)
-
-
-def positive(gain: np.ndarray, name: str) -> np.ndarray:
-    """The gain of a neuron that spikes.
-
-    Raises:
-        ValueError: unless it is positive.
-    """
-    if not (gain > 0).all():
-        raise ValueError(f"{name}: the gain of the input, made of r (and w_in), must be positive, got {np.min(gain)}")
-    return gain
-
-
-def integrator_gain(r: np.ndarray, dt: float) -> np.ndarray:
-    """The gain of IF and I: r, but 1 where r = 1/dt."""
-    r = np.asarray(r, np.float64)
-    return snapped(np.where(np.isclose(r * dt, 1, rtol=1e-6, atol=0), 1.0, r))

@@ -1,0 +1,45 @@
+"""Delays by whole steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .._layers.delay import Delay
+from .equations import whole_steps
+from .exporting import Context, nir_node
+from .importing import Node
+
+if TYPE_CHECKING:
+    import nir
+
+LONGEST, MOST = 10**6, 10**9  # steps of a delay; values that a layer of delays keeps for one sample
+
+
+def export_delay(layer: Any, context: Context) -> nir.NIRNode:
+    """The delay in seconds."""
+    seconds = context.array(layer.steps, "steps") * context.dt
+    whole_steps(seconds, context.dt, f"layer {context.name!r}")
+    return nir_node("Delay", delay=seconds)
+
+
+def import_delay(node: Node) -> nn.Module:
+    """A Delay by the nearest number of steps."""
+    seconds = node.array("delay")
+    if (seconds < 0).any():
+        raise ValueError(f"delay must not be negative, got {seconds.min()}")
+    longest = seconds.max(initial=0) / node.dt
+    if longest > LONGEST or longest * seconds.size > MOST:
+        raise ValueError(
+            f"a delay of {longest:g} steps of dt={node.dt:g} for {seconds.size} neurons is too much to keep; import "
+            "with a larger dt"
+        )
+    steps = whole_steps(seconds, node.dt, f"node {node.name!r}")
+    return Delay(torch.as_tensor(steps.astype(np.int64)), init_hidden=True)
+
+
+EXPORTERS = {Delay: export_delay}
+IMPORTERS = {"Delay": import_delay}

@@ -1,0 +1,152 @@
+"""The network of layers that a graph became.
+
+Its forward calls submodules and adds tensors, nothing else. It is code that torch.fx writes, with the submodules' names
+in it: names from a file become identifiers first.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from .._layers.feedback import Feedback
+from .._layers.threshold import Threshold
+from .._neurons.neurons import SpikingNeuron
+from .graph import Edge, closing_edges
+from .importing import Node
+
+
+class States(dict):
+    """The states of a network's neurons by name; by position as well, so that `snntorch.unroll` can stack them."""
+
+    def __missing__(self, key: Any) -> Any:
+        if isinstance(key, int) and 0 <= key < len(self):
+            return list(self.values())[key]
+        raise KeyError(key)
+
+
+class SetStates(nn.Module):
+    """Puts given states into the neurons before a step; None leaves them as they are."""
+
+    def __init__(self, neurons: Mapping[str, SpikingNeuron]) -> None:
+        super().__init__()
+        self.neurons = dict(neurons)  # in a dict, so that they belong to the network alone
+
+    def forward(self, state: Mapping[str, Sequence[Tensor]] | None) -> None:
+        """Set the states; a neuron that `state` leaves out starts from zero.
+
+        Raises:
+            ValueError: for a name that is no neuron's, or a wrong number of states.
+        """
+        if state is None:
+            return
+        if unknown := set(state) - set(self.neurons):
+            raise ValueError(f"state names {', '.join(sorted(map(str, unknown)))}, but the neurons are "
+                             f"{', '.join(self.neurons) or 'none'}")  # fmt: skip
+        for name, neuron in self.neurons.items():
+            if name not in state:
+                neuron.reset_mem()
+                continue
+            if len(state[name]) != len(neuron.states):
+                raise ValueError(
+                    f"state[{name!r}] must be a tuple of {', '.join(neuron.states)}, got {len(state[name])}"
+                )
+            for attribute, value in zip(neuron.states, state[name], strict=True):
+                setattr(neuron, attribute, value)
+
+
+class GetStates(nn.Module):
+    """Collects the neurons' states after a step."""
+
+    def __init__(self, neurons: Mapping[str, SpikingNeuron]) -> None:
+        super().__init__()
+        self.neurons = dict(neurons)
+
+    def forward(self) -> States:
+        """The states of every neuron by name."""
+        return States({n: tuple(getattr(m, attribute) for attribute in m.states) for n, m in self.neurons.items()})
+
+
+def identifiers(names: Sequence[str]) -> dict[str, str]:
+    """A name for each node that a submodule can bear.
+
+    Letters, digits and underscores of ASCII, no keyword, no attribute of a module, not private, unique, not long.
+    """
+    chosen: dict[str, str] = {}
+    taken = {"set_states", "get_states"}
+    counts: dict[str, int] = {}
+    for name in names:
+        stem = re.sub(r"\W", "_", name, flags=re.ASCII)[:200]
+        if not stem or stem.startswith("_"):
+            stem = f"node{stem}"
+        if keyword.iskeyword(stem) or hasattr(_EMPTY, stem):
+            stem += "_"
+        identifier = stem
+        while identifier in taken:
+            counts[stem] = counts.get(stem, 0) + 1
+            identifier = f"{stem}_{counts[stem]}"
+        chosen[name] = identifier
+        taken.add(identifier)
+    return chosen
+
+
+_EMPTY = fx.GraphModule(nn.Module(), fx.Graph())
+
+
+def wired(nodes: Mapping[str, Node], edges: Sequence[Edge], modules: Mapping[str, nn.Module]) -> fx.GraphModule:
+    """The network of these modules: nodes in the order of their inputs, several inputs of a node summed.
+
+    Raises:
+        ValueError: for a node without an input, or a loop without a neuron.
+    """
+    source, sink = (next(name for name, node in nodes.items() if node.kind == kind) for kind in ("Input", "Output"))
+    sources: dict[str, list[str]] = {name: [] for name in nodes}
+    for a, b in edges:
+        sources[b].append(a)
+    if silent := [name for name in nodes if not sources[name] and name != source]:
+        raise ValueError(f"node {silent[0]!r} has no input")
+    neurons = {name for name, module in modules.items() if isinstance(module, (SpikingNeuron, Threshold))}
+    closing = closing_edges(source, neurons, list(nodes), edges)
+    loops = {a: f"{a}.previous" for a, _ in sorted(closing)}
+    identifier = identifiers([*modules, *loops.values()])
+    input_dim = nodes[source].array("shape").size
+    children: dict[str, nn.Module] = {identifier[name]: module for name, module in modules.items()}
+    for name, loop in loops.items():
+        children[identifier[loop]] = Feedback(_output_shape(nodes[name]), input_dim)
+    stateful = {name: module for name, module in children.items() if isinstance(module, SpikingNeuron)}
+    children |= {"set_states": SetStates(stateful), "get_states": GetStates(stateful)}
+
+    network = fx.Graph()
+    values: dict[str, Any] = {source: network.placeholder("input")}
+    network.call_module("set_states", (network.placeholder("state", default_value=None),))
+    previous = {a: network.call_module(identifier[loop], (values[source],)) for a, loop in loops.items()}
+    needed = {name: [a for a in sources[name] if (a, name) not in closing] for name in nodes}
+    for name in TopologicalSorter(needed).static_order():
+        if name == source:
+            continue
+        parts = [previous[a] if (a, name) in closing else values[a] for a in sources[name]]
+        total = parts[0]
+        for part in parts[1:]:
+            total = network.call_function(torch.add, (total, part))
+        values[name] = network.call_module(identifier[name], (total,)) if name in modules else total
+    for name, loop in loops.items():
+        network.call_module(identifier[loop], (values[source], values[name]))
+    network.output((values[sink], network.call_module("get_states")))
+    network.lint()
+    result = fx.GraphModule(children, network, class_name="NIRNetwork")  # type: ignore[arg-type]
+    result.meta["names"] = {name: identifier[name] for name in modules}
+    return result
+
+
+def _output_shape(node: Node) -> tuple[int, ...]:
+    """The shape of one sample's output of a neuron, which is that of its parameters."""
+    name = next(n for n in ("v_threshold", "threshold", "delay", "v_leak", "r") if node.values.get(n) is not None)
+    if not (shape := node.array(name, infinite=True).shape):
+        raise node.missing("a node that closes a loop must have parameters of the shape of its output")
+    return shape

@@ -1,0 +1,247 @@
+"""LIF, CubaLIF and IF, and LI, CubaLI and I, which do not spike."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .._layers.integrator import LeakyIntegrator, SynapticIntegrator
+from .._neurons.lapicque import Lapicque
+from .._neurons.leaky import Leaky
+from .._neurons.rleaky import RLeaky
+from .._neurons.rsynaptic import RSynaptic
+from .._neurons.synaptic import Synaptic
+from .equations import KEY, decay, integrator_gain, leaky_gain, snapped, time_constant
+from .exporting import Context, Part, nir_node
+from .importing import Node, as_tensor
+from .recurrence import below_rest, export_recurrent_weight
+from .threshold import check_spike, surrogate_name, threshold_node
+
+if TYPE_CHECKING:
+    import nir
+
+# -- to NIR
+
+
+def export_neuron(layer: Any, context: Context) -> Part:
+    """A neuron that spikes: its membrane, the threshold, the graded factor and the recurrent weight."""
+    if layer.inhibition:
+        raise context.missing("inhibition")
+    if layer.state_quant:
+        raise context.missing("quantised states (state_quant)")
+    check_spike(layer, context)
+    mechanism, kind = layer.reset_mechanism, type(layer).__name__
+    readable = {"mem"} if mechanism == "none" else set()
+    if unreadable := context.states - readable:
+        raise context.missing(f"signal for {kind}'s state {', '.join(sorted(unreadable))} with reset {mechanism!r}")
+    recurrent = isinstance(layer, (RLeaky, RSynaptic))
+    out = membrane = "lif" if recurrent else ""
+    part = Part({membrane: _membrane(layer, context, spikes=mechanism != "none")}, entry=membrane)
+    if mechanism == "none":
+        part.nodes["spike"] = threshold_node(layer, context)
+        part.edges.append((membrane, "spike"))
+        out = "spike"
+    else:
+        resting = (context.array(layer.threshold, "threshold") < 0).any()
+        if mechanism == "zero" and resting and not (isinstance(layer, Leaky) and layer.reset_delay):
+            raise context.missing(f"reset of {kind} where the threshold is below the resting potential")
+        part.nodes[membrane].metadata = {KEY: _noted(layer, context)}
+    factor = context.array(layer.graded_spikes_factor, "graded_spikes_factor")
+    if (factor != 1).any():
+        part.nodes["graded"] = nir_node("Scale", scale=factor)
+        part.edges.append((out, "graded"))
+        out = "graded"
+    if recurrent:
+        part.nodes["w_rec"] = export_recurrent_weight(layer, context)
+        part.edges += [(out, "w_rec"), ("w_rec", membrane)]
+    part.exits = {"out": out, "mem": membrane}
+    return part
+
+
+def export_integrator(layer: Any, context: Context) -> nir.NIRNode:
+    """A neuron that does not spike."""
+    if context.states:
+        raise context.missing(f"signal for the state {', '.join(context.states)} of {type(layer).__name__}")
+    return _membrane(layer, context, spikes=False)
+
+
+def _membrane(layer: Any, context: Context, spikes: bool) -> nir.NIRNode:
+    """The membrane of any neuron, with (LIF, CubaLIF, IF) or without (LI, CubaLI, I) spikes."""
+    dt = context.dt
+    if isinstance(layer, Lapicque):
+        r, C, step = (
+            context.array(value, what)
+            for value, what in ((layer.R, "R"), (layer.C, "C"), (layer.time_step, "time_step"))
+        )
+        tau = r * C * dt / step
+        if not (tau >= dt * (1 - 1e-6)).all():
+            raise ValueError(f"layer {context.name!r}: time_step > R * C has no NIR counterpart")
+        leaks, gain, rest = np.array(True), None, np.zeros_like(tau)
+    else:
+        beta = context.array(layer.beta, "beta").clip(0, 1)
+        leaks, tau = beta < 1, time_constant(beta, dt)
+        integrator = isinstance(layer, LeakyIntegrator)
+        gain = context.array(layer.gain if integrator else 1.0, "gain")
+        rest = context.array(layer.rest if integrator else 0.0, "rest")
+        r = gain * tau / dt
+    firing = {}
+    if spikes:
+        firing = {"v_threshold": context.array(layer.threshold, "threshold"), "v_reset": np.zeros_like(tau)}
+    if hasattr(layer, "alpha"):
+        tau_syn = time_constant(context.array(layer.alpha, "alpha").clip(0, 1), dt)
+        kind = "CubaLIF" if spikes else "CubaLI"
+        return nir_node(kind, tau_syn=tau_syn, tau_mem=tau, r=r, v_leak=rest, w_in=tau_syn / dt, **firing)
+    if not leaks.any() and not rest.any():
+        r = np.where(gain == 1, 1 / dt, gain)  # type: ignore[arg-type]
+        return nir_node("IF" if spikes else "I", r=r, **firing)
+    return nir_node("LIF" if spikes else "LI", tau=tau, r=r, v_leak=rest, **firing)
+
+
+def _noted(layer: Any, context: Context) -> dict[str, Any]:
+    """What NIR does not say about a neuron; warns where other readers would find other spikes."""
+    delay = bool(getattr(layer, "reset_delay", True))
+    noted = {"reset_mechanism": layer.reset_mechanism, "reset_delay": delay, **surrogate_name(layer)}
+    if isinstance(layer, Lapicque):
+        noted |= {"neuron": "Lapicque", "time_step": float(layer.time_step)}
+    if layer.reset_mechanism == "subtract" or (delay and not isinstance(layer, Leaky)):
+        what = "subtracts the threshold" if layer.reset_mechanism == "subtract" else "resets one step after the spike"
+        warnings.warn(
+            f"layer {context.name!r}: {type(layer).__name__} {what}, but NIR resets to zero with the spike; the "
+            "graph's metadata say so to snntorch, other libraries will find other spikes",
+            UserWarning,
+            stacklevel=4,
+        )
+    return noted
+
+
+# -- from NIR
+
+
+def import_lif(node: Node) -> nn.Module:
+    """A Leaky, or the Lapicque that it was."""
+    v_leak, v_threshold, v_reset = _potentials(node)
+    tau, r = _time_constants(node, "tau")
+    beta, gain = decay(tau, node.dt), snapped(leaky_gain(r, tau, node.dt))
+    settings = _resets(node, gain, v_leak, v_threshold, v_reset)
+    if node.noted.get("neuron") != "Lapicque":
+        return Leaky(beta=as_tensor(beta), **settings)
+    del settings["reset_delay"]  # Lapicque's reset is always delayed
+    time_step = float(node.noted["time_step"])
+    C = tau * time_step / (r * node.dt)
+    settings["threshold"] = as_tensor(v_threshold)
+    return Lapicque(R=as_tensor(r), C=as_tensor(C), time_step=time_step, **settings)
+
+
+def import_if(node: Node) -> nn.Module:
+    """A Leaky that does not leak."""
+    _, v_threshold, v_reset = _potentials(node)
+    gain = integrator_gain(node.array("r"), node.dt)
+    return Leaky(
+        beta=torch.ones(v_threshold.shape), **_resets(node, gain, np.zeros_like(v_threshold), v_threshold, v_reset)
+    )
+
+
+def import_cuba_lif(node: Node) -> nn.Module:
+    """A Synaptic."""
+    v_leak, v_threshold, v_reset = _potentials(node)
+    alpha, beta, gain = _synapse(node)
+    settings = _resets(node, gain, v_leak, v_threshold, v_reset)
+    if settings["reset_mechanism"] == "zero" and below_rest(settings["threshold"]):
+        raise node.missing("the threshold of a CubaLIF must not lie below v_leak")
+    return Synaptic(alpha=as_tensor(alpha), beta=as_tensor(beta), **settings)
+
+
+def import_li(node: Node) -> nn.Module:
+    """A LeakyIntegrator."""
+    tau, r = _time_constants(node, "tau")
+    gain = snapped(leaky_gain(r, tau, node.dt))
+    beta, rest = decay(tau, node.dt), node.tensor("v_leak")
+    return LeakyIntegrator(as_tensor(beta), gain=as_tensor(gain), rest=rest, init_hidden=True)
+
+
+def import_i(node: Node) -> nn.Module:
+    """A LeakyIntegrator that does not leak."""
+    gain = integrator_gain(node.array("r"), node.dt)
+    return LeakyIntegrator(torch.ones(gain.shape), gain=as_tensor(gain), init_hidden=True)
+
+
+def import_cuba_li(node: Node) -> nn.Module:
+    """A SynapticIntegrator."""
+    alpha, beta, gain = _synapse(node)
+    return SynapticIntegrator(
+        as_tensor(alpha), as_tensor(beta), gain=as_tensor(gain), rest=node.tensor("v_leak"), init_hidden=True
+    )
+
+
+def _time_constants(node: Node, tau: str) -> list[np.ndarray]:
+    """Time constants and resistances; infinite ones mean no leak, and the gain 1 only where both are."""
+    constants, r = node.arrays(tau, "r", infinite=True)
+    if (np.isinf(r) & ~np.isinf(constants)).any():
+        raise ValueError(f"r must not be infinite where {tau} is not")
+    return [constants, r]
+
+
+def _synapse(node: Node) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both decays and the gain of a synapse and the membrane behind it."""
+    tau_mem, r = _time_constants(node, "tau_mem")
+    tau_syn, _, w_in = node.arrays("tau_syn", "tau_mem", "w_in", infinite=True)
+    gain = leaky_gain(w_in, tau_syn, node.dt) * leaky_gain(r, tau_mem, node.dt)
+    return decay(tau_syn, node.dt), decay(tau_mem, node.dt), snapped(gain)
+
+
+def _potentials(node: Node) -> list[np.ndarray]:
+    """`v_leak`, `v_threshold`, `v_reset`; what is missing is 0, an infinite threshold is never reached."""
+    given = [name for name in ("v_leak", "v_reset") if node.values.get(name) is not None]
+    for name in given:
+        node.array(name)
+    v_threshold, *others = node.arrays("v_threshold", *given, infinite=True)
+    potentials = dict(zip(given, others, strict=True))
+    zero = np.zeros_like(v_threshold)
+    return [potentials.get("v_leak", zero), v_threshold, potentials.get("v_reset", zero)]
+
+
+def _resets(
+    node: Node, gain: np.ndarray, v_leak: np.ndarray, v_threshold: np.ndarray, v_reset: np.ndarray
+) -> dict[str, Any]:
+    """Threshold and reset of the scaled potential, as keyword arguments of a neuron."""
+    mechanism = node.noted.get("reset_mechanism", "zero")
+    target = 0.0 if mechanism == "subtract" else v_reset  # what is subtracted is the threshold, counted from 0
+    if not np.allclose(target, v_leak, rtol=1e-6, atol=0):
+        raise node.missing(
+            f"a neuron resets to its resting potential only, got v_reset {v_reset.reshape(-1)[:3]}... "
+            f"with v_leak {v_leak.reshape(-1)[:3]}... and the reset mechanism {mechanism!r}"
+        )
+    if not (gain > 0).all():
+        raise ValueError(f"the gain of the input, made of r (and w_in), must be positive, got {np.min(gain)}")
+    threshold = as_tensor((v_threshold - v_leak) / gain)
+    # A step resets those who were above the threshold before it. Below rest that holds of neurons that never spiked: a
+    # reset within the step goes astray, the delayed one of `Leaky` does not and gives NIR's spikes as well.
+    return {
+        "threshold": threshold,
+        "reset_mechanism": mechanism,
+        "reset_delay": bool(node.noted.get("reset_delay", below_rest(threshold))),
+        "init_hidden": True,
+    }
+
+
+EXPORTERS = {
+    Lapicque: export_neuron,
+    Leaky: export_neuron,
+    LeakyIntegrator: export_integrator,
+    RLeaky: export_neuron,
+    RSynaptic: export_neuron,
+    Synaptic: export_neuron,
+    SynapticIntegrator: export_integrator,
+}
+IMPORTERS = {
+    "CubaLI": import_cuba_li,
+    "CubaLIF": import_cuba_lif,
+    "I": import_i,
+    "IF": import_if,
+    "LI": import_li,
+    "LIF": import_lif,
+}

@@ -1,0 +1,93 @@
+"""Weights that take a neuron's spikes back to it: RLeaky and RSynaptic are LIF and CubaLIF in such a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .._layers.gradedspikes import GradedSpikes
+from .._layers.scale import Scale
+from .._neurons.leaky import Leaky
+from .._neurons.recurrent import RecurrentOneToOne
+from .._neurons.rleaky import RLeaky
+from .._neurons.rsynaptic import RSynaptic
+from .._neurons.synaptic import Synaptic
+from .convolution import export_convolution
+from .exporting import Context, nir_node
+from .linear import export_linear
+
+if TYPE_CHECKING:
+    import nir
+
+Edge = tuple[str, str]
+
+
+def export_recurrent_weight(layer: Any, context: Context) -> nir.NIRNode:
+    """The weight of a recurrent neuron as a node."""
+    weight = layer.recurrent
+    inner = replace(context, out_shape=context.in_shape)
+    if isinstance(weight, nn.Conv2d):
+        return export_convolution(weight, inner)
+    if isinstance(weight, nn.Linear):
+        return export_linear(weight, inner)
+    if not isinstance(weight, RecurrentOneToOne):
+        raise context.missing(f"recurrent weight of type {type(weight).__name__}")
+    V = context.array(weight.V, "V")
+    return nir_node("Linear", weight=np.diag(V)) if V.ndim == 1 else nir_node("Scale", scale=V)
+
+
+def recurrent_pairs(modules: Mapping[str, nn.Module], edges: Sequence[Edge]) -> list[Edge]:
+    """Every neuron with the weight that takes its spikes and gives to it, and does nothing else."""
+    sources: dict[str, list[str]] = {name: [] for name in modules}
+    targets: dict[str, list[str]] = {name: [] for name in modules}
+    for a, b in edges:
+        if a in modules:
+            targets[a].append(b)
+        if b in modules:
+            sources[b].append(a)
+    pairs: dict[str, str] = {}
+    for weight, module in modules.items():
+        if (
+            isinstance(module, (nn.Linear, nn.Conv2d, Scale, GradedSpikes))
+            and len(sources[weight]) == 1
+            and targets[weight] == sources[weight]
+            and type(neuron := modules.get(sources[weight][0])) in (Leaky, Synaptic)
+            and not (neuron.reset_mechanism == "zero" and below_rest(neuron.threshold))  # type: ignore[union-attr, arg-type]
+        ):
+            pairs.setdefault(sources[weight][0], weight)
+    return list(pairs.items())
+
+
+def below_rest(threshold: torch.Tensor) -> bool:
+    """Whether a neuron spikes without input."""
+    return bool((threshold < 0).any())
+
+
+def recurrent(neuron: Any, weight: nn.Module) -> RLeaky | RSynaptic:
+    """A `Leaky` or `Synaptic` neuron with its spikes fed back through the weight."""
+    settings: dict[str, Any] = {
+        name: getattr(neuron, name) for name in ("beta", "threshold", "reset_mechanism", "reset_delay", "init_hidden")
+    }
+    one_to_one = weight
+    if isinstance(weight, (Scale, GradedSpikes)):
+        V = weight.scale if isinstance(weight, Scale) else weight.weights[:, 0]
+        one_to_one = RecurrentOneToOne(nn.Parameter(V.detach().clone()))
+    elif isinstance(weight, nn.Linear) and weight.bias is None and weight.in_features == weight.out_features:
+        diagonal = weight.weight.detach().diagonal().clone()
+        if torch.equal(weight.weight, diagonal.diag()):
+            one_to_one = RecurrentOneToOne(nn.Parameter(diagonal))
+    if isinstance(one_to_one, RecurrentOneToOne):
+        settings |= {"all_to_all": False, "V": one_to_one.V}
+    elif isinstance(weight, nn.Linear):
+        settings |= {"linear_features": weight.in_features}
+    elif isinstance(weight, nn.Conv2d):
+        settings |= {"conv2d_channels": weight.in_channels, "kernel_size": weight.kernel_size}
+    both = RSynaptic(alpha=neuron.alpha, **settings) if isinstance(neuron, Synaptic) else RLeaky(**settings)  # type: ignore[arg-type]
+    if both.all_to_all:
+        both.recurrent = weight
+    return both
