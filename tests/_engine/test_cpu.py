@@ -1,11 +1,12 @@
-"""Kernels where they run: threads, forks, memory that nobody cleared, and a cache that may be damaged."""
+"""Kernels where they run: threads, forks, interrupts, and memory that nobody cleared."""
 
 import multiprocessing
 import os
-import stat
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ import torch
 import snntorch as snn
 from helpers import gradients, run, start
 from rows import one_per_class, rows
-from snntorch._engine import cache
+from snntorch._engine import cpu
+
+posix_only = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no signals of this kind on this system")
 
 T = 9
 LARGE = (40, 2, 5000)  # shared out between threads
@@ -70,6 +73,261 @@ def test_several_python_threads_at_once(large):
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_interrupted_nothing_more_is_begun_and_nothing_runs_on():
+    """The calling thread is interrupted at its first piece, and again while it waits for the others."""
+    here, begun, ended, released = threading.get_ident(), [], [], threading.Event()
+
+    def work(piece):
+        if threading.get_ident() == here:
+            while len(begun) < 3:
+                time.sleep(0.001)
+            threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()  # the second
+            threading.Timer(0.2, released.set).start()
+            raise KeyboardInterrupt
+        begun.append(piece)
+        released.wait(30)
+        ended.append(piece)
+
+    with pytest.raises(KeyboardInterrupt):
+        cpu._share(work, list(range(20)), 3)
+    assert released.is_set() and len(begun) == 3 and sorted(ended) == sorted(begun)
+
+
+def test_an_error_in_another_thread_is_raised():
+    here, failed = threading.get_ident(), threading.Event()
+
+    def work(piece):
+        if threading.get_ident() == here:
+            failed.wait(30)
+        else:
+            failed.set()
+            raise MemoryError("no more")
+
+    with pytest.raises(MemoryError, match="no more"):
+        cpu._share(work, list(range(4)), 1)
+
+
+def test_threads_that_cannot_start_leave_the_work(threads, large, monkeypatch):
+    def refuse(*args):
+        raise RuntimeError("can't start new thread")
+
+    expected = snn.unroll(snn.Leaky(0.9), large, None)
+    threads(3)
+    monkeypatch.setattr(cpu, "start_new_thread", refuse)
+    assert all(map(torch.equal, snn.unroll(snn.Leaky(0.9), large, None), expected))
+
+
+def test_flushing_of_denormals_holds_in_every_thread(threads):
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor does not flush denormals")
+    threads(3)
+    try:
+        x = torch.zeros(LARGE)
+        x[0] = 2e-38
+        _, mem = snn.unroll(snn.Leaky(0.5), x, None)
+    finally:
+        torch.set_flush_denormal(False)
+    assert (mem[2:] == 0).all() and (mem[0] > 0).all()
+
+
+def outcome(code, tmp_path, seconds=300):
+    """What a new process prints."""
+    env = {**os.environ, "SNNTORCH_CACHE_DIR": str(tmp_path / "kernels")}
+    arguments = [sys.executable, "-c", code]
+    run = subprocess.run(arguments, env=env, capture_output=True, text=True, timeout=seconds)
+    assert run.returncode == 0, (run.returncode, run.stdout, run.stderr)
+    return run.stdout, run.stderr
+
+
+INTERRUPTED = """
+import random, signal, time, torch, snntorch as snn
+from snntorch._engine import cpu
+
+torch.set_num_threads(4)
+held, called = [], cpu.Kernel.__call__
+
+def spy(kernel, steps, size, tensors, strides):
+    held[:] = tensors
+    called(kernel, steps, size, tensors, strides)
+
+def interrupt(number, frame):
+    global left
+    if left:
+        left -= 1
+        raise KeyboardInterrupt
+
+def kept():
+    return [tensor.clone() for tensor in held]
+
+cpu.Kernel.__call__ = spy
+signal.signal(signal.SIGALRM, interrupt)
+left, layer, x = 0, snn.Leaky(0.9), torch.rand(60, 64, 512)
+memory = torch.full((3, *x.shape), 7.0)  # the input lies between guards
+x = memory[1].copy_(x)
+with torch.no_grad():
+    expected = snn.unroll(layer, x, None)
+    began = time.perf_counter()
+    snn.unroll(layer, x, None)
+    took = time.perf_counter() - began
+    interrupted = 0
+    for trial in range(200):
+        left = 1 + trial % 2
+        try:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 1.2 * took), 2e-4)
+                found = snn.unroll(layer, x, None)
+            finally:
+                left = 0
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            left = 0
+            interrupted += 1
+            before, guards = kept(), [torch.full_like(x, 5.0) for _ in range(3)]  # where freed memory is given out anew
+            time.sleep(0.002)
+            assert all(torch.equal(a.view(torch.int32), b.view(torch.int32)) for a, b in zip(before, held))
+            assert all((guard == 5).all() for guard in guards)
+        else:
+            assert all(map(torch.equal, found, expected))
+        held.clear()
+    assert all(map(torch.equal, snn.unroll(layer, x, None), expected))
+assert (memory[0] == 7).all() and (memory[2] == 7).all()
+print(interrupted)
+"""
+
+
+@posix_only
+def test_signals_at_random_times(tmp_path):
+    """After an interrupt no thread writes any more, neither to its own memory nor to what came in its place."""
+    out, _ = outcome(INTERRUPTED, tmp_path)
+    assert int(out) > 10
+
+
+# Every child finds a thread of its parent somewhere in importing the compiler or compiling.
+FORKED = """
+import os, signal, sys, threading, time, warnings, torch, snntorch as snn
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on forks of processes with threads
+
+def neuron(k):
+    class Own(snn.SpikingNeuron):
+        states = ("mem",)
+        @staticmethod
+        def step(x, mem, *, threshold, spike):
+            for _ in range(k):
+                mem = 0.5 * mem + x
+            return spike(mem - threshold), mem
+    return Own()
+
+def work(k):
+    with torch.no_grad(), snn.backend("fused"):
+        _, mem = snn.unroll(neuron(k), torch.ones(2, 3), None)
+    assert torch.allclose(mem[0], torch.tensor(2 - 2 * 0.5 ** k)), mem
+
+def wait(child, what):
+    for _ in range(600):
+        if (status := os.waitpid(child, os.WNOHANG))[0]:
+            assert status[1] == 0, (what, status)
+            return
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError(f"{what} hangs")
+
+def child(function, what):
+    number = os.fork()
+    if not number:
+        try:
+            function()
+            os._exit(0)
+        except BaseException as error:
+            print(what, repr(error), file=sys.stderr)
+            os._exit(1)
+    return number
+
+def scene(delay):
+    over = []
+    def compile_on():
+        for k in (1, 2):
+            work(k)
+        over.append(True)
+    thread = threading.Thread(target=compile_on)
+    thread.start()
+    time.sleep(delay)
+    wait(child(lambda: (work(1), work(3)), f"the child forked after {delay} s"), "a child")
+    thread.join()
+    assert over
+
+for i in range(6):
+    wait(child(lambda: scene(0.3 * i), f"scene {i}"), f"scene {i}")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
+def test_forks_while_another_thread_compiles(tmp_path):
+    outcome(FORKED, tmp_path)
+
+
+AT_THE_END = """
+import atexit, threading, time, torch, snntorch as snn
+torch.set_num_threads(3)
+x = torch.ones(40, 2, 5000)
+
+def work(make=lambda: snn.Leaky(0.5)):
+    layer = make()
+    with torch.no_grad(), snn.backend("fused"):
+        mem = snn.unroll(layer, x, *[None] * len(layer.states))[-1]
+    print(f"{mem.double().sum().item()}\\n", end="", flush=True)
+
+def other():
+    work(lambda: snn.Synaptic(0.5, 0.5))
+
+"""
+ENDINGS = {
+    "atexit": "atexit.register(work); work()",
+    "atexit, a new kernel": "atexit.register(other); work()",
+    "atexit, the first kernel": "atexit.register(work)",
+    "plain thread": "threading.Thread(target=lambda: (time.sleep(1), work(), other())).start(); work()",
+    "plain thread, the first kernel": "threading.Thread(target=lambda: (time.sleep(1), work())).start()",
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_when_python_ends(ending, tmp_path):
+    out, error = outcome(AT_THE_END + ENDINGS[ending], tmp_path)
+    assert out and error == ""
+    leaky = snn.unroll(snn.Leaky(0.5), torch.ones(LARGE), None)[-1].double().sum().item()
+    synaptic = snn.unroll(snn.Synaptic(0.5, 0.5), torch.ones(LARGE), None, None)[-1].double().sum().item()
+    assert all(float(line) in (leaky, synaptic) for line in out.split())
+
+
+DAEMON = (
+    AT_THE_END
+    + """
+def go_on():
+    while True:
+        with torch.no_grad():
+            snn.unroll(snn.Leaky(0.5), x, None)
+threading.Thread(target=go_on, daemon=True).start()
+time.sleep({})
+"""
+)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.3, 3])
+def test_when_python_ends_under_a_daemon_thread(seconds, tmp_path):
+    outcome(DAEMON.format(seconds), tmp_path)
+
+
+def test_asyncio(threads, large):
+    import asyncio
+
+    async def all_at_once():
+        return await asyncio.gather(*(asyncio.to_thread(trained, large) for _ in range(3)))
+
+    threads(2)
+    expected = trained(large)
+    for found in asyncio.run(all_at_once()):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def _in_child(queue, x):
     torch.set_num_threads(3)
     with torch.no_grad(), snn.backend("fused"):
@@ -78,12 +336,13 @@ def _in_child(queue, x):
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 on forks of processes with threads
-def test_after_fork(threads, large):
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_in_a_child(threads, large, method):
     """As in a DataLoader's workers: the parent's threads are gone, the child makes its own."""
     threads(3)
     with torch.no_grad():
         spk, mem = snn.unroll(snn.Leaky(0.9), large, None)
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context(method)
     queue = context.SimpleQueue()
     child = context.Process(target=_in_child, args=(queue, large))
     child.start()
@@ -115,129 +374,3 @@ def test_every_element_is_written(row, monkeypatch):
         assert not any(t.isnan().any() for part in tensors for t in (part if isinstance(part, tuple) else (part,)))
         assert not any(g.isnan().any() for g in gradients(out, x, layer).values())
     assert poisoned or row.cls in (snn.LeakyParallel, snn.AssociativeLeaky)
-
-
-# -- the cache, from the outside: every test is a new process
-
-WORK = """
-import torch, snntorch as snn
-x = torch.ones(6, 2, requires_grad=True)
-with snn.backend("fused"):
-    spk, mem = snn.unroll(snn.Leaky(0.5), x, None)
-(spk.sum() + mem.sum()).backward()
-print(spk.sum().item(), mem.sum().item(), x.grad.sum().item())
-"""
-
-
-def start_process(directory, code=WORK, **env):
-    env = {**os.environ, "SNNTORCH_CACHE_DIR": str(directory), **env}
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def result(process):
-    out, error = process.communicate(timeout=120)
-    assert process.returncode == 0, error
-    return out
-
-
-@pytest.fixture(scope="module")
-def known(tmp_path_factory):
-    """What the work prints, and a cache that knows its kernels."""
-    directory = tmp_path_factory.mktemp("kernels") / "mine"
-    return result(start_process(directory)), directory
-
-
-@pytest.fixture
-def filled(known, tmp_path):
-    """A copy of the cache."""
-    directory = tmp_path / "copy"
-    subprocess.run(["cp", "-a", str(known[1]), str(directory)], check=True)
-    return directory
-
-
-def files(directory):
-    return {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()}
-
-
-def test_cache_is_private_and_holds_a_file_a_kernel(known):
-    out, directory = known
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    assert [path.suffix for path in files(directory)] == [".kernel"] * 2  # forward, backward
-    with snn.backend("eager"):
-        spk, mem = snn.unroll(snn.Leaky(0.5), torch.ones(6, 2), None)
-    assert out.split()[:2] == [str(spk.sum().item()), str(mem.sum().item())]
-
-
-def test_a_second_process_compiles_nothing(known):
-    out, directory = known
-    before = files(directory)
-    code = WORK + "import sys\nassert 'numba' not in sys.modules, 'compiles'\n"
-    assert result(start_process(directory, code)) == out
-    assert files(directory) == before
-
-
-DAMAGES = {
-    "empty": lambda content: b"",
-    "garbage": lambda content: b"\x80\x00garbage(\n",
-    "cut short": lambda content: content[: len(content) // 2],
-    "one bit": lambda content: content[:100] + bytes([content[100] ^ 1]) + content[101:],
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_files_are_made_anew(known, filled, damage):
-    sound = {path: path.read_bytes() for path in files(filled)}
-    for path, content in sound.items():
-        path.write_bytes(DAMAGES[damage](content))
-    assert result(start_process(filled)) == known[0]
-    assert {path: path.read_bytes() for path in files(filled)} == sound
-
-
-def test_deletion_while_running(known, filled):
-    code = WORK.replace("\n(spk", f"\nimport shutil; shutil.rmtree({str(filled)!r})\n(spk")
-    assert result(start_process(filled, code)) == known[0]
-
-
-def test_two_processes_at_once(known, tmp_path):
-    both = [start_process(tmp_path / "shared") for _ in range(2)]
-    assert [result(process) for process in both] == [known[0]] * 2
-
-
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no users on this system")
-def test_a_directory_that_others_may_write_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv("SNNTORCH_CACHE_DIR", str(tmp_path))
-    tmp_path.chmod(0o777)
-    assert cache.directory() is None
-    tmp_path.chmod(0o700)
-    assert cache.directory() == tmp_path
-    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)  # somebody else's
-    assert cache.directory() is None
-
-
-def test_no_place_to_write(known, tmp_path):
-    """A home that cannot be made: kernels live in memory."""
-    blocked = tmp_path / "file"
-    blocked.write_text("no directory")
-    assert result(start_process(blocked / "below")) == known[0]
-    out = start_process("", HOME=str(blocked), XDG_CACHE_HOME="")
-    assert result(out) == known[0]
-    assert blocked.read_text() == "no directory"
-
-
-def test_a_directory_without_write_permission_is_not_used(monkeypatch, tmp_path):
-    monkeypatch.setenv("SNNTORCH_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as for anyone but root, on a read-only directory
-    assert cache.directory() is None
-
-
-def test_files_are_written_whole_and_only_once(tmp_path):
-    path = tmp_path / "kernel.py"
-    cache.keep(path, "a = 1\n")
-    os.utime(path, ns=(1, 1))
-    cache.keep(path, "a = 1\n")
-    assert path.stat().st_mtime_ns == 1
-    cache.keep(path, "a = 2\n")
-    assert path.read_text() == "a = 2\n"
-    assert [p.name for p in tmp_path.iterdir()] == ["kernel.py"]

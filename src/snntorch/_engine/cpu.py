@@ -1,13 +1,16 @@
-"""Kernels on the CPU: Numba compiles a printed source, a few threads share its blocks of neurons."""
+"""Kernels on the CPU: Numba compiles a printed source, a few threads share its blocks of neurons.
+
+The threads are the system's, started for a run and gone with it: cheaper than asking a pool, with nothing to mend in a
+forked child and nothing to shut down, and they round as the calling thread does (`torch.set_flush_denormal`).
+"""
 
 import contextlib
 import ctypes
-import functools
 import hashlib
 import os
 import threading
+from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,7 +41,11 @@ compiled = cfunc(types.void(int64, int64, int64, int64, {types}), error_model="n
 """
 _REAL = {torch.float32: "float32", torch.float64: "float64"}
 
-_compiling = threading.Lock()
+_compiling = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a fork waits for a compilation: the child would wait for its locks for ever
+    os.register_at_fork(
+        before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release
+    )
 
 
 class Kernel:
@@ -58,61 +65,91 @@ class Kernel:
         if threads == 1 or steps * size < _WORTH_A_THREAD:
             self._call(steps, size, 0, size, *pointers, *strides)
             return
-        # Whoever is free takes the next piece, so that a slow core delays no one.
         piece = max(BLOCK, -(-size // (4 * threads * BLOCK)) * BLOCK) if size > BLOCK else -(-size // (4 * threads))
-        pieces = iter(range(0, size, piece))
+        starts = list(range(0, size, piece))
 
-        def work() -> None:
-            for start in pieces:
-                self._call(steps, size, start, min(start + piece, size), *pointers, *strides)
+        def work(start: int, _tensors: object = tensors) -> None:  # held, so that no thread ever writes to freed memory
+            self._call(steps, size, start, min(start + piece, size), *pointers, *strides)
 
-        helpers = [_pool(threads - 1).submit(work) for _ in range(min(threads, -(-size // piece)) - 1)]
-        work()
-        for helper in helpers:
-            helper.result()
+        _share(work, starts, min(threads, len(starts)) - 1)
 
 
 # Elements of a run below which handing half of it to another thread costs more than it saves.
 _WORTH_A_THREAD = 1 << 17
 
 
-@functools.cache
-def _pool(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, thread_name_prefix="snntorch")
+def _share(work: Callable[[int], None], pieces: list[int], helpers: int) -> None:
+    """Do the work on every piece, here and in other threads, none of which works any more on return or on an error.
+
+    Whoever is free takes the next piece, so that a slow core delays no one. A thread that can't start, as when Python
+    ends, leaves its pieces to the others; nobody waits for one that comes too late to find any.
+    """
+    left = iter(pieces)
+    errors: list[BaseException] = []
+
+    def help_out(busy: LockType) -> None:
+        with busy:
+            try:
+                for piece in left:
+                    work(piece)
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [allocate_lock() for _ in range(helpers)]  # each held while its thread may work
+    try:
+        for busy in threads:
+            with contextlib.suppress(RuntimeError):
+                start_new_thread(help_out, (busy,))
+        for piece in left:
+            work(piece)
+        _wait(threads)
+    except BaseException:  # Ctrl-C, wherever it comes
+        del pieces[:]  # no other is begun
+        try:
+            _wait(threads)
+        finally:
+            _wait(threads)  # a second may have come in place of the first wait
+        raise
+    if errors:
+        raise errors[0]
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not survive a fork
+def _wait(threads: list[LockType]) -> None:
+    """Wait until none is busy; who interrupts has to wait too."""
+    try:
+        for busy in threads:
+            with busy:
+                pass
+    except BaseException:
+        _wait(threads)
+        raise
 
 
 def _load(source: Source, real: str) -> tuple[Any, int]:
     """A kernel's machine code, from the disk where it is known."""
-    from . import machine_code
-
     strides = sum(map(len, source.strides.values()))
     types = ", ".join(["row"] * len(source.pointers) + ["int64"] * strides)
     text = _HEADER.format(real=real, block=BLOCK) + source.text + _FOOTER.format(real=real, types=types)
-    key = hashlib.sha256((machine_code.target() + _MATH.read_text() + text).encode()).hexdigest()[:32]
-    directory = cache.directory()
-    path = directory / f"{key}.kernel" if directory is not None else None
-    with _compiling:
-        if path is not None:
-            with contextlib.suppress(OSError, ValueError):  # missing, vanished or damaged
-                return machine_code.load(path.read_bytes())
-        file = _compile(text)
-        if path is not None:
-            with contextlib.suppress(OSError):  # a full disk must not stop anyone
-                cache.write(path, file)
-        return machine_code.load(file)
+    with _compiling:  # which holds back forks from the first import of the compiler on
+        from . import machine_code
+
+        key = hashlib.sha256((machine_code.target() + _MATH.read_text() + text).encode()).hexdigest()[:32]
+        name = f"{key}.kernel"
+        with contextlib.suppress(OSError, ValueError):  # missing, vanished, another's or damaged
+            return machine_code.load(key, cache.read(name))
+        file = _compile(key, text)
+        with contextlib.suppress(OSError):  # a full disk must not stop anyone
+            cache.write(name, file)
+        return machine_code.load(key, file)
 
 
 _MATH = Path(__file__).parent / "numba_math.py"
 
 
-def _compile(text: str) -> bytes:
+def _compile(key: str, text: str) -> bytes:
     from . import machine_code
 
     module = ModuleType("snntorch_kernel")
     exec(text, module.__dict__)
     compiled = module.compiled
-    return machine_code.pack(compiled.inspect_llvm(), compiled.native_name)
+    return machine_code.pack(key, compiled.inspect_llvm(), compiled.native_name)

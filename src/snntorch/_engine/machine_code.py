@@ -2,7 +2,8 @@
 
 A known kernel so starts without importing Numba.
 
-A file holds the SHA-256 digest of what follows it, the name of the function, a newline, and an object file.
+A file holds a SHA-256 digest, the name of the function, a newline, and an object file. The digest is of the key under
+which the file is kept and of all that follows, so that no file passes for another.
 """
 
 import functools
@@ -32,8 +33,8 @@ def _machine() -> llvm.TargetMachine:
     )
 
 
-def pack(ir: str, name: str) -> bytes:
-    """The file of one function of an LLVM module."""
+def pack(key: str, ir: str, name: str) -> bytes:
+    """The file of one function of an LLVM module, to be kept under a key."""
     module = llvm.parse_assembly(ir)
     for function in module.functions:  # so that only what it needs stays, without Numba's ways to raise an error
         if not function.is_declaration and function.name != name:
@@ -42,20 +43,27 @@ def pack(ir: str, name: str) -> bytes:
     passes = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
     passes.getModulePassManager().run(module, passes)
     content = name.encode() + b"\n" + machine.emit_object(module)
-    return hashlib.sha256(content).digest() + content
+    return _digest(key, content) + content
 
 
-def load(file: bytes) -> tuple[Any, int]:
+def _digest(key: str, content: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\n" + content).digest()
+
+
+def load(key: str, file: bytes) -> tuple[Any, int]:
     """The engine that keeps a packed function alive, and the function's address.
 
     Raises:
-        ValueError: for a damaged file.
+        ValueError: for a damaged file, or another key's.
     """
     digest, content = file[:32], file[32:]
-    if hashlib.sha256(content).digest() != digest:
+    if _digest(key, content) != digest:
         raise ValueError("the kernel's file is damaged")
     name, code = content.split(b"\n", 1)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return engine, engine.get_function_address(name.decode())
+    address = engine.get_function_address(name.decode())
+    if not address:
+        raise ValueError("the kernel's file lacks its function")
+    return engine, address
