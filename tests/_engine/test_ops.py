@@ -106,23 +106,6 @@ def test_make_fx(ran_before):
         torch.testing.assert_close(graph(other), module.forward(other))
 
 
-def test_double_backward_raises():
-    x = torch.rand(T, B, F, requires_grad=True)
-    spk, mem = snn.unroll(snn.Leaky(0.9), x, None)
-    (grad,) = torch.autograd.grad((spk * mem).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
-
-
-def test_double_backward_by_the_eager_path():
-    with snn.backend("eager"):
-        x = torch.rand(T, B, F, requires_grad=True)
-        _, mem = snn.unroll(snn.Leaky(0.9, spike_grad=torch.sigmoid, reset_mechanism="zero"), x, None)
-        (grad,) = torch.autograd.grad((mem**2).sum(), x, create_graph=True)
-        grad.sum().backward()
-    assert x.grad.any()
-
-
 def test_torch_func_on_the_default_backend():
     lif, x = snn.Leaky(0.9, learn_beta=True).double(), 2 * torch.rand(T, B, F, dtype=torch.float64)
     params = {k: v.detach() for k, v in lif.named_parameters()}

@@ -5,6 +5,7 @@ Time becomes one `scan`, so that the graph does not grow with the number of step
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ def interpret(graph: Graph, roots: Sequence[int], leaves: dict[tuple, Tensor]) -
         elif operation in LEAVES:
             values[i] = leaves[operation, operands[0]]
         elif operation == "custom":
-            values[i] = values[operands[0]]
+            values[i] = _custom(graph, operands, leaves)
         elif operation == "float":
             values[i] = values[operands[0]].to(like.dtype)
         elif operation == "single":
@@ -45,6 +46,33 @@ def interpret(graph: Graph, roots: Sequence[int], leaves: dict[tuple, Tensor]) -
         else:
             values[i] = MEANING[operation](*(values[k] for k in operands))
     return [values[r] for r in roots]
+
+
+class _Custom(torch.autograd.Function):
+    """A value whose gradient is an expression of its own, which may be differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, x: Tensor, gradient: Callable[[Tensor], Tensor]) -> Tensor:
+        """The value; `gradient` maps its cotangent to that of x."""
+        ctx.gradient = gradient
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple:
+        """The gradient."""
+        return None, ctx.gradient(*cotangents), None
+
+
+def _custom(graph: Graph, node: Sequence[int], leaves: dict[tuple, Tensor]) -> Tensor:
+    value, hole, x, gradient = node
+    of_value, of_x = interpret(graph, [value, x], leaves)
+    if not (torch.is_grad_enabled() and of_x.requires_grad):
+        return of_value
+
+    def pull_back(cotangent: Tensor) -> Tensor:
+        return interpret(graph, [gradient], {**leaves, graph.nodes[hole]: cotangent})[0]
+
+    return _Custom.apply(of_value.detach(), of_x, pull_back)  # type: ignore[return-value]
 
 
 def _step(program: Program, written: Sequence[bool], inputs: int) -> Callable[..., tuple[Tensor, ...]]:

@@ -101,8 +101,11 @@ class Graph:
         """Which leaves of that kind the roots' values depend on."""
         return {self.nodes[i][1] for i in self.reachable(roots) if self.nodes[i][0] == kind}
 
-    def substitute(self, roots: Sequence[int], replace: dict[int, int]) -> list[int]:
-        """The roots with some nodes replaced by others, of which the replacements stay as they are."""
+    def substitute(self, roots: Sequence[int], replace: dict[int, int], values: bool = True) -> list[int]:
+        """The roots with some nodes replaced by others, of which the replacements stay as they are.
+
+        Unless only `values` count from here on, what has a gradient of its own keeps it.
+        """
         done = dict(replace)
 
         def visit(number: int) -> int:
@@ -110,7 +113,7 @@ class Graph:
                 operation, *operands = self.nodes[number]
                 if operation in LEAVES:
                     done[number] = number
-                elif operation in ("custom", "detach"):  # only the value counts from here on
+                elif values and operation in ("custom", "detach"):
                     done[number] = visit(operands[0])
                 else:
                     done[number] = self(operation, *(visit(i) for i in operands))
@@ -172,13 +175,14 @@ ADJOINTS: dict[str, Callable[..., tuple[int | None, ...]]] = {
 }
 
 
-def vjp(graph: Graph, cotangents: dict[int, int], wrt: Sequence[int]) -> list[int | None]:
+def vjp(graph: Graph, cotangents: dict[int, int], wrt: Sequence[int], values: bool = True) -> list[int | None]:
     """The vector-Jacobian product: cotangents of some nodes -> cotangents of the nodes `wrt`.
 
     Args:
         graph: the graph, to which the expressions of the result are added.
         cotangents: for each output node the node that holds its cotangent.
         wrt: leaves.
+        values: whether the result is not to be differentiated again.
 
     Returns:
         For each of `wrt` a node, or None where nothing depends on it.
@@ -195,7 +199,7 @@ def vjp(graph: Graph, cotangents: dict[int, int], wrt: Sequence[int]) -> list[in
             continue
         if operation == "custom":
             _, hole, x, gradient = operands
-            accumulate(x, graph.substitute([gradient], {hole: grads[number]})[0])
+            accumulate(x, graph.substitute([gradient], {hole: grads[number]}, values)[0])
         else:
             adjoints = ADJOINTS[operation](graph, grads[number], number, *operands)
             for operand, grad in zip(operands, adjoints, strict=True):

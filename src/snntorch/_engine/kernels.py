@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import cpu, gpu, numba_printer, triton_printer
-from .program import Gradient, Program, gradient
+from .program import Gradient, Program
 from .target import PACKAGES
 
 _MAKERS = {"numba": (numba_printer, cpu.Kernel), "triton": (triton_printer, gpu.Kernel)}  # package -> printer, compiler
@@ -31,12 +31,6 @@ def backward_kernel(
     """The compiled kernel for a type of device; see `print_backward`."""
     printer, compiler = _MAKERS[PACKAGES[device]]
     return compiler(printer.print_backward(step, dense, outputs, single), dtype)
-
-
-@functools.cache
-def step_gradient(program: Program, wanted: tuple, given: tuple) -> Gradient:
-    """See `gradient`; `wanted` is for each input and then each parameter."""
-    return gradient(program, given, wanted[: program.inputs], wanted[program.inputs :])
 
 
 def spread(params: Sequence[Tensor], shape: torch.Size) -> list[Tensor]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .kernels import backward_kernel, forward_kernel, launch, spread, step_gradient
+from .kernels import backward_kernel, forward_kernel, launch, spread
 from .memory import empty
 from .private import constant, watched
 from .program import Program, load
-from .single import Step, step_backward, step_forward
+from .single import step_backward, step_forward
+from .tape import keep, pull_back, split, step_gradient, tape
 
 
 def _program(key: Program | str) -> Program:
@@ -38,8 +38,8 @@ def written(program: Program | str, wanted: tuple, traces: tuple) -> tuple[bool,
         traces: for each thing that the step returns whether its course is asked for.
     """
     program = _program(program)
-    saved = step_gradient(program, wanted, (*traces, *[True] * program.states)).saved
-    return tuple(t or k - program.free in saved for k, t in enumerate(traces))
+    kept = (*[False] * program.free, *tape(program, 1, traces, wanted).courses)
+    return tuple([t or k for t, k in zip(traces, kept, strict=True)])
 
 
 def run(
@@ -65,7 +65,8 @@ def run_step(
         written = [True] * program.free + [False] * program.states
         return torch.ops.snntorch.run(program.text, 0, written, inputs, states, params)
     if _needs_gradient(inputs, states, params):
-        return Step.apply(program, *inputs, *states, *params)  # type: ignore[return-value]
+        written = (True,) * program.free + (False,) * program.states
+        return Run.apply(program, 0, written, *inputs, *states, *params)  # type: ignore[return-value]
     return step_forward(program, inputs, states, params)
 
 
@@ -129,13 +130,10 @@ def run_backward_kernel(
     """
     outputs = len(program.outputs)
     if steps == 0:
-        grads = [*grads[: program.free], *grads[outputs:]]
-        dtypes = [x.dtype for x in inputs]
-        results = step_backward(program, tuple(wanted), grads, courses, inputs, states, params, dtypes)
-        return [result for result in results if result is not None]
+        return step_backward(program, tuple(wanted), grads, courses, inputs, states, params)
     shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
     given = (*(g is not None for g in grads[:outputs]), *[True] * program.states)
-    step = step_gradient(program, tuple(wanted), given)
+    step = step_gradient(program, tuple(wanted), given, tuple([c is not None for c in courses]))
     dense = tuple([p.numel() != 1 for p in params])
     kernel = backward_kernel(step, dense, outputs, False, dtype, device.type)
     x_rows = {k: _rows(inputs[k]) for k in kernel.source.arrays["X"]}
@@ -162,75 +160,22 @@ def run_backward_kernel(
     return [*of_inputs.values(), *later, *(d.sum_to_size(params[k].shape) for k, d in of_params.items())]
 
 
-def _split(program: Program, tensors: Sequence[Any]) -> tuple[Sequence[Any], ...]:
-    """Inputs, states, parameters, and whatever follows."""
-    n = program.inputs
-    m = n + program.states
-    p = m + program.params
-    return tensors[:n], tensors[n:m], tensors[m:p], tensors[p:]
-
-
-def _keep(
-    ctx: Any, program: Program, steps: int, written: tuple, tensors: Sequence[Tensor], needs: Sequence[bool],
-    results: Sequence[Tensor],
-) -> None:  # fmt: skip
-    """Save for backward what the gradient is computed from."""
-    inputs, states, params, _ = _split(program, tensors)
-    of_inputs, _, of_params, _ = _split(program, needs)
-    wanted = (*of_inputs, *of_params)
-    step = step_gradient(program, wanted, (*written, *[True] * program.states))
-    arrived = iter(results)
-    courses = [next(arrived) if w else None for w in written][program.free :] if steps else results[program.free :]
-    ctx.save_for_backward(
-        *[x if k in step.needs["input"] else None for k, x in enumerate(inputs)],
-        *states,
-        *params,
-        *[c if k in step.saved else None for k, c in enumerate(courses)],
-    )
-    ctx.set_materialize_grads(False)
-    ctx.program, ctx.steps, ctx.written, ctx.wanted = program, steps, written, wanted
-    ctx.dtypes = [x.dtype for x in inputs]
-
-
-def _pull_back(ctx: Any, grads: Sequence[Tensor | None], run_backward: Any, key: Any) -> list[Tensor | None]:
-    """The cotangents of inputs, states and parameters."""
-    program: Program = ctx.program
-    inputs, states, params, courses = _split(program, ctx.saved_tensors)
-    arrived = iter(grads)
-    full = [next(arrived) if w else None for w in ctx.written] + list(arrived)
-    given = (*[g is not None for g in full[: len(ctx.written)]], *[True] * program.states)
-    step = step_gradient(program, ctx.wanted, given)
-    if any([courses[k] is None for k in step.saved]) or any([inputs[k] is None for k in step.needs["input"]]):
-        # The gradient from only some of the outputs would be read off other tensors than those that were kept.
-        zeros = states[0].new_zeros(()).expand((ctx.steps or 1, *states[0].shape))
-        full = [zeros if g is None and w else g for g, w in zip(full, (*ctx.written, *full), strict=False)]
-    inputs = [_absent(states[0], dtype) if x is None else x for x, dtype in zip(inputs, ctx.dtypes, strict=True)]
-    results = iter(run_backward(key, ctx.steps, ctx.wanted, full, courses, inputs, states, params))
-    everything = (*ctx.wanted[: program.inputs], *[True] * program.states, *ctx.wanted[program.inputs :])
-    return [next(results) if want else None for want in everything]
-
-
-def _absent(state: Tensor, dtype: torch.dtype) -> Tensor:
-    """Stands for an input of which only the dtype is read."""
-    return state if state.dtype == dtype else state.new_empty(0, dtype=dtype)
-
-
 class Run(torch.autograd.Function):
     """`run_kernel` with its gradient."""
 
     @staticmethod
     def forward(ctx: Any, program: Program, steps: int, written: tuple, *tensors: Tensor) -> tuple:
         """See `run_kernel`; `tensors` are inputs, states and parameters."""
-        inputs, states, params, _ = _split(program, tensors)
+        inputs, states, params, _ = split(program, tensors)
         results = run_kernel(program, steps, written, inputs, states, params)
-        _keep(ctx, program, steps, written, tensors, ctx.needs_input_grad[3:], results)
+        keep(ctx, program, steps, written, ctx.needs_input_grad[3:], tensors, results)
+        ctx.dtypes = [x.dtype for x in inputs]
         return tuple(results)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple:
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple:
         """See `run_backward_kernel`."""
-        return None, None, None, *_pull_back(ctx, grads, run_backward_kernel, ctx.program)
+        return None, None, None, *pull_back(ctx, cotangents, run_backward_kernel, ctx.tape.program)
 
 
 _library = torch.library.Library("snntorch", "DEF")
@@ -264,12 +209,14 @@ def _run_backward_fake(
 def _setup_context(ctx: Any, inputs: tuple, output: Sequence[Tensor]) -> None:
     text, steps, written, *lists = inputs
     tensors = [tensor for group in lists for tensor in group]
-    _keep(ctx, load(text), steps, tuple(written), tensors, [t.requires_grad for t in tensors], output)
+    keep(ctx, load(text), steps, tuple(written), [t.requires_grad for t in tensors], tensors, output)
+    ctx.dtypes = [x.dtype for x in lists[0]]
 
 
-def _backward_of_run(ctx: Any, grads: Sequence[Tensor | None]) -> tuple:
-    cotangents = _pull_back(ctx, grads, torch.ops.snntorch.run_backward, ctx.program.text)
-    return None, None, None, *_split(ctx.program, cotangents)[:3]
+def _backward_of_run(ctx: Any, cotangents: Sequence[Tensor | None]) -> tuple:
+    program = ctx.tape.program
+    found = pull_back(ctx, cotangents, torch.ops.snntorch.run_backward, program.text)
+    return None, None, None, *split(program, found)[:3]
 
 
 for _device in ("CPU", "CUDA"):

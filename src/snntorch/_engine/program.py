@@ -83,7 +83,10 @@ class Gradient:
 
 
 @functools.cache
-def gradient(program: Program, given: tuple[bool, ...], inputs: tuple[bool, ...], params: tuple[bool, ...]) -> Gradient:
+def gradient(
+    program: Program, given: tuple[bool, ...], inputs: tuple[bool, ...], params: tuple[bool, ...],
+    kept: tuple[bool, ...] | None = None, again: bool = False,
+) -> Gradient:  # fmt: skip
     """The gradient of a program.
 
     Args:
@@ -92,6 +95,8 @@ def gradient(program: Program, given: tuple[bool, ...], inputs: tuple[bool, ...]
             whether one arrives from the later steps.
         inputs: for each input whether its cotangent is wanted.
         params: for each parameter whether its cotangent is wanted.
+        kept: for each state whether its course is there to be read; by default what makes for the fewest.
+        again: whether the gradient is to be differentiated in turn. It is then for `interpret` alone.
     """
     graph = Graph(program.nodes)
     cotangents: dict[int, int] = {}
@@ -107,20 +112,22 @@ def gradient(program: Program, given: tuple[bool, ...], inputs: tuple[bool, ...]
     wanted = [("input", k) for k, want in enumerate(inputs) if want]
     wanted += [("state", k) for k in range(program.states)]
     wanted += [("param", k) for k, want in enumerate(params) if want]
-    results = vjp(graph, cotangents, [graph(*leaf) for leaf in wanted])
+    results = vjp(graph, cotangents, [graph(*leaf) for leaf in wanted], not again)
 
     # A new state that was kept need not be computed again, and above all not from the input. Start with all of them;
     # leave one out where that saves keeping it.
     new = {k: n for k, n in enumerate(program.outputs[program.free :]) if graph.nodes[n][0] not in LEAVES}
-    best = _rewritten(graph, results, new)
-    for k in list(new):
+    if kept is not None:
+        new = {k: n for k, n in new.items() if kept[k]}
+    best = _rewritten(graph, results, new, not again)
+    for k in list(new) if kept is None else ():
         fewer = {j: n for j, n in new.items() if j != k}
         other = _rewritten(graph, results, fewer)
         if _cost(graph, other) < _cost(graph, best):
             new, best = fewer, other
 
     found = dict(zip(wanted, best, strict=True))
-    live = graph.reachable(r for r in best if r is not None)
+    live = range(len(graph.nodes)) if again else graph.reachable(r for r in best if r is not None)
     number = {old: i for i, old in enumerate(live)}
 
     def result(kind: str, count: int) -> tuple[int | None, ...]:
@@ -134,10 +141,12 @@ def gradient(program: Program, given: tuple[bool, ...], inputs: tuple[bool, ...]
     )
 
 
-def _rewritten(graph: Graph, results: Sequence[int | None], new: dict[int, int]) -> list[int | None]:
+def _rewritten(
+    graph: Graph, results: Sequence[int | None], new: dict[int, int], values: bool = True
+) -> list[int | None]:
     """The results, computed from the new states `new` wherever these occur."""
     loads = {node: graph("new", k) for k, node in reversed(new.items())}
-    roots = iter(graph.substitute([r for r in results if r is not None], loads))
+    roots = iter(graph.substitute([r for r in results if r is not None], loads, values))
     return [None if r is None else next(roots) for r in results]
 
 

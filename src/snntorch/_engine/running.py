@@ -9,7 +9,7 @@ from torch import Tensor
 
 from . import ops
 from .choose import COMPILED, COMPUTES, NOTHING, Call, note, obstacle, of_parameters
-from .feedback import Feedback
+from .feedback import feed_back
 from .plans import plan, text
 from .private import watched
 from .program import Program
@@ -114,10 +114,8 @@ def run_feedback(
     states, params = ([t.to(native) for t in tensors] for tensors in (states, call.params))
     matrix, offset = weight.to(dtype), bias if bias is None else bias.to(dtype)
     with torch.autocast(device, enabled=False) if autocast else contextlib.nullcontext():
-        results = Feedback.apply(program, steps, index, tuple(wanted), sequence, matrix, offset, *states, *params)
-    results = [r.to(before) for r in results]
-    courses = iter(results)
-    return [next(courses) if w else None for w in wanted], results[len(results) - len(states) :]
+        courses, finals = feed_back(program, steps, index, tuple(wanted), sequence, matrix, offset, states, params)
+    return [c if c is None else c.to(before) for c in courses], [s.to(before) for s in finals]
 
 
 def _program(

@@ -1,0 +1,212 @@
+"""What is kept for backward: for gradients of gradients, of some of the results, and where it was freed or changed."""
+
+import itertools
+
+import pytest
+import torch
+from test_numbers import FUSED
+from torch import nn
+from torch.func import functional_call
+
+import snntorch as snn
+from helpers import flat, start
+from helpers import run as looped
+from rows import rows
+from snntorch._engine.program import gradient
+from snntorch._engine.trace import trace
+
+F64 = torch.float64
+T, B, F = 5, 3, 4
+PATHS = pytest.mark.parametrize("path", ["single", "over time", "recurrent"])
+
+
+def weighted(tensors, seed=0):
+    """A sum that tells every element from every other."""
+    draw = torch.Generator().manual_seed(seed)
+    return sum((torch.randn(t.shape, generator=draw, dtype=F64).to(t) * t).sum() for t in tensors)
+
+
+class Net(nn.Module):
+    """Two layers on one of the paths."""
+
+    def __init__(self, path):
+        super().__init__()
+        torch.manual_seed(0)
+        self.path = path
+        self.fc1, self.fc2 = nn.Linear(F, 6, dtype=F64), nn.Linear(6, 2, dtype=F64)
+        recurrent = path == "recurrent"
+        self.lif1 = snn.RLeaky(0.9, linear_features=6) if recurrent else snn.Leaky(0.9, learn_beta=True)
+        self.lif2 = snn.Leaky(0.8, learn_threshold=True)
+        self.lif1, self.lif2 = self.lif1.double(), self.lif2.double()
+
+    def forward(self, x):
+        self.lif1.reset_mem(), self.lif2.reset_mem()
+        if self.path != "single":
+            spk = snn.unroll(self.lif1, self.fc1(x), *[None] * len(self.lif1.states))[0]
+            return snn.unroll(self.lif2, self.fc2(spk), None)[1]
+        mem1, mem2, out = self.lif1.reset_mem(), self.lif2.reset_mem(), []
+        for now in x:
+            spk, mem1 = self.lif1(self.fc1(now), mem1)
+            _, mem2 = self.lif2(self.fc2(spk), mem2)
+            out.append(mem2)
+        return torch.stack(out)
+
+
+def on_both(function):
+    """What a function returns with kernels and without."""
+    results = []
+    for way in ("auto", "eager"):
+        with snn.backend(way):
+            results.append(function())
+    return results
+
+
+# -- the gradient of the gradient
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["over time", "single"])
+@rows([r for r in FUSED if "quant" not in r.name])
+def test_second_derivatives(row, single):
+    def twice():
+        neuron, x = row.make(F64), row.input(T, B, F64).requires_grad_()
+        looping = single or row.takes_sequence
+        out = flat(looped(row, neuron, x) if looping else snn.unroll(neuron, x, *start(row, neuron)))
+        leaves = [x, *(p for p in neuron.parameters() if p.requires_grad)]
+        first = torch.autograd.grad(weighted(out), leaves, create_graph=True, allow_unused=True)
+        first = [f for f in first if f is not None]
+        total = weighted([f**2 for f in first], 1) + weighted([o**2 for o in out], 2)
+        return first, torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+
+    found, expected = on_both(twice)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_third_derivatives():
+    def thrice():
+        lif = snn.Leaky(
+            0.9, spike_grad=snn.surrogate.sigmoid(slope=2), learn_beta=True, reset_mechanism="zero"
+        ).double()
+        x = torch.linspace(-1, 2, T * B, dtype=F64).reshape(T, B).requires_grad_()
+        found = weighted(snn.unroll(lif, x, None))
+        for _ in range(3):
+            d_x, d_beta = torch.autograd.grad(found, (x, lif.beta), create_graph=True)
+            found = weighted([d_x**2]) + d_beta**2
+        return d_x, d_beta
+
+    found, expected = on_both(thrice)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert all(e.any() for e in expected)
+
+
+@PATHS
+def test_a_gradient_penalty(path):
+    def penalty():
+        net, x = Net(path), torch.linspace(-2, 3, T * B * F, dtype=F64).reshape(T, B, F).requires_grad_()
+        (slope,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
+        ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean().backward()
+        return slope, {name: p.grad for name, p in net.named_parameters()}
+
+    found, expected = on_both(penalty)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert expected[1]["fc1.weight"].any()
+
+
+@PATHS
+def test_a_step_of_maml(path):
+    """The gradient of the loss after a step of gradient descent with respect to the weights before."""
+
+    def step():
+        net, x = Net(path), torch.linspace(-2, 9, T * B * F, dtype=F64).reshape(T, B, F)
+        weights = dict(net.named_parameters())
+        loss = functional_call(net, weights, (x,)).pow(2).mean()
+        slopes = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+        adapted = {name: w - 0.5 * d for (name, w), d in zip(weights.items(), slopes, strict=True)}
+        outer = functional_call(net, adapted, (x.flip(0),)).pow(2).mean()
+        return torch.autograd.grad(outer, list(weights.values()))
+
+    found, expected = on_both(step)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert all(e.any() for e in expected)
+
+
+# -- which cotangents arrive
+
+
+def traced(row):
+    """The program of a row's step, and for each parameter whether it learns."""
+    neuron = row.make(F64)
+    arguments = neuron.step_arguments(F64)
+    params = [name for name, value in arguments.items() if isinstance(value, torch.Tensor)]
+    constants = {name: value for name, value in arguments.items() if name not in params}
+    x = row.input(1, B, F64)[0]
+    inputs = len(neuron.drive(neuron.project(x), *(x.new_zeros(neuron.state_shape(x)) for _ in neuron.states)))
+    program, captured = trace(type(neuron).step, (True,) * inputs, len(neuron.states), params, constants, F64)
+    return program, program.params - len(captured)
+
+
+@rows([r for r in FUSED if not r.takes_sequence])
+def test_what_is_kept_is_enough_for_every_pattern_of_cotangents(row):
+    """And for all of them it is read."""
+    program, params = traced(row)
+    needs = (True,) * program.inputs, (True,) * params + (False,) * (program.params - params)
+    for asked in itertools.product([False, True], repeat=len(program.outputs)):
+        later = (True,) * program.states
+        chosen = gradient(program, (*asked, *later), *needs)
+        kept = tuple(k in chosen.saved for k in range(program.states))
+        everything = (*asked[: program.free], *[True] * program.states)
+        for given in itertools.product([False, True], repeat=len(program.outputs) + program.states):
+            if any(g and not e for g, e in zip(given, everything, strict=False)):
+                continue
+            found = gradient(program, given, *needs, kept)
+            assert found.saved <= chosen.saved
+            assert found.needs["input"] <= chosen.needs["input"]
+        again = gradient(program, (*asked, *later), *needs, kept)
+        assert again.needs == chosen.needs
+
+
+class Root(snn.SpikingNeuron):
+    """The state's derivative is infinite at 0, that of the output is not."""
+
+    states = ("mem",)
+
+    @staticmethod
+    def step(x, mem, *, threshold):
+        return x * mem * threshold, mem.sqrt()
+
+
+def test_an_absent_cotangent_meets_no_infinity():
+    def step():
+        x, mem = (torch.tensor(v, dtype=F64, requires_grad=True) for v in ([2.0, 3.0], [0.0, 4.0]))
+        out, _ = Root()(x, mem)
+        return torch.autograd.grad(out.sum(), (x, mem))
+
+    found, expected = on_both(step)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found[1], torch.tensor([2.0, 3.0], dtype=F64))
+
+
+# -- what was freed
+
+
+@PATHS
+def test_a_second_backward_through_stored_states_says_what_to_do(path):
+    torch.manual_seed(0)
+    lif = (
+        snn.RLeaky(0.9, linear_features=3, init_hidden=True)
+        if path == "recurrent"
+        else snn.Leaky(0.9, init_hidden=True)
+    )
+    net = nn.Sequential(nn.Linear(F, 3), lif)
+    x = torch.rand(T, B, F)
+
+    def train():
+        out = torch.stack([net(now) for now in x]) if path == "single" else snn.unroll(net, x)
+        out.sum().backward()
+
+    train()
+    with pytest.raises(RuntimeError, match=r"second time(.|\n)*utils\.reset\(net\), snntorch\.utils\.detach\(net\)"):
+        train()
+    snn.utils.detach(net)
+    train()
+    snn.utils.reset(net)
+    train()
