@@ -39,7 +39,7 @@ def feed_back(
     needs = tuple([t is not None and t.requires_grad for t in (x, weight, bias, *states, *params)])
     written, drives = asked, False
     if torch.is_grad_enabled() and any(needs):
-        found = tape(program, steps, asked, (*[True] * program.inputs, *needs[3 + len(states) :]))
+        found = tape(program, False, asked, (*[True] * program.inputs, *needs[3 + len(states) :]))
         course = [c or (needs[1] and k == index) for k, c in enumerate(found.courses)]  # that which weight multiplies
         written = tuple([a or c for a, c in zip(asked, (*[False] * program.free, *course), strict=True)])
         drives = any(found.inputs)
@@ -121,7 +121,7 @@ def _back(
     states: Sequence[Tensor], params: Sequence[Tensor],
 ) -> tuple[Tensor, Some, Some]:  # fmt: skip
     """The cotangents of the step's inputs, `[T, I, B, F]`, of the initial states and of the parameters."""
-    program, steps, needs = ctx.tape.program, ctx.tape.steps, ctx.tape.needs
+    program, steps, needs = ctx.tape.program, ctx.steps, ctx.tape.needs
     shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
     count, index = program.inputs, ctx.index
     arrives = (*[g is not None for g in given], *[True] * len(states))
@@ -170,5 +170,7 @@ def _back_again(
         ]
 
     inputs = [None] * ctx.tape.program.inputs if drive is None else drive.unbind(1)
-    of_inputs, of_states, of_params = run_back(ctx.tape, [*given, *later], courses, inputs, states, params, feed)
+    of_inputs, of_states, of_params = run_back(
+        ctx.tape, ctx.steps, [*given, *later], courses, inputs, states, params, feed
+    )
     return torch.stack(cast("list[Tensor]", of_inputs), 1), of_states, of_params

@@ -38,7 +38,7 @@ def written(program: Program | str, wanted: tuple, traces: tuple) -> tuple[bool,
         traces: for each thing that the step returns whether its course is asked for.
     """
     program = _program(program)
-    kept = (*[False] * program.free, *tape(program, 1, traces, wanted).courses)
+    kept = (*[False] * program.free, *tape(program, False, traces, wanted).courses)
     return tuple([t or k for t, k in zip(traces, kept, strict=True)])
 
 

@@ -28,7 +28,7 @@ class Tape:
 
     Attributes:
         program: the step.
-        steps: their number; 0 for a single one.
+        single: whether it is one step, whose tensors have no time dimension.
         written: for each thing that the step returns whether its course is returned.
         needs: for each input and then each parameter whether its cotangent is asked.
         inputs: for each input whether it is kept.
@@ -36,20 +36,20 @@ class Tape:
     """
 
     program: Program
-    steps: int
+    single: bool
     written: tuple[bool, ...]
     needs: tuple[bool, ...]
     inputs: tuple[bool, ...]
     courses: tuple[bool, ...]
 
 
-@functools.lru_cache(1 << 12)
-def tape(program: Program, steps: int, written: tuple[bool, ...], needs: tuple[bool, ...]) -> Tape:
+@functools.cache
+def tape(program: Program, single: bool, written: tuple[bool, ...], needs: tuple[bool, ...]) -> Tape:
     """The tape of a call: what the gradient from all that it returns is computed from."""
     step = step_gradient(program, needs, (*written, *[True] * program.states))
-    courses = step.saved if steps else step.needs["new"]
+    courses = step.needs["new"] if single else step.saved
     return Tape(
-        program, steps, written, needs,
+        program, single, written, needs,
         tuple([k in step.needs["input"] for k in range(program.inputs)]),
         tuple([k in courses for k in range(program.states)]),
     )  # fmt: skip
@@ -69,7 +69,8 @@ def keep(
 ) -> None:  # fmt: skip
     """Save for backward; `needs` and `tensors` are of inputs, states and parameters, `more` comes after the courses."""
     n, m = program.inputs, program.inputs + program.states
-    ctx.tape = found = tape(program, steps, written, (*needs[:n], *needs[m:]))
+    ctx.steps = steps
+    ctx.tape = found = tape(program, not steps, written, (*needs[:n], *needs[m:]))
     arrived = iter(results)
     courses = [next(arrived) if w else None for w in written][program.free :] if steps else results[program.free :]
     ctx.save_for_backward(
@@ -108,10 +109,10 @@ def pull_back(ctx: Any, cotangents: Some, backward: Callable[..., Sequence[Tenso
     arrived = iter(cotangents)
     full = [next(arrived) if w else None for w in found.written] + list(arrived)
     if torch.is_grad_enabled():
-        of_inputs, of_states, of_params = run_back(found, full, courses, inputs, states, params)
+        of_inputs, of_states, of_params = run_back(found, ctx.steps, full, courses, inputs, states, params)
         return [*of_inputs, *of_states, *of_params]
     inputs = [_absent(states[0], dtype) if x is None else x for x, dtype in zip(inputs, ctx.dtypes, strict=True)]
-    results = iter(backward(key, found.steps, found.needs, full, courses, inputs, states, params))
+    results = iter(backward(key, ctx.steps, found.needs, full, courses, inputs, states, params))
     n = found.program.inputs
     asked = (*found.needs[:n], *[True] * len(states), *found.needs[n:])
     return [next(results) if a else None for a in asked]
@@ -144,20 +145,20 @@ def step_back(
 
 
 def run_back(
-    found: Tape, cotangents: Some, courses: Some, inputs: Some, states: Sequence[Tensor], params: Sequence[Tensor],
-    feed: Callable[[int, Some, Some], tuple[Some, Some]] | None = None,
+    found: Tape, steps: int, cotangents: Some, courses: Some, inputs: Some, states: Sequence[Tensor],
+    params: Sequence[Tensor], feed: Callable[[int, Some, Some], tuple[Some, Some]] | None = None,
 ) -> tuple[Some, Some, Some]:  # fmt: skip
     """The cotangents of inputs, initial states and parameters; None where there is none or none is asked.
 
     `feed` is given each step's number and cotangents of inputs and states, and says what they are with those that the
     inputs hand on to the states.
     """
-    steps, outputs = found.steps or 1, len(found.program.outputs)
+    steps, outputs = steps or 1, len(found.program.outputs)
     zeros = states[0].new_zeros(()).expand(states[0].shape)
 
     def rows(tensors: Some) -> list[Some]:
         # unbind, as the backward of every x[t] would fill a whole [T, ...]
-        each = [(t,) * steps if t is None or not found.steps else t.unbind() for t in tensors]
+        each = [(t,) * steps if t is None or found.single else t.unbind() for t in tensors]
         return list(zip(*each, strict=True)) if each else [()] * steps
 
     arrived, after = rows(cotangents[:outputs]), rows(courses)
@@ -173,7 +174,7 @@ def run_back(
         driven.append(of_inputs)
         sums = [a if b is None else b if a is None else a + b for a, b in zip(sums, of_params, strict=True)]
     trains = zip(*reversed(driven), strict=True)
-    of_inputs = [torch.stack(train) if found.steps else train[0] for train in trains]
+    of_inputs = [train[0] if found.single else torch.stack(train) for train in trains]
     of_inputs = [x if asked else None for x, asked in zip(of_inputs, found.needs, strict=False)]
     return of_inputs, later, [
         s if s is None else s.expand(zeros.shape).sum_to_size(p.shape) for s, p in zip(sums, params, strict=True)
