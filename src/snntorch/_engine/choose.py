@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -153,6 +154,9 @@ def lacking(device: torch.device) -> str:
             _lacks[device] = f"{package} is not installed"
         elif device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) < (7, 0):
             _lacks[device] = "Triton needs a GPU of compute capability 7.0 or later"
+        elif package == "numba" and os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+            _lacks[device] = "NUMBA_DISABLE_JIT is set"
+            return _lacks[device]  # as the user asked: no warning
         if _lacks[device]:
             warnings.warn(f"{_lacks[device]}: neurons run step by step", RuntimeWarning, stacklevel=2)
     return _lacks[device]
