@@ -319,7 +319,7 @@ def test_when_python_ends_under_a_daemon_thread(seconds, tmp_path):
     assert (run.returncode, run.stderr) in [(0, ""), (-6, "terminate called without an active exception\n")]
 
 
-@pytest.mark.parametrize(("value", "said"), [("0", "fused cpu"), ("1", "stepped: NUMBA_DISABLE_JIT is set")])
+@pytest.mark.parametrize(("value", "said"), [("0", "fused cpu"), ("1", "stepped  NUMBA_DISABLE_JIT is set")])
 def test_without_numba_s_compiler_neurons_step(monkeypatch, capsys, large, value, said):
     monkeypatch.setattr(choose, "_lacks", {})
     monkeypatch.setenv("NUMBA_DISABLE_JIT", value)
