@@ -28,9 +28,9 @@ _HEADER = '''\
 import math
 
 from numba import cfunc, float32, float64, int64, types
-from numpy import ceil, floor, rint
+from numpy import ceil, exp2, floor, fmod, rint, trunc
 
-from snntorch._engine.numba_math import exp, maximum, minimum, sigmoid, sign, tanh
+from snntorch._engine.numba_math import exp, lerp, maximum, minimum, remainder, sigmoid, sign, tanh
 
 real = {real}
 ONE, ZERO, BLOCK = real(1), real(0), {block}

@@ -11,20 +11,17 @@ import torch
 from torch import Tensor
 
 from .graph import LEAVES, Graph
+from .operations import OPERATIONS
 from .ops import run_fake, written_dtypes
 from .private import decomposes
 from .program import Program, load
 
 # What each operation computes, where that depends on no dtype.
 MEANING: dict[str, Callable[..., Tensor]] = {
-    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg, "abs": torch.abs,
-    "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt,
-    "tanh": torch.tanh, "sigmoid": torch.sigmoid, "erf": torch.erf, "sin": torch.sin, "cos": torch.cos,
-    "sign": torch.sign, "ceil": torch.ceil, "floor": torch.floor, "round": torch.round, "pow": torch.pow,
-    "maximum": torch.maximum, "minimum": torch.minimum, "where": torch.where, "detach": torch.detach,
-    "gt": torch.gt, "ge": torch.ge, "lt": torch.lt, "le": torch.le, "eq": torch.eq, "ne": torch.ne,
-    "and": torch.logical_and, "or": torch.logical_or, "not": torch.logical_not,
-}  # fmt: skip
+    name: getattr(torch, operation.torch or name)
+    for name, operation in OPERATIONS.items()
+    if name not in ("float", "single")
+}
 
 
 def interpret(graph: Graph, roots: Sequence[int], leaves: dict[tuple, Tensor]) -> list[Tensor]:

@@ -19,7 +19,8 @@ import triton
 import triton.language as tl
 
 from snntorch._engine.triton_math import (
-    cos, div, erf, exp, expm1, log, log1p, maximum, minimum, power, rint, sigmoid, sign, sin, sqrt, tanh
+    acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, div, erf, exp, exp2, expm1, fmod, lerp, log, log10, log1p,
+    log2, maximum, minimum, power, remainder, rint, sigmoid, sign, sin, sinh, sqrt, tan, tanh, trunc
 )
 
 REAL = tl.constexpr(tl.{real})

@@ -5,13 +5,13 @@ and an operand is the number of an earlier node. Nodes hold only strings and num
 `ast.literal_eval` reads it. Equal expressions are one node.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
+
+from .operations import OPERATIONS, PREDICATES, Expression
 
 Node = tuple  # (operation, *operands)
 
 LEAVES = {"input", "state", "param", "grad", "new", "hole", "const"}
-PREDICATES = {"gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not"}
 _FOLD: dict[str, Callable[..., float]] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "neg": lambda a: -a,
 }  # fmt: skip
@@ -21,10 +21,9 @@ class Graph:
     """Nodes, interned: `graph("mul", a, b)` returns the number of the node `a * b`.
 
     Operations: the leaves `input k`, `state k`, `param k`, `grad k` (a cotangent), `new k` (a state after the step),
-    `hole k` (see `custom`) and `const value`; arithmetic as in `ADJOINTS`; the `PREDICATES`; `float p` (1.0 where p
-    holds, else 0.0); `where p a b`; `single a` (rounded to float32); `detach a`; and `custom value hole x gradient`,
-    whose value is that of `value` and whose gradient with respect to x is the expression `gradient`, in which `hole`
-    stands for the cotangent.
+    `hole k` (see `custom`) and `const value`; the rows of `OPERATIONS`; and `custom value hole x gradient`, whose value
+    is that of `value` and whose gradient with respect to x is the expression `gradient`, in which `hole` stands for the
+    cotangent.
     """
 
     def __init__(self, nodes: Iterable[Node] = ()) -> None:
@@ -107,72 +106,33 @@ class Graph:
         Unless only `values` count from here on, what has a gradient of its own keeps it.
         """
         done = dict(replace)
-
-        def visit(number: int) -> int:
-            if number not in done:
-                operation, *operands = self.nodes[number]
-                if operation in LEAVES:
-                    done[number] = number
-                elif values and operation in ("custom", "detach"):
-                    done[number] = visit(operands[0])
-                else:
-                    done[number] = self(operation, *(visit(i) for i in operands))
-            return done[number]
-
-        return [visit(root) for root in roots]
-
-
-def _where_zero(graph: Graph, condition: int, grad: int, keep: bool) -> int:
-    zero = graph.const(0)
-    return graph("where", condition, grad, zero) if keep else graph("where", condition, zero, grad)
-
-
-def _extreme(comparison: str) -> Callable:
-    def adjoint(g: Graph, grad: int, out: int, a: int, b: int) -> tuple[int, int]:
-        half = g("mul", grad, g.const(0.5))  # a tie shares the gradient, as in PyTorch
-        tie = g("eq", a, b)
-        first = g("where", tie, half, _where_zero(g, g(comparison, a, b), grad, True))
-        second = g("where", tie, half, _where_zero(g, g(comparison, b, a), grad, True))
-        return first, second
-
-    return adjoint
+        todo = list(reversed(roots))
+        while todo:
+            number = todo[-1]
+            operation, *operands = self.nodes[number]
+            if operation in LEAVES:
+                done.setdefault(number, number)
+            elif number not in done:
+                alone = values and operation in ("custom", "detach")
+                needs = operands[:1] if alone else operands
+                missing = [i for i in needs if i not in done]
+                if missing:  # first
+                    todo.extend(reversed(missing))
+                    continue
+                found = [done[i] for i in needs]
+                done[number] = found[0] if alone else self(operation, *found)
+            todo.pop()
+        return [done[root] for root in roots]
 
 
-def _power(g: Graph, grad: int, out: int, a: int, b: int) -> tuple[int, int | None]:
-    base = g("mul", grad, g("mul", b, g("pow", a, g("sub", b, g.const(1)))))
-    return base, None if g.value(b) is not None else g("mul", grad, g("mul", out, g("log", a)))
-
-
-# operation -> (graph, cotangent, result, *operands) -> the operands' cotangents; None where there is none
-ADJOINTS: dict[str, Callable[..., tuple[int | None, ...]]] = {
-    "add": lambda g, grad, out, a, b: (grad, grad),
-    "sub": lambda g, grad, out, a, b: (grad, g("neg", grad)),
-    "mul": lambda g, grad, out, a, b: (g("mul", grad, b), g("mul", grad, a)),
-    "div": lambda g, grad, out, a, b: (g("div", grad, b), g("neg", g("div", g("mul", grad, out), b))),
-    "neg": lambda g, grad, out, a: (g("neg", grad),),
-    "abs": lambda g, grad, out, a: (g("mul", grad, g("sign", a)),),
-    "exp": lambda g, grad, out, a: (g("mul", grad, out),),
-    "expm1": lambda g, grad, out, a: (g("mul", grad, g("add", out, g.const(1))),),
-    "log": lambda g, grad, out, a: (g("div", grad, a),),
-    "log1p": lambda g, grad, out, a: (g("div", grad, g("add", a, g.const(1))),),
-    "sqrt": lambda g, grad, out, a: (g("div", g("mul", grad, g.const(0.5)), out),),
-    "tanh": lambda g, grad, out, a: (g("mul", grad, g("sub", g.const(1), g("mul", out, out))),),
-    "sigmoid": lambda g, grad, out, a: (g("mul", g("mul", grad, g("sub", g.const(1), out)), out),),
-    "erf": lambda g, grad, out, a: (
-        g("mul", g("mul", grad, g.const(2 / math.sqrt(math.pi))), g("exp", g("neg", g("mul", a, a)))),
-    ),
-    "sin": lambda g, grad, out, a: (g("mul", grad, g("cos", a)),),
-    "cos": lambda g, grad, out, a: (g("neg", g("mul", grad, g("sin", a))),),
-    "pow": _power,
-    "maximum": _extreme("gt"),
-    "minimum": _extreme("lt"),
-    "where": lambda g, grad, out, p, a, b: (None, _where_zero(g, p, grad, True), _where_zero(g, p, grad, False)),
-    "single": lambda g, grad, out, a: (grad,),
-    **{
-        flat: lambda g, grad, out, *operands: (None,) * len(operands)
-        for flat in ("sign", "ceil", "floor", "round", "float", "detach", *PREDICATES)
-    },
-}
+def _adjoints(graph: Graph, grad: int, number: int) -> Sequence[int | None]:
+    """The cotangents of a node's operands from its own."""
+    operation, *operands = graph.nodes[number]
+    adjoint = OPERATIONS[operation].adjoint
+    if adjoint is None:
+        return [None] * len(operands)
+    found = adjoint(*(Expression(graph, i) for i in (grad, number, *operands)))
+    return [None if e is None else e.number for e in (found if isinstance(found, tuple) else (found,))]
 
 
 def vjp(graph: Graph, cotangents: dict[int, int], wrt: Sequence[int], values: bool = True) -> list[int | None]:
@@ -201,7 +161,6 @@ def vjp(graph: Graph, cotangents: dict[int, int], wrt: Sequence[int], values: bo
             _, hole, x, gradient = operands
             accumulate(x, graph.substitute([gradient], {hole: grads[number]}, values)[0])
         else:
-            adjoints = ADJOINTS[operation](graph, grads[number], number, *operands)
-            for operand, grad in zip(operands, adjoints, strict=True):
+            for operand, grad in zip(operands, _adjoints(graph, grads[number], number), strict=True):
                 accumulate(operand, grad)
     return [grads.get(leaf) for leaf in wrt]

@@ -97,9 +97,9 @@ def sigmoid(x):
 
 @njit(error_model="numpy", forceinline=True)
 def sign(x):
-    """-1, 0 or 1; NaN stays."""
+    """-1, 0 or 1; 0 for NaN."""
     one = type(x)(1)
-    return one if x > 0 else (-one if x < 0 else x)
+    return one if x > 0 else (-one if x < 0 else type(x)(0))
 
 
 @njit(error_model="numpy", forceinline=True)
@@ -112,3 +112,17 @@ def maximum(a, b):
 def minimum(a, b):
     """The lesser, NaN where one is."""
     return a if a < b or a != a else b
+
+
+@njit(error_model="numpy", forceinline=True)
+def lerp(a, b, weight):
+    """From a, weight 0, to b, weight 1."""
+    one, half = type(a)(1), type(a)(0.5)
+    return a + weight * (b - a) if abs(weight) < half else b - (b - a) * (one - weight)
+
+
+@njit(error_model="numpy", forceinline=True)
+def remainder(a, b):
+    """The remainder of a division that rounds down: it has b's sign."""
+    rest = np.fmod(a, b)
+    return rest + b if (rest < 0 and b > 0) or (rest > 0 and b < 0) else rest

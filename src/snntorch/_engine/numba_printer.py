@@ -8,17 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from .graph import Node
-from .printing import FORMS, Body, Source, indented
+from .operations import OPERATIONS
+from .printing import Body, Source, indented
 from .program import Gradient, Program
 
 BLOCK = 4096  # neurons whose states and one time step of the rest fit the first- and second-level caches
 
-_FORMS = {
-    **FORMS, "div": "{} / {}", "pow": "{} ** {}", "sqrt": "math.sqrt({})", "expm1": "math.expm1({})",
-    "log": "math.log({})", "log1p": "math.log1p({})", "erf": "math.erf({})", "sin": "math.sin({})",
-    "cos": "math.cos({})", "round": "rint({})", "where": "{1} if {0} else {2}", "float": "ONE if {} else ZERO",
-    "not": "not {}", "single": "real(float32({}))",
-}  # fmt: skip
+_FORMS = {name: operation.numba for name, operation in OPERATIONS.items()}
 
 _KERNEL = """\
 {constants}

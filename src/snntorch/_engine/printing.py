@@ -7,15 +7,6 @@ from dataclasses import dataclass
 
 from .graph import LEAVES, Graph, Node
 
-# operation -> how it is written, of the operands' names; a target adds the rest
-FORMS = {
-    "add": "{} + {}", "sub": "{} - {}", "mul": "{} * {}", "neg": "-{}", "abs": "abs({})",
-    "gt": "{} > {}", "ge": "{} >= {}", "lt": "{} < {}", "le": "{} <= {}", "eq": "{} == {}", "ne": "{} != {}",
-    "and": "{} & {}", "or": "{} | {}",
-    **{name: f"{name}({{}})" for name in ("exp", "tanh", "sigmoid", "sign", "ceil", "floor")},
-    **{name: f"{name}({{}}, {{}})" for name in ("maximum", "minimum")},
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Source:
@@ -70,12 +61,20 @@ class Body:
         self.forms = forms
         self.constants: dict[str, str] = {}  # literal -> name
         self.names: dict[int, str] = {}
-        self.early = {i for i in self.live if self.depends_only(i, early)}
+        self.early = self.computed_from(early)
 
-    def depends_only(self, number: int, on: Callable[[str, int], bool]) -> bool:
-        """Whether a node is computed from constants and such leaves alone."""
-        leaves = (self.graph.nodes[i] for i in self.graph.reachable([number]))
-        return all(kind == "const" or on(kind, k) for kind, k, *_ in leaves if kind in LEAVES)
+    def computed_from(self, on: Callable[[str, int], bool]) -> set[int]:
+        """The nodes that are computed from constants and such leaves alone."""
+        found: set[int] = set()
+        for i in self.live:
+            kind, *operands = self.graph.nodes[i]
+            if kind in LEAVES:
+                known = kind == "const" or on(kind, operands[0])
+            else:
+                known = found.issuperset(self.graph.operands(i))
+            if known:
+                found.add(i)
+        return found
 
     def lines(self, early: bool, load: Callable[[str, int], str]) -> list[str]:
         """The assignments of the early nodes, or of the others; `load` says how a leaf is read."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .graph import Graph
+from .operations import COMPOSED, OPERATIONS, Expression, nan_to_num
 from .private import enable_grad
 from .program import Program, program
 
@@ -25,13 +26,15 @@ class Symbol:
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> "Symbol":
         symbol = next((a for a in (*args, *(kwargs or {}).values()) if isinstance(a, Symbol)), None)
-        name = getattr(function, "__name__", str(function)).strip("_")
-        if symbol is None or name not in OPERATIONS:
+        name = getattr(function, "__name__", str(function))
+        if name.startswith("__"):  # an operator; a function in place ends in _
+            name = name.strip("_")
+        if symbol is None or name not in CALLS:
             raise TraceError(f"torch.{name} is not elementwise arithmetic that the engine knows")
         return symbol.trace.call(name, args, kwargs or {})
 
     def __getattr__(self, name: str) -> Any:
-        if name not in OPERATIONS:
+        if name not in CALLS:
             raise TraceError(f"the step uses `.{name}` of a tensor, which is not elementwise arithmetic")
         return lambda *args, **kwargs: self.trace.call(name, (self, *args), kwargs)
 
@@ -60,7 +63,7 @@ def _reflected(name: str) -> Callable:
     return lambda self, other: self.trace.call(name, (other, self), {})
 
 
-for _name in ("add", "sub", "mul", "truediv", "pow"):
+for _name in ("add", "sub", "mul", "truediv", "mod", "pow"):
     setattr(Symbol, f"__{_name}__", _method(_name))
     setattr(Symbol, f"__r{_name}__", _reflected(_name))
 for _name in ("neg", "abs", "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "invert"):
@@ -116,42 +119,35 @@ class Trace:
         if not torch.is_grad_enabled():
             raise TraceError("part of the step runs in torch.no_grad or in an autograd.Function")
         try:
-            return Symbol(self, OPERATIONS[name](self, *args, **kwargs))
+            if kwargs.pop("inplace", False):
+                raise TypeError("it works in place")
+            return Symbol(self, CALLS[name](self, *args, **kwargs))
         except TypeError as error:
             raise TraceError(f"torch.{name} with these arguments is not elementwise arithmetic: {error}") from None
 
 
-def _arithmetic(operation: str) -> Callable:
-    return lambda t, *args: t.graph(operation, *(t.arithmetic(a) for a in args))
+def _primitive(operation: str) -> Callable:
+    kinds = OPERATIONS[operation].operands
+
+    def add(t: Trace, *args: Any) -> int:
+        if len(args) != len(kinds):
+            raise TypeError(f"it takes {len(kinds)} tensors")
+        taken = zip(kinds, args, strict=True)
+        return t.graph(operation, *(t.predicate(a) if kind == "p" else t.arithmetic(a) for kind, a in taken))
+
+    return add
 
 
-def _comparison(operation: str) -> Callable:
-    def compare(t: Trace, a: Any, b: Any) -> int:
-        return t.graph(operation, t.arithmetic(a), t.arithmetic(b))
+def _composed(function: Callable) -> Callable:
+    """Tensors and numbers come as expressions, anything else as it is."""
 
-    return compare
+    def add(t: Trace, *args: Any, **kwargs: Any) -> int:
+        def given(value: Any) -> Any:
+            return value if value is None or isinstance(value, str) else Expression(t.graph, t.arithmetic(value))
 
+        return function(*map(given, args), **{name: given(value) for name, value in kwargs.items()}).number
 
-def _logic(operation: str) -> Callable:
-    return lambda t, *args: t.graph(operation, *(t.predicate(a) for a in args))
-
-
-def _add(t: Trace, a: Any, b: Any, *, alpha: float = 1) -> int:
-    return t.graph("add", t.arithmetic(a), t.graph("mul", t.graph.const(alpha), t.arithmetic(b)))
-
-
-def _sub(t: Trace, a: Any, b: Any, *, alpha: float = 1) -> int:
-    return t.graph("sub", t.arithmetic(a), t.graph("mul", t.graph.const(alpha), t.arithmetic(b)))
-
-
-def _pow(t: Trace, a: Any, b: Any) -> int:
-    if not isinstance(b, Symbol) and b == 2:
-        return t.graph("mul", t.arithmetic(a), t.arithmetic(a))
-    return t.graph("pow", t.arithmetic(a), t.arithmetic(b))
-
-
-def _where(t: Trace, condition: Any, a: Any, b: Any) -> int:
-    return t.graph("where", t.predicate(condition), t.arithmetic(a), t.arithmetic(b))
+    return add
 
 
 def _clamp(t: Trace, a: Any, min: Any = None, max: Any = None) -> int:
@@ -163,6 +159,12 @@ def _clamp(t: Trace, a: Any, min: Any = None, max: Any = None) -> int:
         bound = t.arithmetic(min)
         value = t.graph("where", t.graph("lt", x, bound), bound, value)
     return value
+
+
+def _nan_to_num(t: Trace, x: Any, nan: Any = None, posinf: Any = None, neginf: Any = None) -> int:
+    limits = torch.finfo(t.dtype)
+    defaults = zip((nan, posinf, neginf), (0.0, limits.max, limits.min), strict=True)
+    return _composed(nan_to_num)(t, x, *(default if value is None else value for value, default in defaults))
 
 
 def _to(t: Trace, a: Any, dtype: Any = None, *rest: Any, **kwargs: Any) -> int:
@@ -181,38 +183,21 @@ def _full(value: float) -> Callable:
     return lambda t, a, **kwargs: t.graph.const(value)
 
 
-_COMPARE = {name: _comparison(name) for name in ("gt", "ge", "lt", "le", "eq", "ne")}
-
 # name of a torch function or tensor method -> (trace, *arguments) -> node
-OPERATIONS: dict[str, Callable[..., int]] = {
+CALLS: dict[str, Callable[..., int]] = {
     **{
-        name: _arithmetic(name)
-        for name in (
-            "mul", "neg", "abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "sigmoid", "erf", "sin", "cos", "sign",
-            "ceil", "floor", "round", "maximum", "minimum",
-        )
+        name: _primitive(operation)
+        for operation, row in OPERATIONS.items()
+        for name in (operation, *row.names)
+        if operation not in ("float", "single")
     },
-    **_COMPARE,
-    "greater": _COMPARE["gt"], "less": _COMPARE["lt"], "greater_equal": _COMPARE["ge"], "less_equal": _COMPARE["le"],
-    "and": _logic("and"), "or": _logic("or"), "invert": _logic("not"),
-    "logical_and": _logic("and"), "logical_or": _logic("or"), "logical_not": _logic("not"),
-    "add": _add, "sub": _sub, "subtract": _sub, "multiply": _arithmetic("mul"),
-    "rsub": lambda t, a, b: _sub(t, b, a),
-    "rmul": lambda t, a, b: t.call("mul", (b, a), {}).number, "radd": lambda t, a, b: _add(t, b, a),
-    "div": _arithmetic("div"), "true_divide": _arithmetic("div"), "divide": _arithmetic("div"),
-    "truediv": _arithmetic("div"), "rtruediv": lambda t, a, b: t.graph("div", t.arithmetic(b), t.arithmetic(a)),
-    "rdiv": lambda t, a, b: t.graph("div", t.arithmetic(b), t.arithmetic(a)),
-    "reciprocal": lambda t, a: t.graph("div", t.graph.const(1), t.arithmetic(a)),
-    "rsqrt": lambda t, a: t.graph("div", t.graph.const(1), t.graph("sqrt", t.arithmetic(a))),
-    "square": lambda t, a: _pow(t, a, 2), "pow": _pow, "rpow": lambda t, a, b: _pow(t, b, a),
-    "negative": _arithmetic("neg"), "absolute": _arithmetic("abs"), "special_erf": _arithmetic("erf"),
-    "where": _where, "clamp": _clamp, "clip": _clamp,
-    "clamp_min": lambda t, a, min: _clamp(t, a, min=min), "clamp_max": lambda t, a, max: _clamp(t, a, max=max),
-    "relu": lambda t, a, inplace=False: t.graph("where", _COMPARE["gt"](t, a, 0), t.arithmetic(a), t.graph.const(0)),
+    **{name: _composed(function) for name, function in COMPOSED.items()},
+    **dict.fromkeys(("clamp", "clip"), _clamp),
+    "clamp_min": lambda t, x, min: _clamp(t, x, min=min), "clamp_max": lambda t, x, max: _clamp(t, x, max=max),
+    "nan_to_num": _nan_to_num,
     "to": _to, "type_as": _to,
     "float": lambda t, a: _to(t, a, torch.float32), "double": lambda t, a: _to(t, a, torch.float64),
     "clone": lambda t, a: t.arithmetic(a), "contiguous": lambda t, a: t.arithmetic(a),
-    "detach": lambda t, a: t.graph("detach", t.arithmetic(a)),
     "zeros_like": _full(0), "ones_like": _full(1),
     "full_like": lambda t, a, fill_value, **kwargs: t.arithmetic(fill_value),
 }  # fmt: skip

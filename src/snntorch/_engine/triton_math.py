@@ -5,6 +5,7 @@ library, and takes NumPy's.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import triton
@@ -14,22 +15,34 @@ from triton.language.extra import libdevice
 
 if knobs.runtime.interpret:
 
-    def _interpreted(function):
-        def apply(*blocks):
+    def _interpreted(function: Any) -> Any:
+        def apply(*blocks: Any) -> Any:
+            like = max(blocks, key=lambda block: np.size(block.handle.data))  # the others may be single values
             data = function(*(block.handle.data for block in blocks))
-            handle = type(blocks[0].handle)(np.asarray(data, blocks[0].handle.data.dtype), blocks[0].dtype)
-            return tl.tensor(handle, blocks[0].type)
+            handle = type(like.handle)(np.asarray(data, like.handle.data.dtype), like.dtype)
+            return tl.tensor(handle, like.type)
 
         return apply
 
-    exp, expm1, log, log1p, sin, cos, tanh, rint, power = map(
-        _interpreted, (np.exp, np.expm1, np.log, np.log1p, np.sin, np.cos, np.tanh, np.rint, np.power)
+    exp, exp2, expm1, log, log2, log10, log1p, power, fmod, rint, trunc = map(
+        _interpreted,
+        (np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.power, np.fmod, np.rint, np.trunc),
+    )
+    sin, cos, tan, asin, acos, atan, atan2 = map(
+        _interpreted, (np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.arctan2)
+    )
+    sinh, cosh, tanh, asinh, acosh, atanh = map(
+        _interpreted, (np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh, np.arctanh)
     )
     erf = _interpreted(np.vectorize(math.erf))
 else:
-    exp, expm1, log, log1p = libdevice.exp, libdevice.expm1, libdevice.log, libdevice.log1p
-    sin, cos, tanh, erf = libdevice.sin, libdevice.cos, libdevice.tanh, libdevice.erf
-    rint, power = libdevice.rint, libdevice.pow
+    exp, exp2, expm1, power = libdevice.exp, libdevice.exp2, libdevice.expm1, libdevice.pow
+    log, log2, log10, log1p = libdevice.log, libdevice.log2, libdevice.log10, libdevice.log1p
+    fmod, rint, trunc, erf = libdevice.fmod, libdevice.rint, libdevice.trunc, libdevice.erf
+    sin, cos, tan = libdevice.sin, libdevice.cos, libdevice.tan
+    asin, acos, atan, atan2 = libdevice.asin, libdevice.acos, libdevice.atan, libdevice.atan2
+    sinh, cosh, tanh = libdevice.sinh, libdevice.cosh, libdevice.tanh
+    asinh, acosh, atanh = libdevice.asinh, libdevice.acosh, libdevice.atanh
 
 
 @triton.jit
@@ -61,9 +74,9 @@ def sigmoid(x):
 
 @triton.jit
 def sign(x):
-    """-1, 0 or 1; NaN stays."""
+    """-1, 0 or 1; 0 for NaN."""
     one = tl.full((), 1, x.dtype)
-    return tl.where(x > 0, one, tl.where(x < 0, -one, x))
+    return tl.where(x > 0, one, tl.where(x < 0, -one, one - one))
 
 
 @triton.jit
@@ -76,3 +89,18 @@ def maximum(a, b):
 def minimum(a, b):
     """The lesser, NaN where one is."""
     return tl.where((a < b) | (a != a), a, b)
+
+
+@triton.jit
+def lerp(a, b, weight):
+    """From a, weight 0, to b, weight 1."""
+    one, half = tl.full((), 1, a.dtype), tl.full((), 0.5, a.dtype)
+    return tl.where(tl.abs(weight) < half, a + weight * (b - a), b - (b - a) * (one - weight))
+
+
+@triton.jit
+def remainder(a, b):
+    """The remainder of a division that rounds down: it has b's sign."""
+    rest = fmod(a, b)
+    other_sign = ((rest < 0) & (b > 0)) | ((rest > 0) & (b < 0))  # pyright: ignore[reportOptionalOperand]
+    return tl.where(other_sign, rest + b, rest)

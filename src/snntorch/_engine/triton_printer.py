@@ -10,15 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from .graph import Node
-from .printing import FORMS, Body, Source, indented
+from .operations import OPERATIONS
+from .printing import Body, Source, indented
 from .program import Gradient, Program
 
-_FORMS = {
-    **FORMS, **{name: f"{name}({{}})" for name in ("sqrt", "expm1", "log", "log1p", "erf", "sin", "cos")},
-    "abs": "tl.abs({})", "ceil": "tl.ceil({})", "floor": "tl.floor({})", "round": "rint({})", "div": "div({}, {})",
-    "pow": "power({}, {})", "where": "tl.where({}, {}, {})", "float": "tl.where({}, ONE, ZERO)", "not": "~{}",
-    "single": "{}.to(tl.float32).to(REAL)",
-}  # fmt: skip
+_FORMS = {name: operation.triton for name, operation in OPERATIONS.items()}
 
 _KERNEL = """\
 @triton.jit(do_not_specialize=[{runtime}])
@@ -115,12 +111,12 @@ def _body(nodes: Sequence[Node], roots: Iterable[int]) -> Body:
 
 def _values(body: Body, dense: Sequence[bool]) -> Callable[[int | None], str]:
     """How a node's value is named as a block; a scalar is spread over one, which keeps a loop's variables of a kind."""
+    scalars = body.computed_from(lambda kind, k: kind == "param" and not dense[k])
 
     def value(number: int | None) -> str:
         if number is None:
             return "tl.zeros((BLOCK,), REAL)"
-        scalar = body.depends_only(number, lambda kind, k: kind == "param" and not dense[k])
-        return f"tl.broadcast_to({body.names[number]}, (BLOCK,))" if scalar else body.names[number]
+        return f"tl.broadcast_to({body.names[number]}, (BLOCK,))" if number in scalars else body.names[number]
 
     return value
 
