@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test fuzz lint docs bench clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -17,6 +17,9 @@ demo: $(VENV)/.installed  ## train a spiking network on handwritten digits, writ
 
 test: $(VENV)/.installed  ## the tests and the doctests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+fuzz: $(VENV)/.installed  ## thousands of random nets against a plain loop; a quarter of an hour
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --cases 5000
 
 lint: $(VENV)/.installed  ## ruff and pyright
 	$(BIN)/ruff check .
