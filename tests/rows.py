@@ -103,8 +103,9 @@ class Row:
 
     @property
     def zeros(self) -> tuple:
-        """Initial states as the first call takes them: None, or nested Nones, stand for zeros."""
-        return ((None, None),) if self.cls is snn.DeltaLeaky else (None,) * len(self.states)
+        """Initial states as the first call takes them: empty tensors, or a pair of them, stand for zeros."""
+        empty = torch.zeros(0)
+        return ((empty, empty),) if self.cls is snn.DeltaLeaky else (empty,) * len(self.states)
 
 
 # -- a short function a neuron

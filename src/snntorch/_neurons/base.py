@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from .. import surrogate
 from .._engine import run, run_feedback
-from .pieces import WinnerTakesAll, graded, initial_tensor
-from .states import Stateful, recording
+from .pieces import WinnerTakesAll, fitted, graded, initial_tensor
+from .states import Stateful, recording, state_dtype
 
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
+_NUMBERS = {"alpha", "beta", "threshold", "delta_threshold", "V", "R", "C", "time_step", "factor"}  # broadcast
 
 
 class SpikingNeuron(Stateful):
@@ -24,9 +25,10 @@ class SpikingNeuron(Stateful):
         step(input, *states, *, parameters...) -> (spk, *new_states)
 
     Its keyword-only arguments name attributes of the module: tensors (`beta`, `threshold`), `spike` (the spike
-    function), `factor` (the graded spikes factor, None for 1), `reset_mechanism`, or any other setting. Tensors arrive
-    in the input's dtype. From the step derive the module's call, the stored states, reset, detach and
-    `snntorch.unroll`.
+    function), `factor` (the graded spikes factor), `reset_mechanism`, or any other setting. States and tensors arrive
+    in the input's dtype, or in float32 where that is half precision. A mapping `resting` may say what a state starts
+    from: a number, or the name of an attribute, which may be learnt; else it is 0. From the step derive the module's
+    call, the stored states, reset, detach and `snntorch.unroll`.
 
     Args:
         threshold: membrane potential above which the neuron spikes; a number or a tensor that broadcasts against the
@@ -105,7 +107,6 @@ class SpikingNeuron(Stateful):
         self._check_reset_mechanism(reset_mechanism)
         self._reset_mechanism = reset_mechanism
         self.register_buffer("reset_mechanism_val", torch.tensor(RESET_MECHANISMS[reset_mechanism]))
-        self._graded_seen: tuple = ()
         self._store([torch.zeros(0) for _ in self.states])
 
     def register_value(self, name: str, value: Any, learn: bool = False) -> None:
@@ -114,11 +115,12 @@ class SpikingNeuron(Stateful):
         An `nn.Parameter` that is to be learnt is shared, everything else copied.
 
         Raises:
-            ValueError: where `value` holds NaN.
+            TypeError: where `value` is complex.
+            ValueError: where it holds NaN.
         """
         if learn:
-            shared = isinstance(value, nn.Parameter)
-            self.register_parameter(name, value if shared else nn.Parameter(initial_tensor(name, value)))
+            checked = initial_tensor(name, value)
+            self.register_parameter(name, value if isinstance(value, nn.Parameter) else nn.Parameter(checked))
         else:
             self.register_buffer(name, initial_tensor(name, value))
 
@@ -141,6 +143,11 @@ class SpikingNeuron(Stateful):
         self.reset_mechanism_val = torch.full_like(self.reset_mechanism_val, RESET_MECHANISMS[value])
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        state_dict, prefix, *_, errors = args
+        value = state_dict.get(f"{prefix}reset_mechanism_val")
+        if value is not None and value.device.type != "meta" and int(value) not in RESET_MECHANISMS.values():
+            errors.append(f"{prefix}reset_mechanism_val must be one of 0, 1, 2, got {int(value)}")
+            return
         super()._load_from_state_dict(*args, **kwargs)
         if self.reset_mechanism_val.device.type != "meta":
             self._reset_mechanism = list(RESET_MECHANISMS)[int(self.reset_mechanism_val)]
@@ -151,17 +158,9 @@ class SpikingNeuron(Stateful):
         return WinnerTakesAll(self.spike_grad) if self.inhibition else self.spike_grad
 
     @property
-    def factor(self) -> Tensor | None:
-        """The graded spikes factor, or None where it is the constant 1, so that nothing is multiplied by it."""
-        factor = self._buffers.get("graded_spikes_factor")
-        if factor is None or torch.compiler.is_compiling():  # a parameter, in a replica a plain attribute
-            return self.graded_spikes_factor
-        seen = self._graded_seen
-        if seen[:2] != (id(factor), factor._version):  # looked at once, not at every step
-            if factor.device.type == "meta" or torch._C._len_torch_dispatch_stack():  # someone traces: no looking
-                return factor
-            seen = self._graded_seen = (id(factor), factor._version, bool((factor == 1).all()))
-        return None if seen[2] else factor
+    def factor(self) -> Tensor:
+        """The graded spikes factor."""
+        return self.graded_spikes_factor
 
     # -- one step
 
@@ -197,31 +196,54 @@ class SpikingNeuron(Stateful):
 
         Args:
             input_: `[B, ...]`, floating point.
+            *states: the states in the class's order; one that is left out or None is the stored one. A freshly reset
+                one, or one of shape `[0]`, means zeros of whatever shape the input asks for. Input and states
+                broadcast.
             **named_states: the same by keyword.
-            *states: the states in the class's order, also by keyword; a state that is left out is the stored one, None
-                or an empty tensor means zeros.
 
         Returns:
-            `(spk, *states)`, or `spk` alone with `init_hidden=True` and `output=False`.
+            `(spk, *states)`, or `spk` alone with `init_hidden=True` and `output=False`; spikes in the input's dtype,
+            states in float32 where that is half precision.
 
         Raises:
             TypeError: for an input that is no floating-point tensor, or states beside `init_hidden=True`.
-            ValueError: for a state whose shape does not broadcast to the neuron's.
+            ValueError: for a state or a parameter whose shape does not broadcast.
         """
         state = self._begin(input_, states, named_states)
+        if self._broadcasts(input_.shape, state):
+            input_ = input_.expand(state[0].shape)
         recorder = recording(input_, *state)
         if recorder is not None:
             spk, state = recorder.neuron(self, input_, state)
         else:
             driven = self.drive(self.project(input_), *state)
-            (spk, *_), state = run(self, driven, state, self.step_arguments(input_.dtype))
+            (spk, *_), state = run(self, driven, state, self._arguments(input_.dtype, state))
         self._store(state)
         return self._returned(spk, state)
+
+    def _broadcasts(self, shape: Sequence[int], state: Sequence[Tensor]) -> bool:
+        """Whether an input of that shape is smaller than the states."""
+        return bool(state) and state[0].shape != shape and type(self).state_shape is Stateful.state_shape
+
+    def _arguments(self, dtype: torch.dtype, state: Sequence[Tensor]) -> dict[str, Any]:
+        """The step's keyword arguments, its numbers in shapes that add nothing to the states'."""
+        arguments = self.step_arguments(state_dtype(dtype))
+        for name, value in arguments.items():
+            if isinstance(value, Tensor) and value.dim() and name in _NUMBERS:
+                arguments[name] = fitted(name, value, state[0].shape)
+        return arguments
 
     def _returned(self, spk: Tensor, state: Sequence[Tensor]) -> Any:
         if self.init_hidden and not self.output:
             return spk
-        return tuple(state) if "spk" in self.states else (spk, *state)
+        if not self._returns_state:
+            return (spk, *state)
+        return (state[0] if spk is None or spk.dtype == state[0].dtype else spk, *state[1:])
+
+    @property
+    def _returns_state(self) -> bool:
+        """Whether the spikes are a state too."""
+        return self.states[:1] == ("spk",)
 
     # -- a whole sequence
 
@@ -229,9 +251,15 @@ class SpikingNeuron(Stateful):
         """What `snntorch.unroll` returns for this neuron: its outputs stacked over time."""
         static = num_steps is not None
         steps = num_steps if num_steps is not None else inputs.shape[0]
-        state = self._begin(inputs if static else inputs[0], states, {})
+        now = inputs if static else inputs[0]
+        state = self._begin(now, states, {})
+        if self._broadcasts(now.shape, state):
+            shape = state[0].shape
+            ones = (1,) * (len(shape) - now.dim())
+            inputs = inputs.expand(shape) if static else inputs.reshape(steps, *ones, *now.shape).expand(steps, *shape)
         spikes_only = self.init_hidden and not self.output
-        wanted = [spikes_only or "spk" not in self.states, *[not spikes_only] * len(self.states)]
+        half = state_dtype(inputs.dtype) != inputs.dtype
+        wanted = [spikes_only or half or not self._returns_state, *[not spikes_only] * len(self.states)]
         courses, state = self.over_time(inputs, state, steps, static, wanted)
         self._store(state)
         return self._returned(courses[0], courses[1:])
@@ -251,7 +279,7 @@ class SpikingNeuron(Stateful):
         Returns:
             The courses, `[T, B, ...]` each, with None where not wanted, and the states after the last step.
         """
-        arguments = self.step_arguments(inputs.dtype)
+        arguments = self._arguments(inputs.dtype, state)
         projected = self.project(inputs)
         if type(self).drive is SpikingNeuron.drive or not self.recurs:
             return run(self, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted)

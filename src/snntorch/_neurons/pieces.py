@@ -23,19 +23,47 @@ def quantised(state: Tensor, state_quant: Any) -> Tensor:
     return state_quant(state).to(state.dtype) if state_quant else state
 
 
-def graded(spk: Tensor, factor: Tensor | None) -> Tensor:
-    """Spikes times the graded factor; None stands for 1."""
-    return spk if factor is None else spk * factor
+def graded(spk: Tensor, factor: Tensor) -> Tensor:
+    """Spikes times the graded factor."""
+    return spk * factor
 
 
 def initial_tensor(name: str, value: Any) -> Tensor:
-    """A tensor of our own holding `value`; integers become floating point, NaN raises ValueError naming `name`."""
+    """A tensor of our own holding `value`; integers become floating point.
+
+    Raises:
+        TypeError: for complex numbers, naming `name`.
+        ValueError: for NaN, naming `name`.
+    """
     tensor = torch.as_tensor(value).detach().clone()
+    if tensor.is_complex():
+        raise TypeError(f"{name} must be real, got {value}")
     if not tensor.is_floating_point():
         tensor = tensor.to(torch.get_default_dtype())
     if tensor.device.type != "meta" and bool(tensor.isnan().any()):
         raise ValueError(f"{name} must not be NaN, got {value}")
     return tensor
+
+
+def expands(small: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a tensor of one shape can be expanded to the other."""
+    sizes = zip(reversed(small), reversed(shape), strict=False)
+    return len(small) <= len(shape) and all([size in (1, full) for size, full in sizes])
+
+
+def fitted(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:
+    """A number or tensor that broadcasts to the states' shape, adding nothing to it.
+
+    Raises:
+        ValueError: where it does not, naming `name`.
+    """
+    if value.dim() > len(shape) and value.numel() == 1:
+        return value.reshape(())
+    if not expands(value.shape, shape):
+        raise ValueError(
+            f"{name} of shape {tuple(value.shape)} does not broadcast to the shape {tuple(shape)} of the states"
+        )
+    return value
 
 
 class WinnerTakesAll:

@@ -1,11 +1,16 @@
 """The states that a neuron keeps between its calls."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from .fresh import is_fresh, marked_fresh
+from .pieces import expands, fitted
 from .registry import Registry
 
 
@@ -17,65 +22,113 @@ def recording(*tensors: Tensor) -> Any:
     return None
 
 
+def state_dtype(dtype: torch.dtype) -> torch.dtype:
+    """What states are kept and computed in for inputs of that dtype: at least float32, or slow decays would vanish."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+
+
 class Stateful(nn.Module, metaclass=Registry):
     """A module with named states: plain attributes, in no `state_dict`, that a call goes on from."""
 
     instances: ClassVar[list]  # a property of the metaclass
     states: ClassVar[tuple[str, ...]] = ()
+    resting: Mapping[str, str | float] = {}  # what a state starts from, a number or an attribute's name; else 0
     init_hidden: bool
+    _warned: bool = False
 
     def state_shape(self, input_: Tensor) -> Sequence[int]:
         """Shape of the states for this input; the input's own unless a class says otherwise."""
         return input_.shape
 
+    # -- the states before a step
+
     def _begin(self, input_: Tensor, given: Sequence[Any], named: dict[str, Any]) -> list[Tensor]:
-        """The states before the step: the given ones, else the stored ones, else zeros."""
+        """The states before the step: the given ones, else the stored ones, else what the neuron starts from."""
         if not hasattr(type(self), "step"):
-            raise NotImplementedError(f"{type(self).__name__} defines no step")
+            raise NotImplementedError(
+                f"{type(self).__name__} defines no step: take a class that does, such as snntorch.Leaky, or write one"
+            )
         if not isinstance(input_, Tensor) or not input_.is_floating_point():
             kind = input_.dtype if isinstance(input_, Tensor) else type(input_).__name__
             raise TypeError(f"input_ must be a floating-point tensor, got {kind}")
         if len(given) > len(self.states) or (named and not named.keys() <= set(self.states[len(given) :])):
             raise TypeError(f"{type(self).__name__} takes the states {', '.join(self.states)} once each, "
                             f"got {len(given)} by position and {', '.join(named) or 'none'} by name")  # fmt: skip
-        if self.init_hidden and any(s is not None for s in (*given, *named.values())):
-            raise TypeError(f"{type(self).__name__} keeps its states itself with init_hidden=True, so pass none")
-        passed = {} if self.init_hidden else {**dict(zip(self.states, given, strict=False)), **named}
         shape = self.state_shape(input_)
-        return [
-            self._given_state(name, passed[name], input_, shape)
-            if name in passed
-            else self._stored_state(name, input_, shape)
+        passed = {**dict(zip(self.states, given, strict=False)), **named}
+        if not any([state is not None for state in passed.values()]):
+            return [self._stored_state(name, input_, shape) for name in self.states]
+        if self.init_hidden:
+            raise TypeError(f"{type(self).__name__} keeps its states itself with init_hidden=True, so pass none")
+        states = [
+            self._stored_state(name, input_, shape)
+            if passed.get(name) is None
+            else self._given_state(name, passed[name], input_, shape)
             for name in self.states
         ]
+        return states if all([s.shape == shape for s in states]) else self._broadcast(states, input_, shape)
 
-    @staticmethod
-    def _given_state(name: str, state: Any, input_: Tensor, shape: Sequence[int]) -> Tensor:
-        if state is None or (isinstance(state, Tensor) and state.shape == (0,) and tuple(shape) != (0,)):
-            return input_.new_zeros(shape)
+    def _given_state(self, name: str, state: Any, input_: Tensor, shape: Sequence[int]) -> Tensor:
         if not isinstance(state, Tensor):
             raise TypeError(f"{name} must be a tensor or None, got {type(state).__name__}")
+        if state.shape != shape and is_fresh(state):
+            return self._start(name, shape, input_)
         if state.device != input_.device:
             raise ValueError(f"{name} is on {state.device}, but the input on {input_.device}")
-        if state.shape != shape:
+        return state.to(state_dtype(input_.dtype))
+
+    def _broadcast(self, states: Sequence[Tensor], input_: Tensor, shape: Sequence[int]) -> list[Tensor]:
+        """The given states and what the input asks for, in the one shape that all of them broadcast to."""
+        for name, state in zip(self.states, states, strict=True):
             try:
-                state = state.expand(shape)
+                shape = torch.broadcast_shapes(shape, state.shape)
             except RuntimeError:
                 raise ValueError(
-                    f"{name} of shape {tuple(state.shape)} does not broadcast to the shape {tuple(shape)} "
-                    f"that the input of shape {tuple(input_.shape)} asks for"
+                    f"{name} of shape {tuple(state.shape)} does not broadcast with the shape {tuple(shape)} "
+                    f"that the input of shape {tuple(input_.shape)} and the other states ask for"
                 ) from None
-        return state.to(input_.dtype)
+        return [state.expand(shape) for state in states]
 
     def _stored_state(self, name: str, input_: Tensor, shape: Sequence[int]) -> Tensor:
         state = self._kept(name)
-        if state.shape != shape or state.device != input_.device:
-            return input_.new_zeros(shape)
-        return state.to(input_.dtype)
+        if state.device != input_.device:
+            return self._start(name, shape, input_)
+        if state.shape != shape:
+            if is_fresh(state):
+                return self._start(name, shape, input_)
+            if not expands(state.shape, shape):
+                self._warn_of_dropping(name, state, shape)
+                return self._start(name, shape, input_)
+            state = state.expand(shape)
+        return state.to(state_dtype(input_.dtype))
+
+    def _warn_of_dropping(self, name: str, state: Tensor, shape: Sequence[int]) -> None:
+        if torch.compiler.is_compiling():
+            return _warn(f"{type(self).__name__} drops its stored {name}, of another shape than the input asks for")
+        if not self._warned:
+            self._warned = True
+            _warn(
+                f"{type(self).__name__} starts anew: its stored {name} of shape {tuple(state.shape)} does not fit the "
+                f"shape {tuple(shape)} that the input asks for. Reset the states between batches "
+                "(snntorch.utils.reset), and let no two layers share a neuron"
+            )
+
+    def _start(self, name: str, shape: Sequence[int], like: Tensor) -> Tensor:
+        """The state that a neuron starts from."""
+        dtype, value = state_dtype(like.dtype), self.resting.get(name, 0.0)
+        if isinstance(value, str):
+            value = getattr(self, value)
+        if not isinstance(value, Tensor):
+            return like.new_full(shape, value, dtype=dtype) if value else like.new_zeros(shape, dtype=dtype)
+        return fitted(str(self.resting[name]), value, shape).to(dtype).expand(shape)
+
+    # -- the states after it
 
     def _kept(self, name: str) -> Tensor:
         """A stored state; empty where a `torch.func.vmap` that has returned left it behind, and its values are gone."""
         state = getattr(self, name)
+        if state is None:
+            return torch.zeros(0)
         func = torch._C._functorch  # type: ignore[attr-defined]  # no public name
         if torch.compiler.is_compiling() or func.maybe_get_level(state) == -1:  # a plain tensor
             return state
@@ -88,21 +141,39 @@ class Stateful(nn.Module, metaclass=Registry):
         for name, value in zip(self.states, state, strict=True):
             object.__setattr__(self, name, value)  # a state is a plain attribute; nn.Module's check takes longer
 
+    def _change(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Change every stored state; fresh ones stay so."""
+        changed = []
+        for name in self.states:
+            state = self._kept(name)
+            if not is_fresh(state):
+                state = change(state)
+            elif torch.compiler.is_compiling():
+                state = torch.zeros(0)
+            else:
+                state = marked_fresh(change(state))
+            changed.append(state)
+        self._store(changed)
+
     def reset_mem(self) -> Any:
-        """Zero the stored states and return them, one tensor or a tuple."""
-        # empty stands for zeros of any shape: an exported program is to hold none of the batch size of today
-        fresh = torch.compiler.is_exporting()
-        self._store([torch.zeros(0) if fresh else torch.zeros_like(self._kept(name)) for name in self.states])
+        """Set the stored states to what the neuron starts from, zero, and return them, one tensor or a tuple."""
+        if torch.compiler.is_compiling():  # empty stands for any shape: a program is to hold none of today's batch size
+            self._store([torch.zeros(0) for _ in self.states])
+        else:
+            with _no_inference():
+                kept = [self._kept(name) for name in self.states]
+                fresh = [self._start(name, k.shape, k) for name, k in zip(self.states, kept, strict=True)]
+                self._store([marked_fresh(s.clone() if self.resting else s) for s in fresh])
         values = tuple(getattr(self, name) for name in self.states)
         return values[0] if len(values) == 1 else values
 
     def detach_mem(self) -> None:
-        """Cut the stored states from the graph that made them."""
-        self._store([self._kept(name).detach() for name in self.states])
+        """Cut the stored states from the graph that made them, or from the inference mode that made them."""
+        self._change(_detached)
 
     @classmethod
     def reset_hidden(cls) -> None:
-        """Zero the stored states of every live neuron of this class."""
+        """Reset the stored states of every live neuron of this class."""
         for neuron in cls.instances:
             if isinstance(neuron, cls):
                 neuron.reset_mem()
@@ -127,24 +198,51 @@ class Stateful(nn.Module, metaclass=Registry):
 
     @staticmethod
     def zeros(*states: Tensor) -> None:
-        """Zero the given tensors in place."""
-        with torch.no_grad():
-            for state in states:
-                state.zero_()
+        """Zero the given tensors in place, and cut them from the graph that made them."""
+        for state in states:
+            marked_fresh(state.detach_().zero_())
+
+    # -- copies
 
     def _apply(self, fn: Callable, recurse: bool = True) -> "Stateful":
         super()._apply(fn, recurse)
-        self._store([fn(self._kept(name)) for name in self.states])
+        self._change(fn)
         return self
-
-    def __setstate__(self, state: dict) -> None:
-        super().__setstate__(state)
-        Registry._live.add(self)  # copies and unpickled neurons are live too
 
     def __getstate__(self) -> dict:
         """Stored states travel without the graph that made them."""
         state = self.__dict__.copy()
-        state["_graded_seen"] = ()
-        for name in self.states:
-            state[name] = self._kept(name).detach()
+        kept = {name: self._kept(name) for name in self.states}
+        state.update({name: value.detach() for name, value in kept.items()})
+        state["_fresh"] = [name for name, value in kept.items() if is_fresh(value)]
         return state
+
+    def __setstate__(self, state: dict) -> None:
+        fresh = state.pop("_fresh", ())
+        super().__setstate__(state)
+        for name in fresh:
+            marked_fresh(getattr(self, name))
+        Registry._live.add(self)  # copies and unpickled neurons are live too
+
+
+def _no_inference() -> contextlib.AbstractContextManager:
+    """Tensors made here may take part in training later, also where inference mode is on."""
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else contextlib.nullcontext()
+
+
+def _detached(state: Tensor) -> Tensor:
+    if torch.compiler.is_compiling() or not state.is_inference():
+        return state.detach()
+    with _no_inference():
+        return state.clone()
+
+
+def _warn(message: str) -> None:
+    """Warn whoever called the neuron."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("snntorch", "torch"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+_warn._dynamo_marked_constant = True  # type: ignore[attr-defined]  # else it would break a compiled graph
