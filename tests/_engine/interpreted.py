@@ -87,7 +87,7 @@ def test_recurrence_in_half_precision_keeps_states_in_float32(launched, cls, aut
     def outputs_and_gradients(backend, neuron, dtype):
         leaf = x.to(dtype).requires_grad_()
         with snn.backend(backend), torch.autocast("cpu", torch.bfloat16, enabled=autocast and dtype != torch.float64):
-            out = snn.unroll(neuron, leaf, *[None] * len(neuron.states))
+            out = snn.unroll(neuron, leaf, *[torch.zeros(0)] * len(neuron.states))
         leaves = [leaf, *neuron.parameters()]
         weights = [torch.linspace(-1, 1.5, o.numel()).to(o.dtype).view_as(o) for o in out]
         results = [*out, *torch.autograd.grad(out, leaves, weights)]
@@ -96,7 +96,7 @@ def test_recurrence_in_half_precision_keeps_states_in_float32(launched, cls, aut
 
     truth = outputs_and_gradients("eager", copy.deepcopy(low).double(), torch.float64)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        (path,) = paths(low, x, *[None] * len(low.states))
+        (path,) = paths(low, x, *[torch.zeros(0)] * len(low.states))
     assert (path.path, path.reason) == ("fused cpu", "around a matrix product at every step")
     launched.clear()
     ours = outputs_and_gradients("auto", copy.deepcopy(low), torch.bfloat16)

@@ -152,7 +152,7 @@ def test_a_compiled_function_follows_the_choice():
         graphs.append("snntorch.run" in graph.code)
         return graph
 
-    compiled = torch.compile(lambda x: snn.unroll(lif, x, None), fullgraph=True, backend=backend)
+    compiled = torch.compile(lambda x: snn.unroll(lif, x, torch.zeros(0)), fullgraph=True, backend=backend)
     compiled(x)
     with snn.backend("eager"):
         compiled(x)
@@ -168,7 +168,7 @@ def test_unknown_backends():
 
 @pytest.mark.parametrize(("name", "path"), [("eager", "stepped"), ("auto", "fused cpu"), ("fused", "fused cpu")])
 def test_environment(name, path):
-    code = f"import snntorch as snn, torch; snn.explain(snn.Leaky(0.9), torch.rand({T}, 2), None)"
+    code = f"import snntorch as snn, torch; snn.explain(snn.Leaky(0.9), torch.rand({T}, 2), torch.zeros(0))"
     run = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "SNNTORCH_BACKEND": name}, capture_output=True, text=True
     )
@@ -188,7 +188,7 @@ def test_a_choice_that_cannot_be_honoured_raises_with_the_reason():
         with pytest.raises(RuntimeError, match="tensor subclass"):
             taken(snn.Leaky(0.9), torch.rand(T, B, F).as_subclass(Tagged))
         with pytest.raises(RuntimeError, match="operation by operation"):
-            torch.func.vmap(lambda x: snn.unroll(snn.Leaky(0.9), x, None))(torch.rand(5, T, F))
+            torch.func.vmap(lambda x: snn.unroll(snn.Leaky(0.9), x, torch.zeros(0)))(torch.rand(5, T, F))
 
 
 class Tagged(torch.Tensor):
@@ -235,14 +235,14 @@ def test_without_numba_neurons_run_step_by_step_with_one_warning(monkeypatch):
     monkeypatch.setattr(choose.importlib.util, "find_spec", lambda name: None)
     lif, x = snn.Leaky(0.9), torch.rand(T, B, F)
     with pytest.warns(RuntimeWarning, match="numba is not installed: neurons run step by step") as caught:
-        first = snn.unroll(lif, x, None)
-        snn.unroll(lif, x, None)
+        first = snn.unroll(lif, x, torch.zeros(0))
+        snn.unroll(lif, x, torch.zeros(0))
     assert len(caught) == 1
     assert taken(lif) == ({"stepped"}, {"numba is not installed"})
     with snn.backend("fused"), pytest.raises(RuntimeError, match="numba is not installed"):
-        snn.unroll(lif, x, None)
+        snn.unroll(lif, x, torch.zeros(0))
     monkeypatch.undo()
-    torch.testing.assert_close(first, snn.unroll(lif, x, None), rtol=0, atol=0)
+    torch.testing.assert_close(first, snn.unroll(lif, x, torch.zeros(0)), rtol=0, atol=0)
 
 
 def test_no_kernel_is_made_anew_for_other_sizes(monkeypatch):
@@ -256,7 +256,7 @@ def test_no_kernel_is_made_anew_for_other_sizes(monkeypatch):
     monkeypatch.setattr(cpu.Kernel, "__init__", counted)
     lif = snn.Leaky(0.9, threshold=0.7, graded_spikes_factor=3.25, learn_beta=True, spike_grad=unseen)
     for steps, batch in ((3, 2), (50, 2), (3, 17), (1, 1), (7, 300)):
-        spk, mem = snn.unroll(lif, torch.rand(steps, batch, F), None)
+        spk, mem = snn.unroll(lif, torch.rand(steps, batch, F), torch.zeros(0))
         (spk.sum() + mem.sum()).backward()
     assert len(made) == 2  # forward, backward
 

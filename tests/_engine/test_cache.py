@@ -269,7 +269,7 @@ WORK = """
 import torch, snntorch as snn
 x = torch.ones(6, 2, requires_grad=True)
 with snn.backend("fused"):
-    spk, mem = snn.unroll(snn.Leaky(0.5), x, None)
+    spk, mem = snn.unroll(snn.Leaky(0.5), x, torch.zeros(0))
 (spk.sum() + mem.sum()).backward()
 print(spk.sum().item(), mem.sum().item(), x.grad.sum().item())
 """
@@ -312,7 +312,7 @@ def test_cache_is_private_and_holds_a_file_a_kernel(known):
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert [path.suffix for path in files(directory)] == [".kernel"] * 2  # forward, backward
     with snn.backend("eager"):
-        spk, mem = snn.unroll(snn.Leaky(0.5), torch.ones(6, 2), None)
+        spk, mem = snn.unroll(snn.Leaky(0.5), torch.ones(6, 2), torch.zeros(0))
     assert out.split()[:2] == [str(spk.sum().item()), str(mem.sum().item())]
 
 

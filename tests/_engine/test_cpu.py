@@ -29,7 +29,7 @@ def neuron(**kwargs):
 def trained(x):
     """Outputs and gradients of a neuron over x."""
     layer, x = neuron(), x.clone().requires_grad_()
-    out = snn.unroll(layer, x, None, None)
+    out = snn.unroll(layer, x, torch.zeros(0), torch.zeros(0))
     return [*out, *gradients(out, x, layer).values()]
 
 
@@ -51,7 +51,7 @@ def test_thread_count_changes_no_bit(threads, large):
     for count in (1, 2, 3, 7):
         threads(count)
         x, layer = large.clone().requires_grad_(), snn.Leaky(0.9, learn_beta=False)
-        spk, mem = snn.unroll(layer, x, None)
+        spk, mem = snn.unroll(layer, x, torch.zeros(0))
         results.append([spk, mem, *torch.autograd.grad((spk * mem).sum(), x)])
     for other in results[1:]:
         assert all(map(torch.equal, other, results[0]))
@@ -111,10 +111,10 @@ def test_threads_that_cannot_start_leave_the_work(threads, large, monkeypatch):
     def refuse(*args):
         raise RuntimeError("can't start new thread")
 
-    expected = snn.unroll(snn.Leaky(0.9), large, None)
+    expected = snn.unroll(snn.Leaky(0.9), large, torch.zeros(0))
     threads(3)
     monkeypatch.setattr(cpu, "start_new_thread", refuse)
-    assert all(map(torch.equal, snn.unroll(snn.Leaky(0.9), large, None), expected))
+    assert all(map(torch.equal, snn.unroll(snn.Leaky(0.9), large, torch.zeros(0)), expected))
 
 
 def test_flushing_of_denormals_holds_in_every_thread(threads):
@@ -124,7 +124,7 @@ def test_flushing_of_denormals_holds_in_every_thread(threads):
     try:
         x = torch.zeros(LARGE)
         x[0] = 2e-38
-        _, mem = snn.unroll(snn.Leaky(0.5), x, None)
+        _, mem = snn.unroll(snn.Leaky(0.5), x, torch.zeros(0))
     finally:
         torch.set_flush_denormal(False)
     assert (mem[2:] == 0).all() and (mem[0] > 0).all()
@@ -165,9 +165,9 @@ left, layer, x = 0, snn.Leaky(0.9), torch.rand(60, 64, 512)
 memory = torch.full((3, *x.shape), 7.0)  # the input lies between guards
 x = memory[1].copy_(x)
 with torch.no_grad():
-    expected = snn.unroll(layer, x, None)
+    expected = snn.unroll(layer, x, torch.zeros(0))
     began = time.perf_counter()
-    snn.unroll(layer, x, None)
+    snn.unroll(layer, x, torch.zeros(0))
     took = time.perf_counter() - began
     interrupted = 0
     for trial in range(200):
@@ -175,7 +175,7 @@ with torch.no_grad():
         try:
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 1.2 * took), 2e-4)
-                found = snn.unroll(layer, x, None)
+                found = snn.unroll(layer, x, torch.zeros(0))
             finally:
                 left = 0
                 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -189,7 +189,7 @@ with torch.no_grad():
         else:
             assert all(map(torch.equal, found, expected))
         held.clear()
-    assert all(map(torch.equal, snn.unroll(layer, x, None), expected))
+    assert all(map(torch.equal, snn.unroll(layer, x, torch.zeros(0)), expected))
 assert (memory[0] == 7).all() and (memory[2] == 7).all()
 print(interrupted)
 """
@@ -219,7 +219,7 @@ def neuron(k):
 
 def work(k):
     with torch.no_grad(), snn.backend("fused"):
-        _, mem = snn.unroll(neuron(k), torch.ones(2, 3), None)
+        _, mem = snn.unroll(neuron(k), torch.ones(2, 3), torch.zeros(0))
     assert torch.allclose(mem[0], torch.tensor(2 - 2 * 0.5 ** k)), mem
 
 def wait(child, what):
@@ -273,7 +273,7 @@ x = torch.ones(40, 2, 5000)
 def work(make=lambda: snn.Leaky(0.5)):
     layer = make()
     with torch.no_grad(), snn.backend("fused"):
-        mem = snn.unroll(layer, x, *[None] * len(layer.states))[-1]
+        mem = snn.unroll(layer, x, *[torch.zeros(0)] * len(layer.states))[-1]
     print(f"{mem.double().sum().item()}\\n", end="", flush=True)
 
 def other():
@@ -293,8 +293,8 @@ ENDINGS = {
 def test_when_python_ends(ending, tmp_path):
     out, error = outcome(AT_THE_END + ENDINGS[ending], tmp_path)
     assert out and error == ""
-    leaky = snn.unroll(snn.Leaky(0.5), torch.ones(LARGE), None)[-1].double().sum().item()
-    synaptic = snn.unroll(snn.Synaptic(0.5, 0.5), torch.ones(LARGE), None, None)[-1].double().sum().item()
+    leaky = snn.unroll(snn.Leaky(0.5), torch.ones(LARGE), torch.zeros(0))[-1].double().sum().item()
+    synaptic = snn.unroll(snn.Synaptic(0.5, 0.5), torch.ones(LARGE), torch.zeros(0), torch.zeros(0))[-1].double().sum().item()
     assert all(float(line) in (leaky, synaptic) for line in out.split())
 
 
@@ -304,7 +304,7 @@ DAEMON = (
 def go_on():
     while True:
         with torch.no_grad():
-            snn.unroll(snn.Leaky(0.5), x, None)
+            snn.unroll(snn.Leaky(0.5), x, torch.zeros(0))
 threading.Thread(target=go_on, daemon=True).start()
 time.sleep(SECONDS)
 """
@@ -342,7 +342,7 @@ def test_asyncio(threads, large):
 def _in_child(queue, x):
     torch.set_num_threads(3)
     with torch.no_grad(), snn.backend("fused"):
-        spk, mem = snn.unroll(snn.Leaky(0.9), x, None)
+        spk, mem = snn.unroll(snn.Leaky(0.9), x, torch.zeros(0))
     queue.put((spk.numpy().sum(), mem.numpy().sum()))  # torch's own threads (OpenMP) do not survive the fork
 
 
@@ -352,7 +352,7 @@ def test_in_a_child(threads, large, method):
     """As in a DataLoader's workers: the parent's threads are gone, the child makes its own."""
     threads(3)
     with torch.no_grad():
-        spk, mem = snn.unroll(snn.Leaky(0.9), large, None)
+        spk, mem = snn.unroll(snn.Leaky(0.9), large, torch.zeros(0))
     context = multiprocessing.get_context(method)
     queue = context.SimpleQueue()
     child = context.Process(target=_in_child, args=(queue, large))

@@ -47,7 +47,7 @@ CASES = {
 def test_at_most_one_sequence_a_state_and_never_the_input(name):
     make, sequences = CASES[name]
     neuron, x = make(), torch.rand(T, B, F, requires_grad=True)
-    found, _ = kept(lambda: snn.unroll(neuron, x, *[None] * len(neuron.states)))
+    found, _ = kept(lambda: snn.unroll(neuron, x, *[torch.zeros(0)] * len(neuron.states)))
     large = [elements for elements in found.values() if elements >= T * N]
     assert len(large) == sequences
     assert set(large) == {T * N}
@@ -59,7 +59,7 @@ def test_at_most_one_sequence_a_state_and_never_the_input(name):
 def test_leaky_keeps_its_membrane_course_itself():
     """The tensor that is returned is the one that is kept: no second copy."""
     x = torch.rand(T, B, F, requires_grad=True)
-    found, (spk, mem) = kept(lambda: snn.unroll(snn.Leaky(0.9), x, None))
+    found, (spk, mem) = kept(lambda: snn.unroll(snn.Leaky(0.9), x, torch.zeros(0)))
     assert mem.untyped_storage().data_ptr() in found
     assert spk.untyped_storage().data_ptr() not in found
 
@@ -74,7 +74,7 @@ def test_the_two_whose_gradient_reads_the_input(neuron):
     `R x - mem`. Their gradients need one sequence besides the state's: the input, which is there already.
     """
     x = torch.rand(T, B, F, requires_grad=True)
-    found, (_, mem) = kept(lambda: snn.unroll(neuron, x, None))
+    found, (_, mem) = kept(lambda: snn.unroll(neuron, x, torch.zeros(0)))
     large = {pointer for pointer, elements in found.items() if elements >= T * N}
     assert large == {x.untyped_storage().data_ptr(), mem.untyped_storage().data_ptr()}
 
@@ -123,7 +123,7 @@ def test_without_gradient_only_what_is_asked_for(allocated):
     assert [size for size in allocated if size >= T * N] == [T * N]  # the spikes
     allocated.clear()
     with torch.no_grad():
-        snn.unroll(snn.Synaptic(0.9, 0.8), x, None, None)
+        snn.unroll(snn.Synaptic(0.9, 0.8), x, torch.zeros(0), torch.zeros(0))
     assert [size for size in allocated if size >= T * N] == [T * N] * 3  # spk, syn, mem are all returned
 
 
@@ -148,7 +148,7 @@ def test_operators_seen_without_gradient():
 def test_recurrent_layers_keep_their_states_only(cls):
     kwargs = {"alpha": 0.8} if cls is snn.RSynaptic else {}
     layer, x = cls(beta=0.9, linear_features=F, **kwargs), torch.rand(T, B, F, requires_grad=True)
-    found, _ = kept(lambda: snn.unroll(layer, x, *[None] * len(layer.states)))
+    found, _ = kept(lambda: snn.unroll(layer, x, *[torch.zeros(0)] * len(layer.states)))
     assert sum(elements >= T * N for elements in found.values()) <= len(layer.states)
     assert x.untyped_storage().data_ptr() not in found
 
@@ -165,7 +165,7 @@ def copied(call):
 def test_images_are_copied_in_no_memory_format(format):
     lif = snn.Leaky(torch.tensor([0.5, 0.8, 0.9]).reshape(3, 1, 1), learn_beta=True)
     x = torch.rand(T * B, 3, 8, 8).to(memory_format=format).unflatten(0, (T, B)).requires_grad_()
-    forward, (spk, mem) = copied(lambda: snn.unroll(lif, x, None))
+    forward, (spk, mem) = copied(lambda: snn.unroll(lif, x, torch.zeros(0)))
     weights = torch.rand_like(mem)
     backward, grads = copied(lambda: torch.autograd.grad((spk, mem), x, (weights, weights)))
     assert spk.stride() == mem.stride() == grads[0].stride() == x.stride()

@@ -351,7 +351,7 @@ def test_sizes_around_the_block(steps, shape):
 
 @pytest.mark.parametrize("shape", [(0, 5), (2, 0)], ids=str)
 def test_nothing_to_compute(shape):
-    spk, mem = snn.unroll(snn.Leaky(0.9, learn_beta=True), torch.rand(4, *shape), None)
+    spk, mem = snn.unroll(snn.Leaky(0.9, learn_beta=True), torch.rand(4, *shape), torch.zeros(0))
     assert spk.shape == mem.shape == (4, *shape)
     mem.sum().backward()
 
@@ -365,7 +365,7 @@ def test_parameters_of_every_shape(size):
         lif = snn.Leaky(beta=size, threshold=size, learn_beta=True, learn_threshold=True).to(F64)
         x = row_named("Leaky-learn-integers").input(T, B, F64).requires_grad_()
         with snn.backend(way):
-            out = snn.unroll(lif, x, None)
+            out = snn.unroll(lif, x, torch.zeros(0))
         results.append([out, gradients(out, x, lif)])
         assert results[-1][1]["beta"].shape == size.shape
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
@@ -373,7 +373,7 @@ def test_parameters_of_every_shape(size):
 
 def test_a_parameter_larger_than_the_states_runs_step_by_step():
     lif, x = snn.Leaky(beta=torch.full((B, 4), 0.9)), torch.rand(T, 1, 4)
-    (path,) = paths(lif, x, None)
+    (path,) = paths(lif, x, torch.zeros(0))
     assert path.path == "stepped"
     assert "(3, 4) does not broadcast to the states' (1, 4)" in path.reason
 
@@ -385,7 +385,7 @@ def test_one_channel_per_group_of_pixels():
         lif = snn.Leaky(beta=per_channel(0.5, 0.9), learn_beta=True).to(F64)
         x = torch.rand(T, B, CHANNELS, 6, 5, dtype=F64, generator=torch.Generator().manual_seed(0)).requires_grad_()
         with snn.backend(way):
-            out = snn.unroll(lif, x, None)
+            out = snn.unroll(lif, x, torch.zeros(0))
         results.append([out, gradients(out, x, lif)])
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
 
@@ -440,7 +440,7 @@ def test_surrogates(name):
         lif = snn.Leaky(0.9, spike_grad=SURROGATES[name](), learn_threshold=True).to(F64)
         x = row_named("Leaky-learn-integers").input(T, B, F64).requires_grad_()
         with snn.backend(way):
-            out = snn.unroll(lif, x, None)
+            out = snn.unroll(lif, x, torch.zeros(0))
         results.append([out, gradients(out, x, lif)])
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
 
@@ -449,10 +449,10 @@ def test_a_surrogate_that_draws_runs_step_by_step_with_right_gradients():
     """SSO draws at backward: the step is not a function of its arguments."""
     spike, x = surrogate.SSO(mean=0.3, variance=0.5), torch.full((1, 20, 50), -0.5, requires_grad=True)
     lif = snn.Leaky(0.9, spike_grad=spike, threshold=0.1)
-    (path,) = paths(lif, x, None)
+    (path,) = paths(lif, x, torch.zeros(0))
     assert path.path == "stepped"
     assert "rand_like" in path.reason
-    spk, _ = snn.unroll(lif, x, None)
+    spk, _ = snn.unroll(lif, x, torch.zeros(0))
     spk.sum().backward()
     assert bool(((x.grad >= -0.1) & (x.grad <= 0.4)).all())  # (u + 0.3) * 0.5 with u in [-1/2, 1/2]
     assert x.grad.unique().numel() > 500
@@ -462,11 +462,11 @@ def test_a_surrogate_the_engine_cannot_read_keeps_its_gradient():
     """An opaque callable: no fusion, the gradient it defines."""
     lif = snn.Leaky(0.9, spike_grad=lambda x: torch.cumsum(torch.tanh(x), -1))
     x = torch.rand(T, B, 4, requires_grad=True)
-    (path,) = paths(lif, x, None)
+    (path,) = paths(lif, x, torch.zeros(0))
     assert path.path == "stepped" and "cumsum" in path.reason
-    out = snn.unroll(lif, x, None)
+    out = snn.unroll(lif, x, torch.zeros(0))
     with snn.backend("eager"):
-        expected = snn.unroll(lif, x, None)
+        expected = snn.unroll(lif, x, torch.zeros(0))
     torch.testing.assert_close([out, gradients(out, x, lif)], [expected, gradients(expected, x, lif)])
 
 
@@ -513,14 +513,14 @@ def surrogate_free(x):
 def test_segments_equal_the_whole_and_slots_do_not_matter():
     lif, x = snn.Synaptic(0.8, 0.6).to(F64), torch.rand(12, 5, 4, dtype=F64)
     with snn.backend("fused"):
-        whole = snn.unroll(lif, x, None, None)
+        whole = snn.unroll(lif, x, torch.zeros(0), torch.zeros(0))
         for cut in (1, 5, 11):
-            first = snn.unroll(lif, x[:cut], None, None)
+            first = snn.unroll(lif, x[:cut], torch.zeros(0), torch.zeros(0))
             second = snn.unroll(lif, x[cut:], first[1][-1], first[2][-1])
             for w, parts in zip(whole, zip(first, second, strict=True), strict=True):
                 assert torch.equal(w, torch.cat(parts))
         order = torch.tensor([3, 1, 4, 0, 2])
-        for w, moved in zip(whole, snn.unroll(lif, x[:, order], None, None), strict=True):
+        for w, moved in zip(whole, snn.unroll(lif, x[:, order], torch.zeros(0), torch.zeros(0)), strict=True):
             assert torch.equal(w[:, order], moved)
 
 

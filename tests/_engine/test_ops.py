@@ -56,8 +56,8 @@ def stateless():
     layers = nn.ModuleList([nn.Linear(F, 8), snn.Leaky(0.9, learn_beta=True), nn.Linear(8, 3), snn.Synaptic(0.8, 0.6)])
 
     def forward(x):
-        spk, _ = snn.unroll(layers[1], layers[0](x), None)
-        return snn.unroll(layers[3], layers[2](spk), None, None)
+        spk, _ = snn.unroll(layers[1], layers[0](x), torch.zeros(0))
+        return snn.unroll(layers[3], layers[2](spk), torch.zeros(0), torch.zeros(0))
 
     layers[2].weight.data.abs_()  # so that the second layer fires
     layers.forward = forward
@@ -115,7 +115,7 @@ def test_torch_func_on_the_default_backend():
         return (spk + mem**2).sum()
 
     leaf, beta = x.clone().requires_grad_(), lif.beta
-    spk, mem = snn.unroll(lif, leaf, None)
+    spk, mem = snn.unroll(lif, leaf, torch.zeros(0))
     expected = torch.autograd.grad((spk + mem**2).sum(), (beta, leaf))
     grads, d_x = torch.func.grad(loss, argnums=(0, 1))(params, x)
     torch.testing.assert_close((grads["beta"], d_x), expected)
@@ -123,7 +123,7 @@ def test_torch_func_on_the_default_backend():
     torch.testing.assert_close(split.sum(), expected[0])
     tangent = torch.rand_like(x)
     smooth = snn.Leaky(0.9, spike_grad=torch.sigmoid).double()
-    _, along = torch.func.jvp(lambda x: snn.unroll(smooth, x, None)[1][-1], (x,), (tangent,))
+    _, along = torch.func.jvp(lambda x: snn.unroll(smooth, x, torch.zeros(0))[1][-1], (x,), (tangent,))
     decays = 0.9 ** torch.arange(T - 1, -1, -1, dtype=x.dtype)
     torch.testing.assert_close(along, (decays[:, None, None] * tangent).sum(0))
 
@@ -134,17 +134,17 @@ class Sequence(nn.Module):
         self.lif = lif
 
     def forward(self, x):
-        return snn.unroll(self.lif, x, None)
+        return snn.unroll(self.lif, x, torch.zeros(0))
 
 
 def test_modes_see_the_operators():
     lif, x = snn.Leaky(0.9), torch.rand(T, B, F)
     with Elements() as seen:
-        snn.unroll(lif, x, None)
+        snn.unroll(lif, x, torch.zeros(0))
     assert seen.count >= 2 * T * B * F
     linear = nn.Linear(F, F)
     with FlopCounterMode(display=False) as flops:
-        snn.unroll(lif, linear(x), None)
+        snn.unroll(lif, linear(x), torch.zeros(0))
     assert flops.get_total_flops() == 2 * T * B * F * F
 
 

@@ -42,8 +42,8 @@ class Net(nn.Module):
     def forward(self, x):
         self.lif1.reset_mem(), self.lif2.reset_mem()
         if self.path != "single":
-            spk = snn.unroll(self.lif1, self.fc1(x), *[None] * len(self.lif1.states))[0]
-            return snn.unroll(self.lif2, self.fc2(spk), None)[1]
+            spk = snn.unroll(self.lif1, self.fc1(x), *[torch.zeros(0)] * len(self.lif1.states))[0]
+            return snn.unroll(self.lif2, self.fc2(spk), torch.zeros(0))[1]
         mem1, mem2, out = self.lif1.reset_mem(), self.lif2.reset_mem(), []
         for now in x:
             spk, mem1 = self.lif1(self.fc1(now), mem1)
@@ -87,7 +87,7 @@ def test_third_derivatives():
             0.9, spike_grad=snn.surrogate.sigmoid(slope=2), learn_beta=True, reset_mechanism="zero"
         ).double()
         x = torch.linspace(-1, 2, T * B, dtype=F64).reshape(T, B).requires_grad_()
-        found = weighted(snn.unroll(lif, x, None))
+        found = weighted(snn.unroll(lif, x, torch.zeros(0)))
         for _ in range(3):
             d_x, d_beta = torch.autograd.grad(found, (x, lif.beta), create_graph=True)
             found = weighted([d_x**2]) + d_beta**2

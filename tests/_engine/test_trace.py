@@ -31,14 +31,15 @@ def assert_fused_is_eager(layer, x=None, **kwargs):
         given = (torch.linspace(-2.3, 2.9, T * B * F, dtype=torch.float64).view(T, B, F) if x is None else x).clone()
         given.requires_grad_()
         with snn.backend(way):
-            out = snn.unroll(layer, given, *[None] * len(layer.states))
+            out = snn.unroll(layer, given, *[torch.zeros(0)] * len(layer.states))
         results.append([out, gradients(out, given, layer)])
     torch.testing.assert_close(*results, rtol=1e-11, atol=1e-11)
     return results[0]
 
 
 def reason(layer, x=None):
-    (path,) = paths(layer, torch.rand(T, B, F, dtype=torch.float64) if x is None else x, *[None] * len(layer.states))
+    x = torch.rand(T, B, F, dtype=torch.float64) if x is None else x
+    (path,) = paths(layer, x, *[torch.zeros(0)] * len(layer.states))
     assert path.path == "stepped"
     return path.reason
 
@@ -100,7 +101,7 @@ def test_what_does_not_fuse_says_why(function, says):
     with pytest.raises((TraceError, TypeError), match=says):
         trace(type(spiking(function)).step, (True,), 1, ["threshold"], {}, torch.float64)
     with snn.backend("fused"), pytest.raises(RuntimeError, match=says):
-        snn.unroll(spiking(function), x, None)
+        snn.unroll(spiking(function), x, torch.zeros(0))
 
 
 def test_a_step_that_branches_falls_back_and_is_right():
@@ -109,7 +110,7 @@ def test_a_step_that_branches_falls_back_and_is_right():
         return (mem > threshold).to(mem.dtype), mem
 
     x = torch.rand(T, B, F, dtype=torch.float64) - 0.5
-    _, mem = snn.unroll(neuron(step), x, None)
+    _, mem = snn.unroll(neuron(step), x, torch.zeros(0))
     signs = torch.where(x.sum((1, 2)) > 0, 1.0, -1.0)[:, None, None]
     torch.testing.assert_close(mem, (signs * x).cumsum(0))
 
@@ -130,7 +131,7 @@ def test_no_grad_inside_a_step():
     layer = neuron(step)
     assert "torch.no_grad" in reason(layer)
     x = torch.rand(T, B, F, dtype=torch.float64, requires_grad=True)
-    _, mem = snn.unroll(layer, x, None)
+    _, mem = snn.unroll(layer, x, torch.zeros(0))
     (grad,) = torch.autograd.grad(mem[-1].sum(), x)
     assert grad[-1].eq(1).all() and not grad[:-1].any()
 
@@ -154,7 +155,7 @@ def test_autograd_functions_as_arguments_keep_their_gradient():
     lif = snn.Leaky(0.9, spike_grad=Square.apply, reset_mechanism="none").double()
     x = torch.rand(1, B, F, dtype=torch.float64, requires_grad=True)
     with snn.backend("fused"):
-        spk, _ = snn.unroll(lif, x, None)
+        spk, _ = snn.unroll(lif, x, torch.zeros(0))
     (grad,) = torch.autograd.grad(spk.sum(), x)
     torch.testing.assert_close(grad, 3 * (x.detach() - 1))
     torch.testing.assert_close(spk.detach(), (x.detach() - 1) ** 2)
@@ -166,7 +167,7 @@ def test_captured_tensors_get_gradients():
     for way in ("fused", "eager"):
         layer = snn.Leaky(0.9, spike_grad=lambda x: torch.sigmoid(gain * x)).double()
         with snn.backend(way):
-            spk, mem = snn.unroll(layer, torch.ones(T, B, F, dtype=torch.float64), None)
+            spk, mem = snn.unroll(layer, torch.ones(T, B, F, dtype=torch.float64), torch.zeros(0))
         grads.append(torch.autograd.grad((spk * mem).sum(), gain)[0])
     torch.testing.assert_close(*grads)
     assert grads[0].any()
@@ -191,7 +192,7 @@ def test_a_setting_changed_between_calls_takes_effect():
         found = {}
         for way in ("fused", "eager"):
             with snn.backend(way):
-                found[way] = snn.unroll(lif, x, None)[0]
+                found[way] = snn.unroll(lif, x, torch.zeros(0))[0]
         torch.testing.assert_close(found["fused"], found["eager"])
         results.setdefault(slope, found["fused"])
     assert not torch.allclose(results[1.0], results[7.0])
@@ -205,12 +206,12 @@ def test_reset_and_parameters_changed_between_calls_take_effect():
         lambda: setattr(lif, "threshold", torch.tensor(0.4)),
         lambda: lif.graded_spikes_factor.fill_(3),
     ):
-        before = snn.unroll(lif, x, None)
+        before = snn.unroll(lif, x, torch.zeros(0))
         change()
         with snn.backend("fused"):
-            found = snn.unroll(lif, x, None)
+            found = snn.unroll(lif, x, torch.zeros(0))
         with snn.backend("eager"):
-            torch.testing.assert_close(found, snn.unroll(lif, x, None))
+            torch.testing.assert_close(found, snn.unroll(lif, x, torch.zeros(0)))
         assert not all(map(torch.equal, found, before))
 
 
@@ -226,7 +227,7 @@ def test_a_users_neuron_comes_out_fused():
 
     layer = neuron(step, ("mem", "a"), beta=torch.linspace(-1, 3, 3)[:, None, None], rho=0.4)
     x = 2 * torch.rand(T, B, 3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    (path,) = paths(layer, x, None, None)
+    (path,) = paths(layer, x, torch.zeros(0), torch.zeros(0))
     assert path.path == "fused cpu"
     (spk, _, _), grads = assert_fused_is_eager(layer, x)
     assert 0 < spk.mean() < 1

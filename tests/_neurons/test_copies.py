@@ -83,6 +83,7 @@ def test_state_dict_round_trip(row):
             p.mul_(0.9)
     run(row, neuron, row.input(T, B))
     other.load_state_dict(copy.deepcopy(neuron.state_dict()))
+    snn.utils.reset(neuron)
     x = row.input(T, B + 1)
     assert_equal(run(row, other, x), run(row, neuron, x))
 

@@ -70,7 +70,12 @@ def test_states_left_behind_by_vmap_start_over():
         return torch.stack([lif(x)[1], lif(x)[1]])
 
     torch.testing.assert_close(torch.func.vmap(twice)(x[:, None])[:, 1, 0], 1.9 * x)
-    for use in (lambda: lif(x[0]), snn.Leaky.reset_hidden, snn.Leaky.detach_hidden, lambda: copy.deepcopy(lif)):
+    for use in (
+        lambda: (lif(x[0]), lif.reset_mem()),
+        snn.Leaky.reset_hidden,
+        snn.Leaky.detach_hidden,
+        lambda: copy.deepcopy(lif),
+    ):
         torch.func.vmap(twice)(x[:, None])
         use()
         assert_equal(lif(x), snn.Leaky(0.9)(x))

@@ -98,7 +98,7 @@ def test_segments_make_up_the_whole(row):
 def test_states_by_position_as_zeros_and_as_stored():
     x = torch.rand(T, B, 4, dtype=F64)
     expected = snn.unroll(snn.Synaptic(0.9, 0.8), x)
-    assert_equal(snn.unroll(snn.Synaptic(0.9, 0.8), x, None, None), expected)
+    assert_equal(snn.unroll(snn.Synaptic(0.9, 0.8), x, torch.zeros(0), torch.zeros(0)), expected)
     assert_equal(snn.unroll(snn.Synaptic(0.9, 0.8), x, torch.zeros(0), torch.zeros(B, 4, dtype=F64)), expected)
     neuron = snn.Synaptic(0.9, 0.8)
     snn.unroll(neuron, x[:3])
@@ -449,5 +449,5 @@ def test_parametrised_layers_fold():
 @pytest.mark.parametrize("make", [lambda: snn.RLeaky(0.9, linear_features=4), lambda: snn.SLSTM(4, 4)])
 def test_recurrence_on_the_meta_device(make):
     neuron = make().to("meta")
-    out = snn.unroll(neuron, torch.empty(5, 2, 4, device="meta"), *[None] * len(neuron.states))
+    out = snn.unroll(neuron, torch.empty(5, 2, 4, device="meta"), *[torch.zeros(0)] * len(neuron.states))
     assert [(o.device.type, o.shape) for o in out] == [("meta", (5, 2, 4))] * len(out)

@@ -23,8 +23,8 @@ def recording(*tensors: Tensor) -> Any:
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What states are kept and computed in for inputs of that dtype: at least float32, or slow decays would vanish."""
-    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
+    """What states are kept and computed in for inputs of that dtype."""
+    return dtype
 
 
 class Stateful(nn.Module, metaclass=Registry):
