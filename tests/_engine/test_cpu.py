@@ -294,7 +294,7 @@ def test_when_python_ends(ending, tmp_path):
     out, error = outcome(AT_THE_END + ENDINGS[ending], tmp_path)
     assert out and error == ""
     leaky = snn.unroll(snn.Leaky(0.5), torch.ones(LARGE), torch.zeros(0))[-1].double().sum().item()
-    synaptic = snn.unroll(snn.Synaptic(0.5, 0.5), torch.ones(LARGE), torch.zeros(0), torch.zeros(0))[-1].double().sum().item()
+    synaptic = snn.unroll(snn.Synaptic(0.5, 0.5), torch.ones(LARGE), None, None)[-1].double().sum().item()
     assert all(float(line) in (leaky, synaptic) for line in out.split())
 
 
