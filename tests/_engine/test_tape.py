@@ -210,3 +210,69 @@ def test_a_second_backward_through_stored_states_says_what_to_do(path):
     train()
     snn.utils.reset(net)
     train()
+
+
+# -- what was changed in place
+
+
+class Reader(snn.SpikingNeuron):
+    """Its gradient reads the input, the state before and after, and the parameter."""
+
+    states = ("mem",)
+
+    def __init__(self):
+        super().__init__()
+        self.register_value("beta", 0.5, learn=True)
+
+    @staticmethod
+    def step(x, mem, *, beta):
+        mem = beta * mem * x + x
+        return mem.exp(), mem.tanh()
+
+
+def changed(path, what, way):
+    """A loss whose tensor of that name was changed after forward, and what it is differentiated by."""
+    torch.manual_seed(0)
+    recurrent = path == "recurrent"
+    neuron = snn.RLeaky(0.9, linear_features=F, learn_beta=True) if recurrent else Reader()
+    x = torch.rand(T, B, F, requires_grad=True)
+    first = [torch.rand(B, F, requires_grad=True) for _ in neuron.states]
+    given, mem = x * 1, [s * 1 for s in first]
+    parameter = neuron.recurrent.weight if recurrent else neuron.beta
+    with snn.backend(way):
+        out = snn.unroll(neuron, given, *mem) if path != "single" else neuron(given[0], *mem)
+    changes = {"input": given, "state": mem[-1], "parameter": parameter, "result": out[-1], "nothing": torch.rand(3)}
+    with torch.no_grad():
+        changes[what].mul_(0)
+    return weighted(out), [x, *first, *neuron.parameters()]
+
+
+@pytest.mark.parametrize("what", ["input", "state", "parameter", "result"])
+@PATHS
+def test_what_the_gradient_reads_must_not_change(path, what):
+    loss, leaves = changed(path, what, "fused")
+    if path == "recurrent" and what == "input":  # which is not read
+        expected = torch.autograd.grad(*changed(path, "nothing", "eager"))
+        torch.testing.assert_close(torch.autograd.grad(loss, leaves), expected)
+        return
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(loss, leaves)
+
+
+@pytest.mark.parametrize("recompute", [None, 2])
+@pytest.mark.parametrize("single", [False, True], ids=["over time", "single"])
+def test_layers_that_work_in_place_around_a_neuron(single, recompute):
+    def train():
+        torch.manual_seed(0)
+        lif = snn.Leaky(0.9, init_hidden=True, learn_beta=True)
+        layers = [nn.Linear(F, 6), nn.ReLU(inplace=True), lif, nn.ReLU(inplace=True), nn.Linear(6, 2)]
+        net, x = nn.Sequential(*layers, snn.Leaky(0.8, init_hidden=True)).to(F64), 4 * torch.rand(T, B, F, dtype=F64)
+        x.requires_grad_()
+        looping = single or snn._engine.setting.asked() == "eager"
+        out = torch.stack([net(now) for now in x]) if looping else snn.unroll(net, x, recompute=recompute)
+        out.sum().backward()
+        return out, x.grad, [p.grad for p in net.parameters()]
+
+    found, expected = on_both(train)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    assert found[1].any()
