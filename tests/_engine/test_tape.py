@@ -12,6 +12,7 @@ import snntorch as snn
 from helpers import flat, start
 from helpers import run as looped
 from rows import rows
+from snntorch._engine.absent import meets_infinity
 from snntorch._engine.program import gradient
 from snntorch._engine.trace import trace
 
@@ -174,15 +175,27 @@ class Root(snn.SpikingNeuron):
         return x * mem * threshold, mem.sqrt()
 
 
-def test_an_absent_cotangent_meets_no_infinity():
+@pytest.mark.parametrize("wanted", ["output", "state"])
+@pytest.mark.parametrize("steps", [0, 1, 2, 4])
+def test_an_absent_cotangent_meets_no_infinity(steps, wanted):
     def step():
-        x, mem = (torch.tensor(v, dtype=F64, requires_grad=True) for v in ([2.0, 3.0], [0.0, 4.0]))
-        out, _ = Root()(x, mem)
-        return torch.autograd.grad(out.sum(), (x, mem))
+        x = torch.arange(2.0, 10.0, dtype=F64).reshape(4, 2)[: steps or 1].requires_grad_()
+        mem = torch.tensor([0.0, 4.0], dtype=F64, requires_grad=True)
+        out = snn.unroll(Root(), x, mem) if steps else Root()(x[0], mem)
+        last = out[0] if wanted == "output" else out[1]
+        return torch.autograd.grad((last if steps < 2 else last[:2]).sum(), (x, mem), materialize_grads=True)
 
     found, expected = on_both(step)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(found[1], torch.tensor([2.0, 3.0], dtype=F64))
+    torch.testing.assert_close(found, expected, equal_nan=True)
+    assert wanted == "state" or steps > 1 or expected[1].tolist() == [2, 3]
+
+
+@rows([r for r in FUSED if not r.takes_sequence])
+def test_no_neuron_of_the_package_pays_for_it(row):
+    program, _ = traced(row)
+    later = (*[True] * program.free, *[False] * program.states, *[True] * program.states)
+    step = gradient(program, later, (True,) * program.inputs, (False,) * program.params)
+    assert not meets_infinity(step, len(program.outputs))
 
 
 # -- what was freed

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .absent import last_steps_apart, meets_infinity
 from .kernels import backward_kernel, forward_kernel, launch, spread
 from .memory import empty
 from .private import constant, watched
@@ -134,6 +135,9 @@ def run_backward_kernel(
     shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
     given = (*(g is not None for g in grads[:outputs]), *[True] * program.states)
     step = step_gradient(program, tuple(wanted), given, tuple([c is not None for c in courses]))
+    if any([g is None for g in grads[outputs:]]) and meets_infinity(step, outputs):
+        arguments = (program, steps, tuple(wanted), grads, courses, inputs, states, params)
+        return last_steps_apart(run_backward_kernel, *arguments)
     dense = tuple([p.numel() != 1 for p in params])
     kernel = backward_kernel(step, dense, outputs, False, dtype, device.type)
     x_rows = {k: _rows(inputs[k]) for k in kernel.source.arrays["X"]}
