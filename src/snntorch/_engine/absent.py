@@ -89,7 +89,7 @@ def _no_less(graph: Graph, number: int) -> bool:
 
 def last_steps_apart(
     backward: Callable[..., Sequence[Tensor]], program: Program, steps: int, needs: tuple[bool, ...], cotangents: Some,
-    courses: Some, inputs: Some, states: Sequence[Tensor], params: Sequence[Tensor],
+    courses: Some, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
     """As `ops.run_backward_kernel`, here `backward`; operation by operation until every state's cotangent is there."""
     shape, dtype, outputs = states[0].shape, states[0].dtype, len(program.outputs)
