@@ -36,8 +36,8 @@ def export_scale(layer: Any, context: Context) -> nir.NIRNode:
 def import_linear(node: Node) -> nn.Module:
     """A Linear; weights of more dimensions have no counterpart."""
     weight = node.tensor("weight")
-    if weight.dim() != 2:
-        raise node.missing(f"weights must be [out, in], got shape {tuple(weight.shape)}")
+    if weight.dim() != 2 or 0 in weight.shape:
+        raise node.missing(f"weights must be [out, in] and not empty, got shape {tuple(weight.shape)}")
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=node.kind == "Affine", device="meta")
     return with_weights(layer, weight, node.tensor("bias") if node.kind == "Affine" else None)
 

@@ -123,9 +123,13 @@ def wired(nodes: Mapping[str, Node], edges: Sequence[Edge], modules: Mapping[str
     children |= {"set_states": SetStates(stateful), "get_states": GetStates(stateful)}
 
     network = fx.Graph()
+
+    def call(module: str, *args: Any) -> fx.Node:
+        return network.create_node("call_module", module, args, {}, name="value")  # not named by the file
+
     values: dict[str, Any] = {source: network.placeholder("input")}
-    network.call_module("set_states", (network.placeholder("state", default_value=None),))
-    previous = {a: network.call_module(identifier[loop], (values[source],)) for a, loop in loops.items()}
+    call("set_states", network.placeholder("state", default_value=None))
+    previous = {a: call(identifier[loop], values[source]) for a, loop in loops.items()}
     needed = {name: [a for a in sources[name] if (a, name) not in closing] for name in nodes}
     for name in TopologicalSorter(needed).static_order():
         if name == source:
@@ -134,10 +138,10 @@ def wired(nodes: Mapping[str, Node], edges: Sequence[Edge], modules: Mapping[str
         total = parts[0]
         for part in parts[1:]:
             total = network.call_function(torch.add, (total, part))
-        values[name] = network.call_module(identifier[name], (total,)) if name in modules else total
+        values[name] = call(identifier[name], total) if name in modules else total
     for name, loop in loops.items():
-        network.call_module(identifier[loop], (values[source], values[name]))
-    network.output((values[sink], network.call_module("get_states")))
+        call(identifier[loop], values[source], values[name])
+    network.output((values[sink], call("get_states")))
     network.lint()
     result = fx.GraphModule(children, network, class_name="NIRNetwork")  # type: ignore[arg-type]
     result.meta["names"] = {name: identifier[name] for name in modules}
