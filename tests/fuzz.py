@@ -47,6 +47,7 @@ class Case:
 
     seed: int
     few_kernels: bool = False
+    dtype: torch.dtype = torch.float64
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -417,12 +418,14 @@ def _results(net: nn.Module, out: Any, x: Tensor) -> dict[str, Tensor]:
     total = sum(
         (torch.linspace(-1, 1.5, o.numel(), dtype=torch.float64).view_as(o).to(o) * o).sum() for o in results.values()
     )
-    wanted = {f"grad {n}": p for n, p in net.named_parameters() if p.requires_grad}
+    wanted: dict[str, Tensor] = {f"grad {n}": p for n, p in net.named_parameters() if p.requires_grad}
     if x.requires_grad:
         wanted["grad x"] = x
-    if isinstance(total, Tensor) and total.requires_grad and wanted:
-        grads = torch.autograd.grad(total, list(wanted.values()), allow_unused=True)
-        results |= {n: torch.zeros_like(wanted[n]) if g is None else g for n, g in zip(wanted, grads, strict=True)}
+    depends = isinstance(total, Tensor) and total.requires_grad
+    grads = torch.autograd.grad(total, list(wanted.values()), allow_unused=True) if depends and wanted else ()
+    given = dict(zip(wanted, grads, strict=False))
+    # What can have no gradient, and what has the gradient 0, are the same to an optimiser.
+    results |= {n: torch.zeros_like(p) if given.get(n) is None else given[n] for n, p in wanted.items()}
     return {n: r.detach().double().clone() for n, r in (results | states(net)).items()}
 
 
