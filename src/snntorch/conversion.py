@@ -75,13 +75,13 @@ def _copied(net: nn.Module) -> list[tuple[str, nn.Module]]:
 def ann_to_snn(net: nn.Sequential, data: Tensor, percentile: float = 99.9) -> nn.Sequential:
     """Convert a trained ReLU network into integrate-and-fire neurons, by data-based threshold balancing.
 
-    Every ReLU becomes ``Leaky(beta=1, threshold=1)`` that resets by subtraction, whose firing rate over T steps is the
+    Every ReLU becomes `Leaky(beta=1, threshold=1)` that resets by subtraction, whose firing rate over T steps is the
     ReLU's activation to within about 1/T. For rates to stay below one spike a step, the weights between two ReLUs are
-    scaled by the largest activations that ``data`` show::
+    scaled by the largest activations that `data` show::
 
         W <- W * lambda_in / lambda_out,     b <- b / lambda_out
 
-    with lambda the ``percentile`` of a ReLU's positive activations; 1 for the input, and for an output without ReLU.
+    with lambda the `percentile` of a ReLU's positive activations; 1 for the input, and for an output without ReLU.
     Batch normalisation is folded into the weights first, dropout vanishes, average pooling averages spikes. The network
     takes the analog input at every step. Where it ends in a ReLU, its output spikes; where it ends in a Linear or Conv
     layer, that output stays real-valued, and its mean over time approaches the ANN's output itself.
@@ -92,8 +92,8 @@ def ann_to_snn(net: nn.Sequential, data: Tensor, percentile: float = 99.9) -> nn
 
     Args:
         net: the trained network; it does not change. Linear, Conv, BatchNorm behind either, ReLU, average pooling,
-            Flatten, Dropout and Identity, in (nested) ``nn.Sequential``.
-        data: inputs ``[B, ...]`` to balance with: training data, a few hundred of which are enough.
+            Flatten, Dropout and Identity, in (nested) `nn.Sequential`.
+        data: inputs `[B, ...]` to balance with: training data, a few hundred of which are enough.
         percentile: which activation maps to one spike a step, in (0, 100]: 100 is the maximum; less makes
             neurons fire more, so that they are right earlier, and cuts off the highest activations.
 
@@ -102,7 +102,7 @@ def ann_to_snn(net: nn.Sequential, data: Tensor, percentile: float = 99.9) -> nn
 
     Raises:
         NotImplementedError: a layer cannot be converted, named with its place.
-        ValueError: ``percentile`` lies outside (0, 100], or a ReLU is never active on ``data``.
+        ValueError: `percentile` lies outside (0, 100], or a ReLU is never active on `data`.
 
     Example:
         >>> import snntorch as snn
@@ -144,13 +144,13 @@ def accuracy_by_steps(net: nn.Module, x: Tensor, targets: Tensor, num_steps: int
     """Accuracy of a spiking classifier as a function of how long it may look.
 
     Args:
-        net: maps a static input to ``[B, C]`` at every step; its largest sum over time wins. Its states are reset.
-        x: the input ``[B, ...]`` of every step.
-        targets: classes ``[B]``.
+        net: maps a static input to `[B, C]` at every step; its largest sum over time wins. Its states are reset.
+        x: the input `[B, ...]` of every step.
+        targets: classes `[B]`.
         num_steps: the longest time, T.
 
     Returns:
-        Accuracies ``[T]``; the one at ``t`` is that after ``t + 1`` steps.
+        Accuracies `[T]`; the one at `t` is that after `t + 1` steps.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), Leaky(beta=1.0, init_hidden=True))

@@ -71,7 +71,7 @@ def get_states(net: nn.Module) -> dict[str, Tensor]:
         net: a network, or a single neuron.
 
     Returns:
-        A detached copy of each state under its full name, as in a ``state_dict``, such as ``"1.mem"``.
+        A detached copy of each state under its full name, as in a `state_dict`, such as `"1.mem"`.
 
     Example:
         >>> import snntorch as snn
@@ -86,14 +86,14 @@ def get_states(net: nn.Module) -> dict[str, Tensor]:
 
 
 def set_states(net: nn.Module, states: Mapping[str, Tensor]) -> None:
-    """Give every neuron in a network the hidden states that :func:`get_states` copied.
+    """Give every neuron in a network the hidden states that `get_states` copied.
 
     Args:
         net: a network with the same neurons.
         states: the states, under their full names. They are copied.
 
     Raises:
-        ValueError: ``states`` lacks a state of the network, or has one that the network lacks.
+        ValueError: `states` lacks a state of the network, or has one that the network lacks.
     """
     places = {key: (neuron, state) for key, neuron, state in _states(net)}
     if places.keys() != states.keys():
@@ -142,11 +142,11 @@ def firing_rates(spikes: Mapping[str, Tensor]) -> dict[str, FiringRate]:
     """Summarise how much each layer of a network fires.
 
     Args:
-        spikes: spikes ``[T, B, ...]`` of each layer, such as ``Recorder.spikes``.
+        spikes: spikes `[T, B, ...]` of each layer, such as `Recorder.spikes`.
             Any value but zero is one spike.
 
     Returns:
-        A :class:`FiringRate` for each layer.
+        A `FiringRate` for each layer.
 
     Raises:
         ValueError: spikes without time, batch or neurons.
@@ -193,18 +193,18 @@ def _keep(dataset: _D, source: Any, indices: np.ndarray) -> _D:
 
 
 def data_subset(dataset: _D, subset: int, idx: int = 0) -> _D:
-    """Keep one of ``subset`` equal, contiguous parts of a data set, in place.
+    """Keep one of `subset` equal, contiguous parts of a data set, in place.
 
     Args:
-        dataset: has ``.data`` and ``.targets`` (or ``.labels``): tensors, arrays or lists.
+        dataset: has `.data` and `.targets` (or `.labels`): tensors, arrays or lists.
         subset: number of parts; at most 1 keeps everything.
-        idx: which part, from 0; ``idx=subset`` is what is left over. Where nothing lies, nothing is kept.
+        idx: which part, from 0; `idx=subset` is what is left over. Where nothing lies, nothing is kept.
 
     Returns:
         The same data set.
 
     Raises:
-        ValueError: ``subset`` is not an integer, or exceeds the number of samples.
+        ValueError: `subset` is not an integer, or exceeds the number of samples.
 
     Example:
         >>> from types import SimpleNamespace
@@ -222,19 +222,19 @@ def data_subset(dataset: _D, subset: int, idx: int = 0) -> _D:
 
 
 def valid_split(ds_train: _D, ds_val: Any, split: float, seed: int = 0) -> tuple[_D, Any]:
-    """Divide the samples of ``ds_train`` at random between it and ``ds_val``, in place.
+    """Divide the samples of `ds_train` at random between it and `ds_val`, in place.
 
     Args:
-        ds_train: has ``.data`` and ``.targets`` (or ``.labels``): tensors, arrays or lists.
+        ds_train: has `.data` and `.targets` (or `.labels`): tensors, arrays or lists.
         ds_val: another data set of the kind; its own samples are replaced.
-        split: fraction of samples for ``ds_val``.
+        split: fraction of samples for `ds_val`.
         seed: seed of the division.
 
     Returns:
-        ``ds_train``, in random order, and ``ds_val``, in the original order.
+        `ds_train`, in random order, and `ds_val`, in the original order.
 
     Raises:
-        ValueError: ``split`` lies outside [0, 1], or both data sets are the same object.
+        ValueError: `split` lies outside [0, 1], or both data sets are the same object.
 
     Example:
         >>> from types import SimpleNamespace
@@ -260,14 +260,14 @@ def stratified_split(
     Args:
         dataset: any map-style data set. It does not change.
         fraction: fraction of each class's samples, rounded, for the second part.
-        labels: the class of each sample; ``dataset.targets`` (or ``.labels``) unless given.
+        labels: the class of each sample; `dataset.targets` (or `.labels`) unless given.
         generator: source of randomness.
 
     Returns:
         Both parts, each in the original order.
 
     Raises:
-        ValueError: ``fraction`` lies outside [0, 1], or there is not one label a sample.
+        ValueError: `fraction` lies outside [0, 1], or there is not one label a sample.
 
     Example:
         >>> data = torch.utils.data.TensorDataset(torch.rand(12, 3))

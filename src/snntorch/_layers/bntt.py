@@ -28,14 +28,14 @@ class _BatchNormTT(nn.ModuleList):
         """Normalise a whole sequence, or one of its steps.
 
         Args:
-            input: ``[T, B, ...]`` with T at most ``time_steps``; or ``[B, ...]`` when ``step`` is given.
-            step: the time step that ``input`` belongs to; ``None`` for a whole sequence.
+            input: `[T, B, ...]` with T at most `time_steps`; or `[B, ...]` when `step` is given.
+            step: the time step that `input` belongs to; `None` for a whole sequence.
 
         Returns:
             A tensor of the input's shape.
 
         Raises:
-            ValueError: the sequence is longer than ``time_steps``, or ``step`` lies outside it.
+            ValueError: the sequence is longer than `time_steps`, or `step` lies outside it.
         """
         if step is not None:
             if not 0 <= step < len(self):
@@ -55,14 +55,14 @@ class BatchNormTT1d(_BatchNormTT):
 
         y[t] = γ[t] · (x[t] - E[x[t]]) / sqrt(Var[x[t]] + ε)
 
-    It is an ``nn.ModuleList`` of ``nn.BatchNorm1d``: call ``bn[t](x)`` inside a time loop,
-    or ``bn(x)`` on a whole sequence.
+    It is an `nn.ModuleList` of `nn.BatchNorm1d`: call `bn[t](x)` inside a time loop,
+    or `bn(x)` on a whole sequence.
 
     Source: Y. Kim and P. Panda, "Revisiting batch normalization for training low-latency deep spiking neural
     networks from scratch", Frontiers in Neuroscience 15, 2021.
 
     Args:
-        input_features: number of features F of ``[B, F]`` or ``[B, F, L]``.
+        input_features: number of features F of `[B, F]` or `[B, F, L]`.
         time_steps: number of time steps T.
         eps: ε, added to the variance.
         momentum: weight of the newest batch in the running statistics.
@@ -80,10 +80,10 @@ class BatchNormTT1d(_BatchNormTT):
 
 
 class BatchNormTT2d(_BatchNormTT):
-    """Batch normalisation through time of images: :class:`BatchNormTT1d` with ``nn.BatchNorm2d``.
+    """Batch normalisation through time of images: `BatchNormTT1d` with `nn.BatchNorm2d`.
 
     Args:
-        input_features: number of channels C of ``[B, C, H, W]``.
+        input_features: number of channels C of `[B, C, H, W]`.
         time_steps: number of time steps T.
         eps: ε, added to the variance.
         momentum: weight of the newest batch in the running statistics.

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 class GradedSpikes(nn.Module):
-    """Scale each neuron's spikes by a learned factor: ``y = w · x``.
+    """Scale each neuron's spikes by a learned factor: `y = w · x`.
 
     Args:
         size: number of neurons N.
-        constant_factor: initial value of every factor; ``None`` draws each from U(0.5, 1.5).
+        constant_factor: initial value of every factor; `None` draws each from U(0.5, 1.5).
 
     Attributes:
-        weights: the factors, a parameter of shape ``[N, 1]``.
+        weights: the factors, a parameter of shape `[N, 1]`.
 
     Example:
         >>> GradedSpikes(3, constant_factor=2.0)(torch.tensor([[0.0, 1.0, 1.0]]))
@@ -31,7 +31,7 @@ class GradedSpikes(nn.Module):
         self.weights = nn.Parameter(weights)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Scale spikes of shape ``[..., N]``, or ``[..., N, 1]``; the last dimension is tried first.
+        """Scale spikes of shape `[..., N]`, or `[..., N, 1]`; the last dimension is tried first.
 
         Raises:
             ValueError: neither of the shapes fits.

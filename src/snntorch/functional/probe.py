@@ -51,13 +51,13 @@ class BaseMonitor:
 
     Args:
         net: the network to watch.
-        instance: which of ``net.named_modules()`` to watch: a class, a tuple of classes, or an example of the
-            class. ``None`` means the class of ``net`` itself.
+        instance: which of `net.named_modules()` to watch: a class, a tuple of classes, or an example of the
+            class. `None` means the class of `net` itself.
 
     Attributes:
         records: all records, in the order in which they were made.
         monitored_layers: names of the watched layers.
-        name_records_index: for each name, the positions of its records in ``records``.
+        name_records_index: for each name, the positions of its records in `records`.
         hooks: handles of the registered hooks.
     """
 
@@ -75,7 +75,7 @@ class BaseMonitor:
                 self.hooks.append(self._attach(module, self._recorder(name)))
 
     def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
-        """Hook ``record`` onto a layer."""
+        """Hook `record` onto a layer."""
         raise NotImplementedError
 
     def _recorder(self, name: str) -> Callable[[Any], None]:
@@ -102,7 +102,7 @@ class BaseMonitor:
         self._enabled = True
 
     def disable(self) -> None:
-        """Record nothing until :meth:`enable` is called."""
+        """Record nothing until `enable` is called."""
         self._enabled = False
 
     def is_enable(self) -> bool:
@@ -136,7 +136,7 @@ class OutputMonitor(BaseMonitor):
 
     Args:
         net: the network to watch.
-        instance: which layers, as in :class:`BaseMonitor`.
+        instance: which layers, as in `BaseMonitor`.
         function_on_output: applied to an output before it is stored. The default stores the live tensors.
 
     Example:
@@ -168,7 +168,7 @@ class InputMonitor(BaseMonitor):
 
     Args:
         net: the network to watch.
-        instance: which layers, as in :class:`BaseMonitor`.
+        instance: which layers, as in `BaseMonitor`.
         function_on_input: applied to an input before it is stored. The default stores the live tensors.
 
     Example:
@@ -198,13 +198,13 @@ class InputMonitor(BaseMonitor):
 
 
 class AttributeMonitor(BaseMonitor):
-    """Record an attribute of each layer, such as ``"mem"`` or ``"weight"``, at every call.
+    """Record an attribute of each layer, such as `"mem"` or `"weight"`, at every call.
 
     Args:
         attribute_name: name of the attribute; dots reach into submodules.
         pre_forward: whether to read it before the layer runs, or after.
         net: the network to watch.
-        instance: which layers, as in :class:`BaseMonitor`.
+        instance: which layers, as in `BaseMonitor`.
         function_on_attribute: applied to the live value before it is stored. The default stores a detached
             copy, which neither later updates in place nor a held graph can spoil.
 
@@ -241,7 +241,7 @@ class GradInputMonitor(BaseMonitor):
 
     Args:
         net: the network to watch.
-        instance: which layers, as in :class:`BaseMonitor`.
+        instance: which layers, as in `BaseMonitor`.
         function_on_grad_input: applied to a gradient, or the tuple of several, before it is stored.
 
     Example:
@@ -274,7 +274,7 @@ class GradOutputMonitor(BaseMonitor):
 
     Args:
         net: the network to watch.
-        instance: which layers, as in :class:`BaseMonitor`.
+        instance: which layers, as in `BaseMonitor`.
         function_on_grad_output: applied to a gradient, or the tuple of several, before it is stored.
 
     Example:
@@ -314,7 +314,7 @@ class GradOutputMonitor(BaseMonitor):
 
 
 def _takes_sequence(module: nn.Module) -> bool:
-    """Whether one call is a whole sequence ``[T, B, ...]``, not one step."""
+    """Whether one call is a whole sequence `[T, B, ...]`, not one step."""
     return getattr(module, "takes_sequence", False) is True
 
 
@@ -325,20 +325,20 @@ def _is_neuron(module: nn.Module) -> bool:
 class Recorder:
     """Record every neuron of a network through time: spikes, states, and the spikes' gradients.
 
-    It records while its ``with`` block runs, whether the network is called in a loop over time, by
-    ``snn.unroll``, or holds neurons that take a whole sequence in one call. What it recorded stays readable
-    afterwards, stacked over time and keyed by the neurons' names in ``net.named_modules()``, in the order in
+    It records while its `with` block runs, whether the network is called in a loop over time, by
+    `snn.unroll`, or holds neurons that take a whole sequence in one call. What it recorded stays readable
+    afterwards, stacked over time and keyed by the neurons' names in `net.named_modules()`, in the order in
     which they are registered::
 
         splt.overview({"input": x, **recorder.spikes})
 
     Args:
         net: the network, or a single neuron. What a neuron returns first counts as its spikes, so of one that returns
-            its membrane potential alone (``StateLeaky`` with ``output=False``) this is what is recorded.
+            its membrane potential alone (`StateLeaky` with `output=False`) this is what is recorded.
         states: names of the states to record, of the neurons that have them, or return them for a whole sequence.
         gradients: whether to record the gradients with respect to the spikes, in each later backward pass.
-        instance: which modules to record, as in :class:`BaseMonitor`; ``None`` means all neurons: modules
-            with a ``reset_mem``, or with ``takes_sequence = True`` where one call is a whole sequence.
+        instance: which modules to record, as in `BaseMonitor`; `None` means all neurons: modules
+            with a `reset_mem`, or with `takes_sequence = True` where one call is a whole sequence.
 
     Raises:
         ValueError: the network has no such module.
@@ -414,17 +414,17 @@ class Recorder:
 
     @property
     def spikes(self) -> dict[str, Tensor]:
-        """Spikes ``[T, B, ...]`` of each neuron."""
+        """Spikes `[T, B, ...]` of each neuron."""
         return self._join(self._spikes)
 
     @property
     def states(self) -> dict[str, dict[str, Tensor]]:
-        """For each state's name, its values ``[T, B, ...]`` in each neuron, after every step."""
+        """For each state's name, its values `[T, B, ...]` in each neuron, after every step."""
         return {state: self._join(layers) for state, layers in self._states.items()}
 
     @property
     def gradients(self) -> dict[str, Tensor]:
-        """Gradients ``[T, B, ...]`` with respect to each neuron's spikes; zero where none came."""
+        """Gradients `[T, B, ...]` with respect to each neuron's spikes; zero where none came."""
         return self._join(
             {
                 name: [

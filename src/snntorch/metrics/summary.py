@@ -25,7 +25,7 @@ class LayerSummary:
     """One layer's row. What a layer does not have is None.
 
     Attributes:
-        name: in ``net.named_modules()``.
+        name: in `net.named_modules()`.
         kind: its class.
         shape: of its output, per sample and step.
         parameters: how many numbers it learns.
@@ -35,7 +35,7 @@ class LayerSummary:
         synops: effective synaptic operations, MACs and ACs, per sample.
         membrane_updates: per sample.
         energy: joules per sample.
-        path: how ``snn.unroll`` runs it, as ``snn.explain`` says; None where a function of one's own runs the network.
+        path: how `snn.unroll` runs it, as `snn.explain` says; None where a function of one's own runs the network.
     """
 
     name: str
@@ -53,7 +53,7 @@ class LayerSummary:
 
 @dataclass
 class Summary:
-    """What :func:`summary` found; ``print`` it, or hand :meth:`to_dict` to a data frame.
+    """What `summary` found; `print` it, or hand `to_dict` to a data frame.
 
     Attributes:
         layers: a row for each layer.
@@ -76,7 +76,7 @@ class Summary:
     remarks: list[str]
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """The table by columns, as ``pandas.DataFrame`` takes it."""
+        """The table by columns, as `pandas.DataFrame` takes it."""
         rows = [asdict(layer) for layer in self.layers]
         return {column: [row[column] for row in rows] for column in LayerSummary.__dataclass_fields__}
 
@@ -186,23 +186,23 @@ def summary(
 ) -> Summary:
     """Run a network once, in evaluation mode from states of zero, and say what every layer is, does and costs.
 
-    The network's own states and modes are as before afterwards. Counts follow :class:`Workload`; energy is an estimate
-    whose assumptions are :class:`EnergyModel`'s. A neuron is dead where it fires in no step of no sample of ``x``, and
+    The network's own states and modes are as before afterwards. Counts follow `Workload`; energy is an estimate
+    whose assumptions are `EnergyModel`'s. A neuron is dead where it fires in no step of no sample of `x`, and
     saturated where it fires in all: take a batch that is large enough for that to mean something.
 
     Args:
         net: a network, or a single layer.
-        x: ``[T, B, ...]``, or ``[B, ...]`` with ``num_steps``.
+        x: `[T, B, ...]`, or `[B, ...]` with `num_steps`.
         num_steps: number of steps for a static input.
-        run: runs the network, ``run(net, x)``, where it has a loop over time of its own. The default is
-            ``snn.unroll(net, x, num_steps=num_steps)``.
+        run: runs the network, `run(net, x)`, where it has a loop over time of its own. The default is
+            `snn.unroll(net, x, num_steps=num_steps)`.
         energy: what the operations cost.
 
     Returns:
-        A :class:`Summary`.
+        A `Summary`.
 
     Raises:
-        ValueError: ``num_steps`` and ``run`` are both given, or the network has nothing to count.
+        ValueError: `num_steps` and `run` are both given, or the network has nothing to count.
 
     Example:
         >>> import snntorch as snn

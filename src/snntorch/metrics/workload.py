@@ -64,7 +64,7 @@ def _operations(layer: Any, weight: Tensor) -> Callable[[Tensor], int]:
 class Workload:
     """NeuroBench's metrics of a network that runs: activation sparsity, synaptic operations, membrane updates.
 
-    Run each batch inside :meth:`batch`, in any way: in a loop over time, by ``snn.unroll`` (which calls every layer
+    Run each batch inside `batch`, in any way: in a loop over time, by `snn.unroll` (which calls every layer
     once a step where hooks watch it, so the numbers are the loop's), or in the network's own forward. Totals build up
     over batches. Definitions (Yik et al., "The NeuroBench framework for benchmarking neuromorphic computing algorithms
     and systems", Nature Communications 16, 2025), with what may surprise in them:
@@ -74,10 +74,10 @@ class Workload:
     - They are ACs where the input of a call, of the whole batch in one step, holds -1, 0 and 1 alone, else MACs: so a
       black-and-white image is "spiking", spikes behind an average pooling are not, and one real-valued sample turns
       the operations of all that share its batch into MACs.
-    - Activation sparsity is the share of zeros in the outputs of neurons, and of every ``nn.ReLU`` and ``nn.Sigmoid``.
+    - Activation sparsity is the share of zeros in the outputs of neurons, and of every `nn.ReLU` and `nn.Sigmoid`.
     - A membrane update is a potential that differs before and after a call. In the first call of a batch every neuron
       counts, so a sequence cut into two batches counts more, and a neuron that takes the whole sequence in one call
-      counts once. Neurons without a ``mem`` count none.
+      counts once. Neurons without a `mem` count none.
 
     NeuroBench sums in float32, which is exact up to 2**24 operations a call; here all sums are exact.
 
@@ -85,7 +85,7 @@ class Workload:
         net: the network, or a single layer.
 
     Attributes:
-        layers: a :class:`LayerCount` for each counted layer, by its name in ``net.named_modules()``.
+        layers: a `LayerCount` for each counted layer, by its name in `net.named_modules()`.
         samples: how many samples ran.
 
     Raises:
@@ -119,13 +119,13 @@ class Workload:
 
     @contextmanager
     def batch(self, samples: int) -> Iterator[Workload]:
-        """Count what runs in this ``with`` block as one batch.
+        """Count what runs in this `with` block as one batch.
 
         Args:
             samples: how many samples the batch holds. Their number divides the totals.
 
         Raises:
-            ValueError: ``samples`` is not a positive integer.
+            ValueError: `samples` is not a positive integer.
         """
         if not isinstance(samples, int) or samples < 1:
             raise ValueError(f"samples must be a positive int, got {samples!r}")
@@ -220,6 +220,6 @@ class Workload:
         """Estimate the energy per sample, in joules.
 
         Args:
-            model: its assumptions; by default those of :class:`EnergyModel`.
+            model: its assumptions; by default those of `EnergyModel`.
         """
         return (model or EnergyModel()).estimate(self.macs, self.acs, self.membrane_updates)

@@ -57,7 +57,7 @@ def threshold_based(data: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: if data have fewer than two steps.
 
-    References:
+    Source:
         Petro, Kasabov, Kiss. Selection and Optimization of Temporal Spike Encoding Methods for Spiking Neural
         Networks. IEEE Transactions on Neural Networks and Learning Systems 31(2), 358-370, 2020.
 
@@ -94,7 +94,7 @@ def step_forward(data: Tensor, threshold: float | Tensor) -> Tensor:
     Raises:
         ValueError: if data have no time dimension, or `threshold` is not positive.
 
-    References:
+    Source:
         Petro, Kasabov, Kiss 2020; see `threshold_based`.
 
     Example:
@@ -155,7 +155,7 @@ def moving_window(data: Tensor, threshold: float | Tensor, window: int) -> Tenso
     Raises:
         ValueError: if data have no time dimension, `threshold` is not positive or `window` is less than 1.
 
-    References:
+    Source:
         Petro, Kasabov, Kiss 2020; see `threshold_based`.
 
     Example:

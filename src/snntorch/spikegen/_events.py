@@ -34,7 +34,7 @@ def to_events(spikes: Tensor) -> Events:
     Raises:
         ValueError: if spikes have no time dimension.
 
-    References:
+    Source:
         Boahen. Point-to-point connectivity between neuromorphic chips using address events. IEEE Transactions
         on Circuits and Systems II 47(5), 416-434, 2000.
 

@@ -22,7 +22,7 @@ def phase(data: Tensor, num_steps: int | None, period: int = 8) -> Tensor:
     Raises:
         ValueError: if data lie outside [0, 1], `num_steps` is missing or `period` is out of range.
 
-    References:
+    Source:
         Kim, Kim, Huh, Lee, Choi. Deep neural networks with weighted spikes. Neurocomputing 311, 373-386,
         2018.
 

@@ -26,7 +26,7 @@ def population(data: Tensor, num_neurons: int, low: float = 0.0, high: float = 1
     Raises:
         ValueError: if `num_neurons` < 3, `high` ≤ `low` or `overlap` is not positive.
 
-    References:
+    Source:
         Bohte, La Poutré, Kok. Unsupervised Clustering With Spiking Neurons By Sparse Temporal Coding and
         Multilayer RBF Networks. IEEE Transactions on Neural Networks 13(2), 426-435, 2002.
 
@@ -60,7 +60,7 @@ def population_decode(activity: Tensor, low: float = 0.0, high: float = 1.0, *, 
     Raises:
         ValueError: if n < 3 or `high` ≤ `low`.
 
-    References:
+    Source:
         Georgopoulos, Schwartz, Kettner. Neuronal population coding of movement direction. Science 233,
         1416-1419, 1986.
 

@@ -40,7 +40,7 @@ def rate(
             gain scales: `gain=1 / 255` is for the bytes of an image.
         TypeError: if the data are complex or no tensor.
 
-    References:
+    Source:
         Bengio, Léonard, Courville. Estimating or Propagating Gradients Through Stochastic Neurons for
         Conditional Computation. arXiv:1308.3432, 2013.
 
@@ -127,7 +127,7 @@ def poisson(
         ValueError: if a rate is negative, NaN or above 1 / dt, `dt` is not positive, `refractory` is
             negative, or unless exactly one of `num_steps` and `time_var_input` is given.
 
-    References:
+    Source:
         Dayan, Abbott. Theoretical Neuroscience. MIT Press, 2001.
 
     Example:

@@ -22,7 +22,7 @@ def ttfs(data: Tensor, num_steps: int | None, tau: float = 6.0, threshold: float
         ValueError: if `num_steps` is missing, `tau` or `threshold` is not positive, or the data hold NaN,
             infinities, or integers above the threshold.
 
-    References:
+    Source:
         Rueckauer, Liu. Conversion of analog to spiking neural networks using sparse temporal coding. ISCAS
         2018. Park, Kim, Na, Yoon. T2FSNN: Deep Spiking Neural Networks with Time-to-first-spike Coding. DAC
         2020.

@@ -4,7 +4,7 @@ The functions take tensors of any device and dtype (gradients are left alone) or
 axes that they are given, and hand back what they drew. None of them changes matplotlib's settings. Colours
 can be told apart by colour-blind readers and stand out on light and on dark backgrounds.
 
-matplotlib is optional (``pip install snntorch[plot]``) and is imported when a plot is drawn.
+matplotlib is optional (`pip install snntorch[plot]`) and is imported when a plot is drawn.
 """
 
 from ._animation import Camera as Camera

@@ -28,7 +28,7 @@ def animator(
     """Animate images over time, all on one colour scale.
 
     Args:
-        data: ``[T, H, W]``, or ``[T, N]``, which is shown as a row of N pixels.
+        data: `[T, H, W]`, or `[T, N]`, which is shown as a row of N pixels.
         fig: figure to animate.
         ax: axes of `fig` to draw on; its frame and ticks are switched off.
         num_steps: how many steps to show; all of them when not given.
@@ -65,7 +65,7 @@ def animator(
 
 
 class Camera:
-    """Film a figure: draw, :meth:`snap`, draw again, :meth:`snap`, ..., :meth:`animate`.
+    """Film a figure: draw, `snap`, draw again, `snap`, ..., `animate`.
 
     Args:
         figure: figure to film.
@@ -103,7 +103,7 @@ class Camera:
         return new
 
     def animate(self, *args: Any, **kwargs: Any) -> ArtistAnimation:
-        """Return the recorded frames as an animation; the arguments go to matplotlib's ``ArtistAnimation``.
+        """Return the recorded frames as an animation; the arguments go to matplotlib's `ArtistAnimation`.
 
         Raises:
             ValueError: no frame has been recorded.

@@ -33,7 +33,7 @@ def spike_count(
     """Show how often each output neuron fired: a stem and a dot for each label.
 
     Args:
-        data: spikes of one sample, ``[T, C]``.
+        data: spikes of one sample, `[T, C]`.
         fig: figure to animate.
         ax: axes of `fig` to draw on.
         labels: names of the C classes; None numbers them.
@@ -45,10 +45,10 @@ def spike_count(
         time_step: seconds in a step, to label the time axis in seconds.
 
     Returns:
-        The animation of ``num_steps * interpolate`` frames if `animate` (keep a reference to it), else None.
+        The animation of `num_steps * interpolate` frames if `animate` (keep a reference to it), else None.
 
     Raises:
-        ValueError: `data` is not ``[T, C]``, `labels` has another length than C, `num_steps` exceeds T, or
+        ValueError: `data` is not `[T, C]`, `labels` has another length than C, `num_steps` exceeds T, or
             `interpolate` is below 1.
 
     Example:

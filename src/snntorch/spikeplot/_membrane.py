@@ -25,15 +25,15 @@ def traces(
     """Plot a grid of traces in pyplot's current figure, one neuron a cell.
 
     Args:
-        data: membrane potentials of one sample, ``[T, N]``. Cells beyond N stay empty; neurons beyond the
+        data: membrane potentials of one sample, `[T, N]`. Cells beyond N stay empty; neurons beyond the
             grid are not drawn.
-        spk: spikes of the same shape, added to the traces ``spk_height`` high.
+        spk: spikes of the same shape, added to the traces `spk_height` high.
         dim: rows and columns of the grid.
         spk_height: height of a spike.
         titles: titles of the cells that are drawn; None or empty for none.
 
     Raises:
-        ValueError: `data` is not ``[T, N]``, `spk` has another shape, `dim` is not two positive numbers, or
+        ValueError: `data` is not `[T, N]`, `spk` has another shape, `dim` is not two positive numbers, or
             there are fewer titles than cells drawn.
 
     Example:
@@ -87,9 +87,9 @@ def membrane_traces(
     and the dashed line at its threshold, whose value is written beside it.
 
     Args:
-        mem: membrane potentials of one sample, ``[T, N]``, or ``[T]`` for one neuron.
+        mem: membrane potentials of one sample, `[T, N]`, or `[T]` for one neuron.
         spikes: spikes of the same shape, marked above the traces.
-        threshold: one for all neurons, or ``[N]``.
+        threshold: one for all neurons, or `[N]`.
         ax: axes to draw on; a new figure when left out.
         labels: names of the N neurons; None numbers them.
         time_step: seconds in a step, to show seconds rather than steps.
@@ -98,7 +98,7 @@ def membrane_traces(
         The traces' lines, one a neuron.
 
     Raises:
-        ValueError: `mem` is not ``[T, N]`` or ``[T]``, or another argument does not match its shape.
+        ValueError: `mem` is not `[T, N]` or `[T]`, or another argument does not match its shape.
 
     Example:
         >>> import torch

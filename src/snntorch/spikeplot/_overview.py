@@ -32,18 +32,18 @@ def overview(
     standard error. The last row counts the output spikes of the sample; the largest counts are highlighted.
 
     Args:
-        run: name -> spikes ``[T, B, N...]``, the network's input first and its output last, T and B alike.
+        run: name -> spikes `[T, B, N...]`, the network's input first and its output last, T and B alike.
         sample: which sample of the batch the rasters and the counts show.
         labels: names of the output neurons; None numbers them.
         time_step: seconds in a step, to show seconds and Hz rather than steps.
         max_neurons: a raster with more neurons shows this many, evenly spaced, and says so.
-        fig: figure to draw in, best with ``layout="constrained"``; a new one when left out.
+        fig: figure to draw in, best with `layout="constrained"`; a new one when left out.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: `run` is empty or its entries are not ``[T, B, N...]`` with equal T and B, `labels` has
+        ValueError: `run` is empty or its entries are not `[T, B, N...]` with equal T and B, `labels` has
             another length than the output, or `max_neurons` is below 1.
         IndexError: the batch has no such `sample`.
 

@@ -21,9 +21,9 @@ def raster(data: torch.Tensor | np.ndarray, ax: Axes, **kwargs: Any) -> PathColl
     """Mark each spike at (time step, neuron).
 
     Args:
-        data: spikes ``[T, N...]``; dimensions after the first are flattened into one. ``[T]`` is one neuron.
+        data: spikes `[T, N...]`; dimensions after the first are flattened into one. `[T]` is one neuron.
         ax: axes to draw on.
-        **kwargs: passed to ``ax.scatter``, such as ``s=1.5, c="black", marker="|"``.
+        **kwargs: passed to `ax.scatter`, such as `s=1.5, c="black", marker="|"`.
 
     Returns:
         The marks.
@@ -60,7 +60,7 @@ def raster_groups(
     The groups are stacked from the bottom up in the order of the mapping, each labelled at its rows.
 
     Args:
-        spikes: spikes of one sample, ``[T, N...]``; dimensions after the first are flattened.
+        spikes: spikes of one sample, `[T, N...]`; dimensions after the first are flattened.
         groups: name of each group -> its neurons: a slice, indices or a mask into the N neurons. One group of
             all neurons when left out.
         ax: axes for the raster. Left out, a new figure is made with both axes.
@@ -68,7 +68,7 @@ def raster_groups(
         colors: colours of the groups, repeated when there are more groups.
         bin_size: steps in a bin of the rate; by default such that there are about 50 bins.
         time_step: seconds in a step, to show seconds and Hz rather than steps.
-        **kwargs: passed to ``ax.scatter``.
+        **kwargs: passed to `ax.scatter`.
 
     Returns:
         The marks, one collection a group.
@@ -152,18 +152,18 @@ def raster_grid(
     """Raster of every sample of a batch, side by side on shared axes.
 
     Args:
-        spikes: ``[T, B, N...]``; dimensions after the batch are flattened.
+        spikes: `[T, B, N...]`; dimensions after the batch are flattened.
         labels: titles of the B samples, such as their targets; None numbers them.
         columns: rasters in a row; by default as near to a square of rasters as can be.
         time_step: seconds in a step, to show seconds rather than steps.
-        fig: figure to draw in, best with ``layout="constrained"``; a new one when left out.
-        **kwargs: passed to ``ax.scatter``.
+        fig: figure to draw in, best with `layout="constrained"`; a new one when left out.
+        **kwargs: passed to `ax.scatter`.
 
     Returns:
         The marks, one collection a sample.
 
     Raises:
-        ValueError: `spikes` is not ``[T, B, N...]`` or empty, `labels` has another length than B, or a size is
+        ValueError: `spikes` is not `[T, B, N...]` or empty, `labels` has another length than B, or a size is
             not positive.
 
     Example:

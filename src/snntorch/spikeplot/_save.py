@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def save(animation: Animation, path: str | PathLike[str], fps: int | None = None, dpi: float | None = None) -> Path:
     """Save an animation in the format that the suffix of `path` names.
 
-    ``.gif`` needs nothing more than matplotlib. ``.mp4`` needs the program ``ffmpeg``. ``.html`` is a player
+    `.gif` needs nothing more than matplotlib. `.mp4` needs the program `ffmpeg`. `.html` is a player
     in one file: it holds the frames, loads nothing from elsewhere, and plays, pauses and steps.
 
     Args:
-        animation: what :func:`animator`, :func:`spike_count` or :meth:`Camera.animate` returned.
-        path: file to write; its suffix is ``.gif``, ``.mp4``, ``.html`` or ``.htm``.
+        animation: what `animator`, `spike_count` or `Camera.animate` returned.
+        path: file to write; its suffix is `.gif`, `.mp4`, `.html` or `.htm`.
         fps: frames a second; by default those of the animation's interval.
         dpi: dots an inch; by default the figure's.
 
@@ -33,7 +33,7 @@ def save(animation: Animation, path: str | PathLike[str], fps: int | None = None
 
     Raises:
         ValueError: the suffix is another, or `fps` is not positive.
-        RuntimeError: `path` is an MP4 and there is no ``ffmpeg``.
+        RuntimeError: `path` is an MP4 and there is no `ffmpeg`.
 
     Example:
         >>> import tempfile, torch
@@ -66,7 +66,7 @@ def save(animation: Animation, path: str | PathLike[str], fps: int | None = None
 
 
 def _player_writer(interval: float) -> AbstractMovieWriter:
-    """Return a writer that keeps the frames as PNG and puts them into the page of ``player.html``."""
+    """Return a writer that keeps the frames as PNG and puts them into the page of `player.html`."""
     from matplotlib.animation import AbstractMovieWriter
 
     class PlayerWriter(AbstractMovieWriter):

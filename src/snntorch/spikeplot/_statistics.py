@@ -30,7 +30,7 @@ def psth(
     for the steps t in bin k. The shade is the standard error of the mean over the B trials.
 
     Args:
-        spikes: ``[T, B, N...]``: steps, trials (the batch), neurons. ``[T, B]`` is one neuron, ``[T]`` also
+        spikes: `[T, B, N...]`: steps, trials (the batch), neurons. `[T, B]` is one neuron, `[T]` also
             one trial.
         ax: axes to draw on; a new figure when left out.
         bin_size: steps in a bin (the last one may be shorter); by default such that there are about 50 bins.
@@ -39,7 +39,7 @@ def psth(
         label: the line's name in a legend.
 
     Returns:
-        The line; its ``get_data()`` has the rates and the edges of the bins.
+        The line; its `get_data()` has the rates and the edges of the bins.
 
     Raises:
         ValueError: `spikes` has no steps, trials or neurons, or a size is not positive.
@@ -104,14 +104,14 @@ def rate_histogram(
     The dashed line marks the mean; the title gives it and how many neurons never fired.
 
     Args:
-        spikes: ``[T, N]``, or ``[T, B, N...]`` with the batch. Any value but zero is one spike.
+        spikes: `[T, N]`, or `[T, B, N...]` with the batch. Any value but zero is one spike.
         ax: axes to draw on; a new figure when left out.
         bins: how many bins there are at most; each holds equally many of the rates that can occur.
         time_step: seconds in a step, to show Hz rather than spikes a step.
         color: colour of the bars.
 
     Returns:
-        The bars; their ``get_data()`` has the numbers of neurons and the edges of the bins.
+        The bars; their `get_data()` has the numbers of neurons and the edges of the bins.
 
     Raises:
         ValueError: `spikes` has no steps, samples or neurons, or a size is not positive.
@@ -170,14 +170,14 @@ def isi_histogram(
     clock, 1 for a Poisson process, above 1 for bursts.
 
     Args:
-        spikes: ``[T, ...]``: spike trains over time, which are pooled.
+        spikes: `[T, ...]`: spike trains over time, which are pooled.
         ax: axes to draw on; a new figure when left out.
         bin_size: steps in a bin; by default such that there are at most about 50 bins.
         time_step: seconds in a step, to show seconds rather than steps.
         color: colour of the bars.
 
     Returns:
-        The bars; their ``get_data()`` has the counts and the edges of the bins.
+        The bars; their `get_data()` has the counts and the edges of the bins.
 
     Raises:
         ValueError: `spikes` has no steps, or a size is not positive.

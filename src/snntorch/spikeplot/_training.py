@@ -35,14 +35,14 @@ def training_curves(
             in epochs without validation; the curve then joins the values around it.
         best: name of the metric whose best epoch is marked in every panel and given in the title.
         mode: "min" or "max": whether the lowest or the highest value is `best`.
-        fig: figure to draw in, best with ``layout="constrained"``; a new one when left out.
+        fig: figure to draw in, best with `layout="constrained"`; a new one when left out.
 
     Returns:
-        The curves, one for each entry of `history`; their ``axes`` are the panels.
+        The curves, one for each entry of `history`; their `axes` are the panels.
 
     Raises:
         TypeError: an entry of `history` is a lone number.
-        ValueError: `history` is empty, its entries are not ``[epochs]`` with equally many epochs, it has no metric
+        ValueError: `history` is empty, its entries are not `[epochs]` with equally many epochs, it has no metric
             `best` or no value of it, or `mode` is unknown.
 
     Example:

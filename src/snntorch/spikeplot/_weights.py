@@ -26,13 +26,13 @@ def weight_map(
     """Show a weight matrix with a colour scale that is symmetric about zero.
 
     Args:
-        weight: ``[out, in...]``; dimensions after the first are flattened.
+        weight: `[out, in...]`; dimensions after the first are flattened.
         ax: axes to draw on; a new figure when left out.
         cmap: diverging colour map: red for positive and blue for negative weights by default.
         limit: magnitude at the ends of the colour scale; by default the largest one in `weight`.
 
     Returns:
-        The image; its ``colorbar`` is drawn beside it.
+        The image; its `colorbar` is drawn beside it.
 
     Raises:
         ValueError: `weight` has fewer than two dimensions or no entries.
@@ -68,9 +68,9 @@ def receptive_fields(
     """Show the incoming weights of every neuron as a tile, in the shape of what it sees.
 
     Args:
-        weight: of a linear layer, ``[N, H * W]`` with `shape`, or ``[N, H, W]``; of a convolution,
-            ``[N, C, H, W]``, which gets a column of C tiles for each of its N filters (C > 1).
-        shape: ``(H, W)``, to fold the inputs of a linear layer.
+        weight: of a linear layer, `[N, H * W]` with `shape`, or `[N, H, W]`; of a convolution,
+            `[N, C, H, W]`, which gets a column of C tiles for each of its N filters (C > 1).
+        shape: `(H, W)`, to fold the inputs of a linear layer.
         ax: axes to draw on; a new figure when left out.
         columns: tiles in a row; by default as near to a square of tiles as can be.
         scale: "all" gives all tiles one colour scale, "each" divides each tile by its largest magnitude.
@@ -140,7 +140,7 @@ def weight_histogram(
         bins: into how many bins the range of the weights and zero is divided (one more where zero splits one).
 
     Returns:
-        The histograms, one a layer; their ``get_data()`` has the fractions and the edges of the bins.
+        The histograms, one a layer; their `get_data()` has the fractions and the edges of the bins.
 
     Raises:
         ValueError: there are no layers, a layer has no weights or others than finite ones, or `bins` is below 1.

@@ -1,6 +1,6 @@
 """Deprecated: event-based data sets now come from `Tonic <https://tonic.readthedocs.io>`_.
 
-The names below still work, on top of Tonic (``pip install snntorch[data]``).
+The names below still work, on top of Tonic (`pip install snntorch[data]`).
 """
 
 import warnings

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 
 def _count_events(events: np.ndarray, num_steps: int, dt: float, size: Mapping[str, int], ds: int) -> Tensor:
-    """Count events in each time bin of ``dt`` at each of the coordinates that ``size`` names."""
+    """Count events in each time bin of `dt` at each of the coordinates that `size` names."""
     index = torch.from_numpy(events["t"] // dt).long()
     inside = index < num_steps
     for name, extent in size.items():
@@ -44,7 +44,7 @@ def _open(name: str, root: str | os.PathLike[str], train: bool, download: bool, 
 
 
 class _EventDataset(Dataset):
-    """A data set of Tonic; unless another ``transform`` is given, its events become spike counts."""
+    """A data set of Tonic; unless another `transform` is given, its events become spike counts."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class _EventDataset(Dataset):
 class NMNIST(_EventDataset):
     """Handwritten digits seen by an event camera in three saccades.
 
-    An item is ``(counts [T, 2, 32, 32], digit)``: events of each polarity and pixel (the outer two rows and
+    An item is `(counts [T, 2, 32, 32], digit)`: events of each polarity and pixel (the outer two rows and
     columns of the camera's 34 are cut off) in each time bin.
 
     Source: G. Orchard, A. Jayawant, G. K. Cohen and N. Thakor, "Converting static image datasets to spiking
@@ -95,7 +95,7 @@ class NMNIST(_EventDataset):
         transform: applied to the events, a structured array with the fields x, y, t (µs) and p, instead of
             counting.
         target_transform: applied to the digit.
-        download_and_create: whether to fetch the data set when it is not in ``root``.
+        download_and_create: whether to fetch the data set when it is not in `root`.
         num_steps: number of time bins T.
         dt: width of a time bin, in µs.
 
@@ -121,7 +121,7 @@ class NMNIST(_EventDataset):
 class DVSGesture(_EventDataset):
     """Eleven hand gestures seen by an event camera.
 
-    An item is ``(counts [T, 2, 128 // ds, 128 // ds], gesture)``: events of each polarity and pixel in each
+    An item is `(counts [T, 2, 128 // ds, 128 // ds], gesture)`: events of each polarity and pixel in each
     time bin since the first event.
 
     Source: A. Amir et al., "A low power, fully event-based gesture recognition system", CVPR 2017.
@@ -132,11 +132,11 @@ class DVSGesture(_EventDataset):
         transform: applied to the events, a structured array with the fields x, y, p and t (µs), instead of
             counting.
         target_transform: applied to the gesture's number.
-        download_and_create: whether to fetch the data set when it is not in ``root``.
-        num_steps: number of time bins T; ``None`` means 500 for training and 1800 for testing.
+        download_and_create: whether to fetch the data set when it is not in `root`.
+        num_steps: number of time bins T; `None` means 500 for training and 1800 for testing.
         dt: width of a time bin, in µs.
-        ds: factor by which height and width are reduced; ``None`` means 1.
-        return_meta: whether an item is ``(counts, gesture, lighting, user)``.
+        ds: factor by which height and width are reduced; `None` means 1.
+        return_meta: whether an item is `(counts, gesture, lighting, user)`.
         time_shuffle: whether the time bins come in random order (a control that takes away the timing).
 
     Raises:
@@ -179,7 +179,7 @@ class DVSGesture(_EventDataset):
 class SHD(_EventDataset):
     """Spoken digits in English and German as spikes of 700 cochlear channels (Spiking Heidelberg Digits).
 
-    An item is ``(counts [T, 700 // ds], digit)``: spikes of each channel in each time bin.
+    An item is `(counts [T, 700 // ds], digit)`: spikes of each channel in each time bin.
 
     Source: B. Cramer, Y. Stradmann, J. Schemmel and F. Zenke, "The Heidelberg spiking data sets for the
         systematic
@@ -192,7 +192,7 @@ class SHD(_EventDataset):
         transform: applied to the events, a structured array with the fields t (µs), x and p, instead of
             counting.
         target_transform: applied to the digit, 0 to 9 in English and 10 to 19 in German.
-        download_and_create: whether to fetch the data set when it is not in ``root``.
+        download_and_create: whether to fetch the data set when it is not in `root`.
         num_steps: number of time bins T.
         ds: number of neighbouring channels that are counted together.
         dt: width of a time bin, in µs.

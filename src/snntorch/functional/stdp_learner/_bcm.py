@@ -21,7 +21,7 @@ class BCMLearner(TwoFactorLearner):
 
     With f_pre = f_post = 1 this is Δw = Σ_b x · y · (y - θ). A trace is about the number of spikes in the last τ
     steps. Each neuron has its own θ, each channel of a convolution has one; ⟨⟩ is the mean over samples and
-    positions. θ starts at 0, and :meth:`reset` leaves it alone, as it is the memory of earlier sequences.
+    positions. θ starts at 0, and `reset` leaves it alone, as it is the memory of earlier sequences.
 
     Since θ grows faster than y, a neuron cannot answer everything, and ends up selective: of n patterns that come
     equally often, it answers one with y = n · y₀ = θ, the others not at all. For this θ must follow slower than
@@ -33,18 +33,18 @@ class BCMLearner(TwoFactorLearner):
     cortical plasticity: statistical connections, stability conditions", Neural Networks 5(1), 1992.
 
     Args:
-        synapse: an ``nn.Linear``, ``nn.Conv1d`` or ``nn.Conv2d``.
+        synapse: an `nn.Linear`, `nn.Conv1d` or `nn.Conv2d`.
         sn: the neurons behind it; when they return a tuple, its first element is the spikes.
         tau_pre: time constant of the input trace, in steps.
         tau_post: time constant of the output trace, in steps.
         tau_theta: time constant τ_θ of the threshold, in steps.
         target: y₀, the output trace that is its own threshold when it stays constant, and so the mean that
             learning leads to.
-        f_pre: weight dependence of depression; 1 unless given. See :func:`weight_bounds`.
+        f_pre: weight dependence of depression; 1 unless given. See `weight_bounds`.
         f_post: weight dependence of potentiation; 1 unless given.
 
     Attributes:
-        theta: θ, ``[N_out]`` or ``[C_out]``, a buffer.
+        theta: θ, `[N_out]` or `[C_out]`, a buffer.
 
     Raises:
         NotImplementedError: another kind of synapse.

@@ -16,7 +16,7 @@ def identity(w: Tensor) -> Tensor:
 def weight_bounds(
     w_min: float = 0.0, w_max: float = 1.0, a_pre: float = 1.0, a_post: float = 1.0, power: float = 1.0
 ) -> tuple[WeightFunction, WeightFunction]:
-    """Weight dependences ``(f_pre, f_post)`` that keep weights between bounds.
+    """Weight dependences `(f_pre, f_post)` that keep weights between bounds.
 
         f_pre(w) = a_pre · (w - w_min)^μ        f_post(w) = a_post · (w_max - w)^μ
 
@@ -29,13 +29,13 @@ def weight_bounds(
 
     Args:
         w_min: lower bound.
-        w_max: upper bound, above ``w_min``.
+        w_max: upper bound, above `w_min`.
         a_pre: amplitude of depression.
         a_post: amplitude of potentiation.
         power: exponent μ, at least 0.
 
     Returns:
-        Two functions from weights to factors of the same shape, for ``f_pre`` and ``f_post`` of a learner.
+        Two functions from weights to factors of the same shape, for `f_pre` and `f_post` of a learner.
 
     Example:
         >>> import torch

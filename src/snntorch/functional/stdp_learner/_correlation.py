@@ -18,7 +18,7 @@ Synapse = nn.Linear | nn.Conv1d | nn.Conv2d
 
 
 def filtered(spikes: Tensor, decay: float, trace: Tensor | None) -> Tensor:
-    """Traces [T, ...] that follow ``trace``: tr[t] = decay · tr[t-1] + spikes[t]."""
+    """Traces [T, ...] that follow `trace`: tr[t] = decay · tr[t-1] + spikes[t]."""
     if trace is not None and trace.shape != spikes.shape[1:]:
         raise ValueError(
             f"a step's spikes have shape {list(spikes.shape[1:])}, but the trace of earlier ones has shape "

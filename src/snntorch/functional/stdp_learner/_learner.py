@@ -42,7 +42,7 @@ class Learner(nn.Module):
         self.out_spike_monitor.enable()
 
     def disable(self) -> None:
-        """Record no spikes until :meth:`enable` is called."""
+        """Record no spikes until `enable` is called."""
         self.in_spike_monitor.disable()
         self.out_spike_monitor.disable()
 
@@ -82,13 +82,13 @@ class TwoFactorLearner(Learner):
         """Use up the recorded spikes.
 
         Args:
-            on_grad: subtract the update from ``synapse.weight.grad``, so that an SGD step adds it to the
+            on_grad: subtract the update from `synapse.weight.grad`, so that an SGD step adds it to the
                 weight.
             scale: factor on the update.
 
         Returns:
-            The update, of the weight's shape, if ``on_grad`` is false and spikes were recorded; else
-            ``None``.
+            The update, of the weight's shape, if `on_grad` is false and spikes were recorded; else
+            `None`.
 
         Raises:
             RuntimeError: the synapse and its neurons were not called equally often.

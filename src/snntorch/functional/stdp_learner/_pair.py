@@ -51,17 +51,17 @@ def stdp_linear_single_step(
 
     Args:
         fc: the synapse; its weight is read, not changed.
-        in_spike: spikes into it, ``[B, N_in]``.
-        out_spike: spikes of the neurons behind it, ``[B, N_out]``.
-        trace_pre: trace of the input after the last step; ``None`` at the first.
-        trace_post: trace of the output after the last step; ``None`` at the first.
+        in_spike: spikes into it, `[B, N_in]`.
+        out_spike: spikes of the neurons behind it, `[B, N_out]`.
+        trace_pre: trace of the input after the last step; `None` at the first.
+        trace_post: trace of the output after the last step; `None` at the first.
         tau_pre: time constant of the input trace, in steps.
         tau_post: time constant of the output trace, in steps.
         f_pre: weight dependence of depression.
         f_post: weight dependence of potentiation.
 
     Returns:
-        The new ``trace_pre`` and ``trace_post``, and the update Δw of the weight's shape.
+        The new `trace_pre` and `trace_post`, and the update Δw of the weight's shape.
 
     Raises:
         ValueError: a trace does not fit the spikes.
@@ -91,8 +91,8 @@ def stdp_conv1d_single_step(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of pair STDP for a 1-d convolution, summed over output positions.
 
-    As :func:`stdp_linear_single_step`, with any stride, padding, dilation and groups. ``in_spike`` is ``[B,
-    C_in, L]``, ``out_spike`` the shape of the convolution's output; ``trace_pre`` has the shape of the padded
+    As `stdp_linear_single_step`, with any stride, padding, dilation and groups. `in_spike` is `[B, C_in,
+    L]`, `out_spike` the shape of the convolution's output; `trace_pre` has the shape of the padded
     input.
     """
     return pair_rule(conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
@@ -112,8 +112,8 @@ def stdp_conv2d_single_step(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of pair STDP for a 2-d convolution, summed over output positions.
 
-    As :func:`stdp_linear_single_step`, with any stride, padding, dilation and groups. ``in_spike`` is ``[B,
-    C_in, H, W]``, ``out_spike`` the shape of the convolution's output; ``trace_pre`` has the shape of the
+    As `stdp_linear_single_step`, with any stride, padding, dilation and groups. `in_spike` is `[B, C_in,
+    H, W]`, `out_spike` the shape of the convolution's output; `trace_pre` has the shape of the
     padded input.
     """
     return pair_rule(conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
@@ -122,16 +122,16 @@ def stdp_conv2d_single_step(
 class STDPLearner(TwoFactorLearner):
     """Pair STDP for one synapse, from the spikes that pass through it.
 
-    The rule is that of :func:`stdp_linear_single_step`. The learner watches the input of ``synapse`` and the
-    output of ``sn`` at every call; :meth:`step` turns what it saw since the last into one weight update.
-    Traces go on from one :meth:`step` to the next, until :meth:`reset`.
+    The rule is that of `stdp_linear_single_step`. The learner watches the input of `synapse` and the
+    output of `sn` at every call; `step` turns what it saw since the last into one weight update.
+    Traces go on from one `step` to the next, until `reset`.
 
     Args:
-        synapse: an ``nn.Linear``, ``nn.Conv1d`` or ``nn.Conv2d``.
+        synapse: an `nn.Linear`, `nn.Conv1d` or `nn.Conv2d`.
         sn: the neurons behind it; when they return a tuple, its first element is the spikes.
         tau_pre: time constant of the input trace, in steps.
         tau_post: time constant of the output trace, in steps.
-        f_pre: weight dependence of depression; see :func:`weight_bounds`.
+        f_pre: weight dependence of depression; see `weight_bounds`.
         f_post: weight dependence of potentiation.
 
     Raises:

@@ -52,15 +52,15 @@ def mstdp_linear_single_step(
         tr ← tr · exp(-1/τ) + s,  on both sides
         e = f_post(w) · post · tr_pre - f_pre(w) · tr_post · pre,  for each sample
 
-    The weight changes by ``(reward[:, None, None] * e).sum(0)``.
+    The weight changes by `(reward[:, None, None] * e).sum(0)`.
 
     Source: R. V. Florian, "Reinforcement learning through modulation of spike-timing-dependent synaptic
     plasticity", Neural Computation 19(6), 2007.
 
-    The arguments are those of :func:`stdp_linear_single_step`.
+    The arguments are those of `stdp_linear_single_step`.
 
     Returns:
-        The new ``trace_pre`` and ``trace_post``, and the eligibility e ``[B, N_out, N_in]``.
+        The new `trace_pre` and `trace_post`, and the eligibility e `[B, N_out, N_in]`.
     """
     return sample_rule(fc, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
@@ -81,16 +81,16 @@ def mstdpet_linear_single_step(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of reward-modulated STDP with an eligibility trace (MSTDPET), for rewards that come late.
 
-        z ← z · exp(-1/τ_z) + e / τ_z,  with e of :func:`mstdp_linear_single_step`
+        z ← z · exp(-1/τ_z) + e / τ_z,  with e of `mstdp_linear_single_step`
 
-    Source: R. V. Florian, Neural Computation 19(6), 2007, as for :func:`mstdp_linear_single_step`.
+    Source: R. V. Florian, Neural Computation 19(6), 2007, as for `mstdp_linear_single_step`.
 
-    The other arguments are those of :func:`stdp_linear_single_step`; spikes may also come without a batch, as
-    ``[N_in]`` and ``[N_out]``. ``tau_trace`` is τ_z, in steps; ``eligibility`` is z after the last step,
-    ``None`` at the first.
+    The other arguments are those of `stdp_linear_single_step`; spikes may also come without a batch, as
+    `[N_in]` and `[N_out]`. `tau_trace` is τ_z, in steps; `eligibility` is z after the last step,
+    `None` at the first.
 
     Returns:
-        The new ``trace_pre`` and ``trace_post``, and z ``[B, N_out, N_in]``, or ``[N_out, N_in]`` without a
+        The new `trace_pre` and `trace_post`, and z `[B, N_out, N_in]`, or `[N_out, N_in]` without a
         batch.
     """
     trace_pre, trace_post, e = mstdp_linear_single_step(
@@ -103,7 +103,7 @@ def mstdpet_linear_single_step(
 class RewardSTDPLearner(Learner):
     """Reward-modulated STDP with an eligibility trace for one linear synapse.
 
-    The rule is that of :func:`mstdpet_linear_single_step`: spikes leave an eligibility z in each synapse and
+    The rule is that of `mstdpet_linear_single_step`: spikes leave an eligibility z in each synapse and
     sample, and a reward R that comes later changes the weight by
 
         Δw = Σ_b R_b · z_b
@@ -112,7 +112,7 @@ class RewardSTDPLearner(Learner):
     reward problem through linkage of STDP and dopamine signaling", Cerebral Cortex 17(10), 2007.
 
     Args:
-        synapse: an ``nn.Linear``.
+        synapse: an `nn.Linear`.
         sn: the neurons behind it; when they return a tuple, its first element is the spikes.
         tau_pre: time constant of the input trace, in steps.
         tau_post: time constant of the output trace, in steps.
@@ -121,7 +121,7 @@ class RewardSTDPLearner(Learner):
         f_post: weight dependence of potentiation; 1 unless given.
 
     Attributes:
-        eligibility: z after the last recorded step that :meth:`step` used up, ``[B, N_out, N_in]``.
+        eligibility: z after the last recorded step that `step` used up, `[B, N_out, N_in]`.
 
     Raises:
         NotImplementedError: another kind of synapse.
@@ -164,14 +164,14 @@ class RewardSTDPLearner(Learner):
         """Use up the recorded spikes and give the reward that follows the last of them.
 
         Args:
-            reward: R, one number for all samples, or ``[B]``.
-            on_grad: subtract the update from ``synapse.weight.grad``, so that an SGD step adds it to the
+            reward: R, one number for all samples, or `[B]`.
+            on_grad: subtract the update from `synapse.weight.grad`, so that an SGD step adds it to the
                 weight.
             scale: factor on the update.
 
         Returns:
-            The update, of the weight's shape, if ``on_grad`` is false and there is any eligibility; else
-            ``None``.
+            The update, of the weight's shape, if `on_grad` is false and there is any eligibility; else
+            `None`.
 
         Raises:
             RuntimeError: the synapse and its neurons were not called equally often.

@@ -25,8 +25,8 @@ class TripletSTDPLearner(STDPLearner):
     plasticity", Journal of Neuroscience 26(38), 2006.
 
     Args:
-        synapse: as for :class:`STDPLearner`.
-        sn: as for :class:`STDPLearner`.
+        synapse: as for `STDPLearner`.
+        sn: as for `STDPLearner`.
         tau_plus: τ₊, of the fast input trace, in steps.
         tau_minus: τ₋, of the fast output trace.
         tau_x: τₓ, of the slow input trace.
