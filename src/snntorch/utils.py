@@ -93,11 +93,24 @@ def set_states(net: nn.Module, states: Mapping[str, Tensor]) -> None:
         states: the states, under their full names. They are copied.
 
     Raises:
-        ValueError: `states` lacks a state of the network, or has one that the network lacks.
+        TypeError: a state is no floating-point tensor.
+        ValueError: `states` lacks a state of the network, or has one that the network lacks, or states of one neuron
+            have different shapes.
     """
     places = {key: (neuron, state) for key, neuron, state in _states(net)}
     if places.keys() != states.keys():
         raise ValueError(f"states must be those of the network, {sorted(places)}, got {sorted(states)}")
+    shapes: dict[int, tuple[str, torch.Size]] = {}
+    for key, (neuron, _) in places.items():
+        value = states[key]
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            raise TypeError(f"states[{key!r}] must be a floating-point tensor, got {getattr(value, 'dtype', value)}")
+        first, shape = shapes.setdefault(id(neuron), (key, value.shape))
+        if value.shape != shape:
+            raise ValueError(
+                f"the states of a neuron must have one shape, got {tuple(shape)} for {first} and {tuple(value.shape)} "
+                f"for {key}"
+            )
     for key, (neuron, state) in places.items():
         setattr(neuron, state, states[key].detach().clone())
 

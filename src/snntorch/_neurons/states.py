@@ -143,16 +143,14 @@ class Stateful(nn.Module, metaclass=Registry):
 
     def _change(self, change: Callable[[Tensor], Tensor]) -> None:
         """Change every stored state; fresh ones stay so."""
-        changed = []
+        compiling, changed = torch.compiler.is_compiling(), []
         for name in self.states:
             state = self._kept(name)
-            if not is_fresh(state):
-                state = change(state)
-            elif torch.compiler.is_compiling():
-                state = torch.zeros(0)
-            else:
-                state = marked_fresh(change(state))
-            changed.append(state)
+            if compiling:
+                changed.append(torch.zeros(0) if is_fresh(state) else change(state))
+                continue
+            with _no_inference():
+                changed.append(marked_fresh(change(state)) if is_fresh(state) else change(state))
         self._store(changed)
 
     def reset_mem(self) -> Any:
@@ -162,10 +160,15 @@ class Stateful(nn.Module, metaclass=Registry):
         else:
             with _no_inference():
                 kept = [self._kept(name) for name in self.states]
-                fresh = [self._start(name, k.shape, k) for name, k in zip(self.states, kept, strict=True)]
-                self._store([marked_fresh(s.clone() if self.resting else s) for s in fresh])
+                self._store([self._reset_state(name, k) for name, k in zip(self.states, kept, strict=True)])
         values = tuple(getattr(self, name) for name in self.states)
         return values[0] if len(values) == 1 else values
+
+    def _reset_state(self, name: str, kept: Tensor) -> Tensor:
+        if kept.shape == (0,):
+            return torch.zeros_like(kept)
+        state = self._start(name, kept.shape, kept)
+        return marked_fresh(state.clone() if name in self.resting else state)
 
     def detach_mem(self) -> None:
         """Cut the stored states from the graph that made them, or from the inference mode that made them."""
@@ -233,8 +236,7 @@ def _no_inference() -> contextlib.AbstractContextManager:
 def _detached(state: Tensor) -> Tensor:
     if torch.compiler.is_compiling() or not state.is_inference():
         return state.detach()
-    with _no_inference():
-        return state.clone()
+    return state.clone()
 
 
 def _warn(message: str) -> None:
