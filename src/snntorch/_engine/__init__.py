@@ -1,4 +1,10 @@
-"""The engine: a neuron's step, traced and differentiated, runs as one kernel over all time steps."""
+"""The engine: a neuron's step, traced and differentiated, runs as one kernel over all time steps.
+
+Its words: a *course* is a value at every step, over time; *asked* is what the caller wants returned, a course or in
+backward a cotangent; *kept* is what is saved for backward; a *cotangent* is the derivative of what is differentiated,
+with respect to a value: one arrives for each result that it depends on, and `needs` says for which arguments one is
+asked.
+"""
 
 from . import decomposition as decomposition  # registers the operators, which exported programs look for
 from .choose import choices as choices

@@ -30,17 +30,17 @@ def free_outputs(program: Program | str) -> int:
 
 
 @constant
-def written(program: Program | str, wanted: tuple, traces: tuple) -> tuple[bool, ...]:
-    """Which courses must be written for a gradient.
+def written(program: Program | str, needs: tuple, asked: tuple) -> tuple[bool, ...]:
+    """Which courses are written: those that are asked, and those that are kept for a gradient.
 
     Args:
         program: the step, or its text.
-        wanted: for each input and then each parameter whether its gradient is wanted.
-        traces: for each thing that the step returns whether its course is asked for.
+        needs: for each input and then each parameter whether its cotangent is asked.
+        asked: for each thing that the step returns whether its course is asked.
     """
     program = _program(program)
-    kept = (*[False] * program.free, *tape(program, False, traces, wanted).courses)
-    return tuple([t or k for t, k in zip(traces, kept, strict=True)])
+    kept = (*[False] * program.free, *tape(program, False, asked, needs).courses)
+    return tuple([a or k for a, k in zip(asked, kept, strict=True)])
 
 
 def run(
@@ -114,45 +114,45 @@ def written_dtypes(
 
 
 def run_backward_kernel(
-    program: Program, steps: int, wanted: Sequence[bool], grads: Sequence[Tensor | None],
+    program: Program, steps: int, needs: Sequence[bool], cotangents: Sequence[Tensor | None],
     courses: Sequence[Tensor | None], inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
-    """The cotangents of the inputs that are wanted, of all states, and of the parameters that are wanted.
+    """The cotangents of the inputs where asked, of all states, and of the parameters where asked.
 
     Args:
         program: the step.
         steps: as in forward.
-        wanted: for each input and then each parameter whether its cotangent is wanted.
-        grads: cotangents of what the step returns, at every step, then those of the final states.
-        courses: the states after every step, where `kept`.
+        needs: for each input and then each parameter whether its cotangent is asked.
+        cotangents: of what the step returns, at every step, then those of the final states.
+        courses: the states after every step, where kept.
         inputs: as in forward; read only where the gradient needs them.
         states: the initial states.
         params: the parameters.
     """
     outputs = len(program.outputs)
     if steps == 0:
-        return step_backward(program, tuple(wanted), grads, courses, inputs, states, params)
+        return step_backward(program, tuple(needs), cotangents, courses, inputs, states, params)
     shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
-    given = (*(g is not None for g in grads[:outputs]), *[True] * program.states)
-    step = step_gradient(program, tuple(wanted), given, tuple([c is not None for c in courses]))
-    if any([g is None for g in grads[outputs:]]) and meets_infinity(step, outputs):
-        arguments = (program, steps, tuple(wanted), grads, courses, inputs, states, params)
+    given = (*(g is not None for g in cotangents[:outputs]), *[True] * program.states)
+    step = step_gradient(program, tuple(needs), given, tuple([c is not None for c in courses]))
+    if any([g is None for g in cotangents[outputs:]]) and meets_infinity(step, outputs):
+        arguments = (program, steps, tuple(needs), cotangents, courses, inputs, states, params)
         return last_steps_apart(run_backward_kernel, *arguments)
     dense = tuple([p.numel() != 1 for p in params])
     kernel = backward_kernel(step, dense, outputs, False, dtype, device.type)
     x_rows = {k: _rows(inputs[k]) for k in kernel.source.arrays["X"]}
-    g_rows = {k: _rows(g) for k in kernel.source.arrays["G"] if (g := grads[k]) is not None}
+    g_rows = {k: _rows(g) for k in kernel.source.arrays["G"] if (g := cotangents[k]) is not None}
     later = [
         torch.zeros(shape, dtype=dtype, device=device) if g is None else g.clone(memory_format=torch.contiguous_format)
-        for g in grads[outputs:]
+        for g in cotangents[outputs:]
     ]
     of_inputs = {
         k: (torch.zeros if node is None else empty)((steps, *shape), dtype=inputs[k].dtype, device=device)
         for k, node in enumerate(step.inputs)
-        if wanted[k]
+        if needs[k]
     }
     of_params = {
-        k: torch.zeros(shape, dtype=dtype, device=device) for k in range(program.params) if wanted[program.inputs + k]
+        k: torch.zeros(shape, dtype=dtype, device=device) for k in range(program.params) if needs[program.inputs + k]
     }
     memory = {
         "X": {k: x for k, (x, _) in x_rows.items()}, "G": {k: g for k, (g, _) in g_rows.items()},

@@ -3,14 +3,21 @@
 The kernel takes microseconds, and so do a dozen lines of Python: there are few here.
 """
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from .kernels import backward_kernel, forward_kernel, launch, spread
+from .kernels import Kernel, backward_kernel, forward_kernel, launch, spread
 from .program import Program
 from .tape import step_gradient
+
+
+@functools.cache
+def _kernel(program: Program, dense: tuple[bool, ...], dtype: torch.dtype, device: str) -> Kernel:
+    """The kernel that writes every output and the new states."""
+    return forward_kernel(program, dense, (True,) * program.free + (False,) * program.states, True, dtype, device)
 
 
 def step_forward(
@@ -21,12 +28,12 @@ def step_forward(
     like = states[0]
     dtype = inputs[0].dtype if inputs else like.dtype
     dense = tuple([p.numel() != 1 for p in params])
-    written = (True,) * program.free + (False,) * program.states
-    kernel = forward_kernel(program, dense, written, True, like.dtype, like.device.type)
+    kernel = _kernel(program, dense, like.dtype, like.device.type)
     outputs = [torch.empty_like(like, dtype=dtype) for _ in range(program.free)]
     finals = [torch.empty_like(like) for _ in states]
     xs = [x.contiguous() for x in inputs]
-    memory = {"X": xs, "P": spread(params, like.shape), "S": states, "Y": outputs, "F": finals}
+    rows = spread(params, like.shape) if True in dense else params
+    memory = {"X": xs, "P": rows, "S": states, "Y": outputs, "F": finals}
     launch(kernel, 1, like.numel(), memory)
     return outputs + finals
 
