@@ -8,6 +8,7 @@ asked.
 
 from . import decomposition as decomposition  # registers the operators, which exported programs look for
 from .choose import choices as choices
+from .choose import computes as computes
 from .choose import note as note
 from .running import run as run
 from .running import run_feedback as run_feedback

@@ -51,9 +51,15 @@ class Call(NamedTuple):
         return [*self.inputs, *self.states, *self.params]
 
 
-# What kernels, and steps, compute each dtype in.
-COMPUTES = {torch.float32: torch.float32, torch.float64: torch.float64,
-            torch.float16: torch.float32, torch.bfloat16: torch.float32}  # fmt: skip
+_COMPUTES = {torch.float32: torch.float32, torch.float64: torch.float64,
+             torch.float16: torch.float32, torch.bfloat16: torch.float32}  # fmt: skip
+
+
+def computes(dtype: torch.dtype) -> torch.dtype:
+    """The dtype that a step with inputs of this dtype is computed in, which its states and parameters have."""
+    return _COMPUTES.get(dtype, dtype)
+
+
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 # Reasons that cost nothing, for which the backend "fused" does not raise.
@@ -83,7 +89,7 @@ def _of_place(x: Tensor) -> str:
         return NOTHING
     if device.type not in PACKAGES:
         return f"there are no kernels for {device.type}"
-    if x.dtype not in COMPUTES:
+    if x.dtype not in _COMPUTES:
         return f"there are no kernels for {x.dtype}"
     return lacking(device)
 

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 from . import ops
-from .choose import COMPILED, COMPUTES, NOTHING, Call, note, obstacle, of_parameters
+from .choose import COMPILED, NOTHING, Call, computes, note, obstacle, of_parameters
 from .feedback import feed_back
 from .plans import plan, text
 from .private import watched
 from .program import Program
 from .setting import asked
 from .target import PACKAGES
+
+_AUTOCAST = ("cpu", "cuda", "mps", "xpu", "xla", "hpu")  # others raise where they are asked
 
 
 def run(
@@ -31,8 +33,9 @@ def run(
 
     Args:
         neuron: has `step(*inputs, *states, **arguments) -> *outputs, *new states`, pure, and elementwise where it is to
-            fuse; and `step_arguments(dtype)`, which makes `arguments`.
-        inputs: `[T, ...]`, or `[...]` for a single step and where an input does not vary.
+            fuse; and `step_arguments(dtype)`, which makes `arguments`. It is computed in `computes(dtype)` of the
+            inputs' dtype, whatever path it takes, and autocast changes nothing inside it.
+        inputs: `[T, ...]`, or `[...]` for a single step and where an input does not vary; of one dtype.
         states: the states before, `[...]`.
         arguments: the step's keywords; tensors broadcast against the states.
         steps: number of time steps; 0 for a single one, whose tensors have no time dimension.
@@ -40,7 +43,8 @@ def run(
         wanted: for each thing that the step returns whether its course over time is asked for; by default all are.
 
     Returns:
-        The courses, `[T, ...]` each, with None where not wanted, and the states after.
+        The courses, `[T, ...]` each, with None where not wanted, and the states after. Outputs that are no states are
+        in the inputs' dtype, states in the one that is computed in.
 
     Raises:
         RuntimeError: with the backend `"fused"`, where the step can't be fused.
@@ -56,11 +60,17 @@ def run(
             if steps and not all(varies):  # what does not vary is a parameter
                 moving = [x for x, v in zip(inputs, varies, strict=True) if v]
                 params = [*params, *(x for x, v in zip(inputs, varies, strict=True) if not v)]
-            return _fused(program, moving, states, [*params, *captured], steps, wanted)
+            return _fused(program, moving, states, [*params, *captured], steps, wanted, inputs[0].dtype)
         if backend == "fused" and reason not in (NOTHING, COMPILED):
             raise RuntimeError(f"the backend is fused, but {reason}")
     note(neuron, "stepped", reason)
-    return _eager(neuron.step, inputs, states, arguments, steps, varies, wanted)
+    with _without_autocast(inputs[0].device.type):
+        return _eager(neuron.step, inputs, states, arguments, steps, varies, wanted)
+
+
+def _without_autocast(device: str) -> contextlib.AbstractContextManager:
+    on = device in _AUTOCAST and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else contextlib.nullcontext()
 
 
 def _call(
@@ -100,7 +110,7 @@ def run_feedback(
     device = projected.device.type
     autocast = torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else weight.dtype  # of the matrix product
-    native = COMPUTES.get(projected.dtype)
+    native = computes(projected.dtype)
     if projected.dtype != dtype or (native != dtype and PACKAGES[device] != "triton"):  # which reads any dtype
         return None
     sequence = projected if projected.dim() == 3 else projected[None]
@@ -110,12 +120,11 @@ def run_feedback(
     if not isinstance(program, Program) or captured:
         return None
     note(neuron, f"fused {device}", "around a matrix product at every step")
-    before = states[0].dtype
     states, params = ([t.to(native) for t in tensors] for tensors in (states, call.params))
     matrix, offset = weight.to(dtype), bias if bias is None else bias.to(dtype)
-    with torch.autocast(device, enabled=False) if autocast else contextlib.nullcontext():
+    with _without_autocast(device):
         courses, finals = feed_back(program, steps, index, tuple(wanted), sequence, matrix, offset, states, params)
-    return [c if c is None else c.to(before) for c in courses], [s.to(before) for s in finals]
+    return _outputs_in(projected.dtype, native, list(courses), len(courses) - len(finals)), list(finals)
 
 
 def _program(
@@ -125,7 +134,7 @@ def _program(
     reason = obstacle(call, beside)
     if reason:
         return None, (), reason
-    dtype = COMPUTES[call.inputs[0].dtype]
+    dtype = computes(call.inputs[0].dtype)
     if torch.compiler.is_compiling():
         found = text(call.neuron, call.varies, len(call.states), dtype) or None
         return found, (), "torch.compile can't take what the step captures or can't be traced"
@@ -157,13 +166,12 @@ def _permuted(tensors: Sequence[Tensor], order: Sequence[int]) -> list[Tensor]:
 
 def _fused(
     program: Program | str, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
-    steps: int, wanted: Sequence[bool] | None,
+    steps: int, wanted: Sequence[bool] | None, dtype: torch.dtype,
 ) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
     order = _memory_order(inputs[0], steps) if inputs else None
     if order is not None:  # neurons do not care how they are arranged, and nothing is copied
         inputs, states, params = (_permuted(tensors, order) for tensors in (inputs, states, params))
-    dtype = states[0].dtype
-    native = COMPUTES[dtype]
+    native = computes(dtype)
     if any([t.dtype != native for t in (*inputs, *states, *params)]):
         states, params = ([t.to(native) for t in tensors] for tensors in (states, params))
         if PACKAGES[states[0].device.type] != "triton":  # whose kernels read inputs of any dtype
@@ -179,34 +187,54 @@ def _fused(
     else:
         asked = written = ()
         results = ops.run_step(program, inputs, states, params)
-    if native != dtype:
-        results = [r if r.dtype == dtype else r.to(dtype) for r in results]
     if order is not None:
         results = _permuted(results, sorted(range(len(order)), key=order.__getitem__))
     finals = list(results[len(results) - len(states) :])
-    if not steps:
-        return list(results), finals
-    courses = iter(results)
-    found = [next(courses) if w else None for w in written]
-    return [course if a else None for course, a in zip(found, asked, strict=True)], finals
+    if steps:
+        courses = iter(results)
+        found = [next(courses) if w else None for w in written]
+        returned = [course if a else None for course, a in zip(found, asked, strict=True)]
+    else:
+        returned = list(results)
+    return _outputs_in(dtype, native, returned, len(returned) - len(states)), finals
+
+
+def _outputs_in(dtype: torch.dtype, native: torch.dtype, returned: list[Any], free: int) -> list[Any]:
+    """What a step returned, whose first `free` are no states, these in the dtype of the inputs."""
+    if native != dtype:
+        returned[:free] = [None if r is None else r.to(dtype) for r in returned[:free]]
+    return returned
 
 
 def _eager(
     step: Callable, inputs: Sequence[Tensor], states: Sequence[Tensor], arguments: dict[str, Any],
     steps: int, varies: Sequence[bool], wanted: Sequence[bool] | None,
 ) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
+    dtype = inputs[0].dtype
+    native = computes(dtype)
+    states = _in(native, states)
+    arguments = {name: v.to(native) if isinstance(v, Tensor) else v for name, v in arguments.items()}
+
+    def once(now: Sequence[Tensor], states: Sequence[Tensor]) -> list[Any]:
+        returned = step(*_in(native, now), *states, **arguments)
+        return list(returned) if isinstance(returned, tuple) else [returned]
+
     if steps == 0:
-        returned = step(*inputs, *states, **arguments)
-        returned = list(returned) if isinstance(returned, tuple) else [returned]
-        return returned, returned[len(returned) - len(states) :]
-    courses: list[Sequence[Tensor]] = []
+        returned = once(inputs, states)
+        free = len(returned) - len(states)
+        return _outputs_in(dtype, native, returned, free), returned[free:]
+    courses: list[list[Tensor]] = []
     # unbind, as the backward of every x[t] would fill a whole [T, ...]
     trains = [x.unbind() if v else (x,) * steps for x, v in zip(inputs, varies, strict=True)]
     for now in zip(*trains, strict=True):
-        returned = step(*now, *states, **arguments)
-        returned = returned if isinstance(returned, tuple) else (returned,)
-        states = returned[len(returned) - len(states) :]
-        courses.append(returned)
+        returned = once(now, states)
+        free = len(returned) - len(states)
+        states = returned[free:]
+        courses.append(_outputs_in(dtype, native, returned, free))
     if wanted is None:
         wanted = [True] * len(courses[0])
     return [torch.stack([c[k] for c in courses]) if w else None for k, w in enumerate(wanted)], list(states)
+
+
+def _in(dtype: torch.dtype, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    return [t.to(dtype) for t in tensors] if any([t.dtype != dtype for t in tensors]) else tensors
