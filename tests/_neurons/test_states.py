@@ -494,3 +494,69 @@ def test_set_states_names_what_does_not_fit(wrong):
         utils.set_states(net, {**before, "0.mem": wrong})
     assert_equal(utils.get_states(net), before)
     utils.set_states(net, {name: torch.zeros(7, 3) for name in before})  # another batch size is no fault
+
+
+# -- half precision: states and parameters take part in float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@every_step_class
+def test_half_inputs_have_float32_states_on_every_path(row, dtype):
+    """The loop, hidden or not, in segments and by unroll, bit for bit."""
+    if dict(row.make().named_children()):
+        pytest.skip("rounds its matrix products")
+    x = row.input(6, 3, dtype)
+    expected = loop(row.make(), x.float(), *row.zeros)
+    for way in ("auto", "eager"):
+        with snn.backend(way):
+            found = loop(row.make(), x, *row.zeros)
+            hidden, pieces = row.make(init_hidden=True, output=True), row.make(init_hidden=True, output=True)
+            for other in (
+                snn.unroll(row.make(), x, *row.zeros),
+                loop(hidden, x),
+                [torch.cat(p) for p in zip(*(flat(snn.unroll(pieces, part)) for part in x.split(2)), strict=True)],
+            ):
+                assert_equal(flat(other), flat(found))
+        spk, *states = flat(found)
+        assert spk.dtype == dtype and {s.dtype for s in states} == {torch.float32}
+        assert all(getattr(hidden, name).dtype == torch.float32 for name in row.states)
+        for f, e in zip(flat(found), flat(expected), strict=True):
+            torch.testing.assert_close(f, e.to(f.dtype), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_slow_decays_survive_half_precision(autocast):
+    """A membrane of beta 0.999: in bfloat16 that is 1, and the potential would not decay."""
+    lif, x = snn.Leaky(0.999, threshold=1e9), torch.zeros(200, 1, dtype=torch.bfloat16)
+    x[0] = 8
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        _, mem = snn.unroll(lif, x, torch.zeros(0))
+        _, looped = loop(lif, x, torch.zeros(0))
+    torch.testing.assert_close(mem[-1, 0], torch.tensor(8 * 0.999**199), rtol=1e-5, atol=0)
+    assert_equal(looped, mem)
+
+
+@pytest.mark.parametrize("kind", ["SLSTM", "SConv2dLSTM", "RLeaky-linear", "RLeaky-conv"])
+@pytest.mark.parametrize("how", ["half weights", "half inputs", "autocast"])
+def test_weights_in_half_precision(kind, how):
+    neuron = KINDS[kind]()
+    dtype = torch.bfloat16 if how != "autocast" else torch.float32
+    if how == "half weights":
+        neuron = neuron.to(dtype)
+    elif how == "half inputs" and not kind.startswith("RLeaky"):
+        pytest.skip("a layer takes no inputs of another dtype than its weights")
+    x = torch.randn(4, 2, *(FIXED.get(kind) or (2, 3, 3))).to(dtype)
+    with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
+        found = [loop(neuron, x, *passed_empty(neuron)), snn.unroll(neuron, x, *passed_empty(neuron))]
+    for spk, *states in found:
+        assert spk.dtype == dtype
+        rest = states[1:] if kind.startswith("RLeaky") else states
+        assert {s.dtype for s in rest} == {torch.float32} or not rest
+    assert neuron.mem.dtype == torch.float32
+
+
+def test_one_beta_runs_on_any_number_of_channels():
+    x = torch.rand(5, 2, 4)
+    assert_equal(snn.StateLeaky(0.9, channels=1)(x), snn.StateLeaky(0.9, channels=4)(x))
+    with pytest.raises(ValueError, match=r"input_ must be \[T, B, 3\], got shape \(5, 2, 4\)"):
+        snn.StateLeaky(torch.full((3,), 0.9), channels=3)(x)

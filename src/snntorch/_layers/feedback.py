@@ -35,6 +35,7 @@ class Feedback(SpikingNeuron):
     def forward(self, input_: Tensor, value: Tensor | None = None) -> Tensor:
         """Read the last step's value, in the batch shape of the network's `input_`, or write this step's."""
         if value is None:
-            value = self._stored_state("value", input_, (*input_.shape[: input_.dim() - self.input_dim], *self.shape))
+            shape = (*input_.shape[: input_.dim() - self.input_dim], *self.shape)
+            value = self._stored_state("value", input_, shape).to(input_.dtype)
         self._store([value])
         return value

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from .._engine import run
 from .neurons import SpikingNeuron, graded
+from .states import state_dtype
 
 
 class AssociativeLeaky(SpikingNeuron):
@@ -82,8 +83,8 @@ class AssociativeLeaky(SpikingNeuron):
         (spk, _), _ = run(
             self,
             (write, decay.expand_as(write)),
-            (torch.zeros_like(write[0]),),
-            self.step_arguments(input_.dtype),
+            (torch.zeros_like(write[0], dtype=state_dtype(input_.dtype)),),
+            self.step_arguments(state_dtype(input_.dtype)),
             steps=write.shape[0],
             wanted=(True, False),
         )

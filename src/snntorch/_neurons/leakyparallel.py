@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..surrogate import SpikeGrad, no_gradient, resolve
 from .neurons import graded, initial_tensor
+from .states import state_dtype
 
 
 class RecurrentWeights(nn.Module):
@@ -99,5 +100,6 @@ class LeakyParallel(nn.Module):
             weights[1] = weights[1].diagonal().diag_embed()  # off the diagonal neither weight nor gradient
         start = input_.new_zeros(1, input_.shape[1], self.rnn.hidden_size)
         h, _ = torch.rnn_relu(input_, start, weights, self.rnn.bias, 1, 0.0, self.training, False, False)
-        h = nn.functional.dropout(h.to(input_.dtype), self.dropout, self.training)
-        return graded(self.spike_grad(h - self.threshold.to(h.dtype)), self.graded_spikes_factor.to(h.dtype))
+        h = nn.functional.dropout(h.to(state_dtype(input_.dtype)), self.dropout, self.training)
+        spk = graded(self.spike_grad(h - self.threshold.to(h.dtype)), self.graded_spikes_factor.to(h.dtype))
+        return spk.to(input_.dtype)

@@ -102,7 +102,10 @@ class Recurrent(SpikingNeuron):
 
     def drive(self, projected: Tensor, spk: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """The input plus the feedback of the previous spikes, where it comes from all neurons."""
-        return (projected + self.recurrent(spk).to(projected.dtype),) if self.all_to_all else (projected,)
+        if not self.all_to_all:
+            return (projected,)
+        weight: Tensor = self.recurrent.weight  # type: ignore[assignment]
+        return (projected + self.recurrent(spk.to(weight.dtype)).to(projected.dtype),)
 
     @property
     def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:

@@ -101,7 +101,8 @@ class SConv2dLSTM(SpikingNeuron):
 
     def drive(self, projected: Tensor, syn: Tensor, mem: Tensor) -> tuple[Tensor, ...]:
         """The four gates before their nonlinearities."""
-        recurrent = self.conv.convolve(mem, self.conv.weight[:, self.in_channels :])
+        weight = self.conv.weight[:, self.in_channels :]
+        recurrent = self.conv.convolve(mem.to(weight.dtype), weight)
         return (projected + recurrent.to(projected.dtype)).chunk(4, -3)
 
     @staticmethod

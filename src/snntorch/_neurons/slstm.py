@@ -74,7 +74,8 @@ class SLSTM(SpikingNeuron):
 
     def drive(self, projected: Tensor, syn: Tensor, mem: Tensor) -> tuple[Tensor, ...]:
         """The four gates before their nonlinearities."""
-        recurrent = nn.functional.linear(mem, self.lstm_cell.weight_hh, self.lstm_cell.bias_hh)
+        weight = self.lstm_cell.weight_hh
+        recurrent = nn.functional.linear(mem.to(weight.dtype), weight, self.lstm_cell.bias_hh)
         return (projected + recurrent.to(projected.dtype)).chunk(4, -1)
 
     @property

@@ -9,6 +9,7 @@ from torch import Tensor
 from .._engine import run
 from ..surrogate import SpikeGrad
 from .neurons import LIF, graded, initial_tensor, quantised
+from .states import state_dtype
 
 
 class StateLeaky(LIF):
@@ -19,7 +20,7 @@ class StateLeaky(LIF):
 
     Args:
         beta: gives the time constant, `tau = 1 / (1 - beta)`; a number or `[channels]`.
-        channels: size of the last dimension.
+        channels: size of the last dimension, which a vector beta must fit; with one beta any other runs too.
         learn_beta: make tau a parameter.
         output: return the spikes beside the membrane potential.
         kernel_truncation_steps: how many steps back the sum reaches; None for all.
@@ -98,26 +99,26 @@ class StateLeaky(LIF):
 
     def forward(self, input_: Tensor) -> Any:  # type: ignore[override]
         """Run over `[T, B, channels]`; see the class."""
-        if input_.dim() != 3 or input_.shape[-1] != self.channels:
+        if input_.dim() != 3 or self.tau.numel() not in (1, input_.shape[-1]):
             raise ValueError(f"input_ must be [T, B, {self.channels}], got shape {tuple(input_.shape)}")
         if input_.shape[0] == 0:
             raise ValueError(f"input_ must have at least one time step, got shape {tuple(input_.shape)}")
-        decay = self.decay.to(input_.dtype)
+        x = input_.to(state_dtype(input_.dtype))
         taps = self.kernel_truncation_steps
         if taps is not None and taps < input_.shape[0]:  # an input leaves the sum after `taps` steps
-            left = torch.cat((torch.zeros_like(input_[:taps]), input_[:-taps]))
-            input_ = input_ - decay**taps * left
+            left = torch.cat((torch.zeros_like(x[:taps]), x[:-taps]))
+            x = x - self.decay.to(x.dtype) ** taps * left
         quantises = bool(self.state_quant)
         (spk, shown, mem), _ = run(
             self,
-            (input_,),
-            (input_.new_zeros(input_.shape[1:]),),
-            self.step_arguments(input_.dtype),
-            steps=input_.shape[0],
+            (x,),
+            (x.new_zeros(x.shape[1:]),),
+            self.step_arguments(x.dtype),
+            steps=x.shape[0],
             wanted=(self.output, quantises, not quantises),
         )
         mem = shown if quantises else mem
-        return (spk, mem) if self.output else mem
+        return (spk.to(input_.dtype), mem) if self.output else mem
 
     def mem_reset(self, mem: Tensor) -> Tensor:
         """Raises NotImplementedError: there is no reset."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from .._engine import computes
 from .fresh import is_fresh, marked_fresh
 from .pieces import expands, fitted
 from .registry import Registry
@@ -23,8 +24,8 @@ def recording(*tensors: Tensor) -> Any:
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What states are kept and computed in for inputs of that dtype."""
-    return dtype
+    """What states are kept and computed in for inputs of that dtype: at least float32, or slow decays would vanish."""
+    return computes(dtype)
 
 
 class Stateful(nn.Module, metaclass=Registry):
