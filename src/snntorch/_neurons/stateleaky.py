@@ -108,12 +108,13 @@ class StateLeaky(LIF):
         if taps is not None and taps < input_.shape[0]:  # an input leaves the sum after `taps` steps
             left = torch.cat((torch.zeros_like(x[:taps]), x[:-taps]))
             x = x - self.decay.to(x.dtype) ** taps * left
+        start = x.new_zeros(x.shape[1:])
         quantises = bool(self.state_quant)
         (spk, shown, mem), _ = run(
             self,
             (x,),
-            (x.new_zeros(x.shape[1:]),),
-            self.step_arguments(x.dtype),
+            (start,),
+            self._arguments(x.dtype, (start,)),
             steps=x.shape[0],
             wanted=(self.output, quantises, not quantises),
         )
