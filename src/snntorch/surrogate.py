@@ -89,6 +89,8 @@ class Surrogate:
     def __call__(self, x: Tensor) -> Tensor:
         """Spikes of x, `H(x)`."""
         if isinstance(x, Tensor):
+            if torch.compiler.is_compiling() and not (torch.is_grad_enabled() and x.requires_grad):
+                return self.function.forward(x, *self.parameters)  # Dynamo would hand it a context
             return self.function.apply(x, *self.parameters)  # type: ignore[return-value]
         return x.with_vjp(  # a symbol: the engine is tracing a step
             self.function.forward, lambda x, grad: self.function.gradient(x, grad, *self.parameters)

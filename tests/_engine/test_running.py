@@ -1,9 +1,12 @@
 """The run of a step: dtypes on both paths."""
 
+import io
+
 import pytest
 import torch
 
 import snntorch as snn
+from snntorch import surrogate
 from snntorch._engine import run
 
 T, B, F = 40, 3, 5
@@ -49,3 +52,85 @@ def test_what_does_not_vary_is_rounded_no_further():
     ((spk, course), (last,)), ((spk_fused, course_fused), (last_fused,)) = found
     assert spk_fused.dtype == spk.dtype == torch.bfloat16 and course_fused.dtype == torch.float32
     assert torch.equal(spk, spk_fused) and torch.equal(course, course_fused) and torch.equal(last, last_fused)
+
+
+# -- who follows each operation, and what is not its memory
+
+
+class Net(torch.nn.Module):
+    """A loop, or a whole run, from a fresh state."""
+
+    def __init__(self, over_time):
+        super().__init__()
+        self.linear, self.lif, self.over_time = torch.nn.Linear(4, F), snn.Leaky(0.9), over_time
+
+    def forward(self, x):
+        x = self.linear(x)
+        return (snn.unroll if self.over_time else self.step)(self.lif, x, torch.zeros(0))[0]
+
+    @staticmethod
+    def step(lif, x, state):
+        return lif(x[0], state)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("over_time", [False, True])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_torch_jit_trace_records_the_steps(over_time, grad):
+    net, x, other = Net(over_time), torch.rand(3, B, 4), 5 * torch.rand(3, B, 4)
+    with torch.set_grad_enabled(grad):
+        traced = torch.jit.trace(net, (x,))
+        assert torch.equal(traced(other), net(other))
+        assert net(other).any()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore:.*legacy")
+def test_the_old_onnx_exporter_records_the_steps():
+    runtime = pytest.importorskip("onnxruntime")
+    net, x, other = Net(True), torch.rand(3, B, 4), 5 * torch.rand(3, B, 4)
+    file = io.BytesIO()
+    torch.onnx.export(net, (x,), file, dynamo=False)
+    session = runtime.InferenceSession(file.getvalue())
+    (found,) = session.run(None, {session.get_inputs()[0].name: other.numpy()})
+    assert torch.equal(torch.from_numpy(found), net(other)) and net(other).any()
+
+
+def negative(shape):
+    """Minus what lies in memory."""
+    found = torch.view_as_complex(torch.rand(*shape, 2)).conj().imag
+    assert found.is_neg()
+    return found
+
+
+@pytest.mark.parametrize("make", [negative, torch._efficientzerotensor], ids=["negative", "zero"])
+@pytest.mark.parametrize("where", ["input", "state", "parameter"])
+@pytest.mark.parametrize("steps", [0, T])
+def test_tensors_that_are_not_their_memory(make, where, steps):
+    shape = (steps, B, F) if steps else (B, F)
+    x = make(shape) if where == "input" else torch.rand(shape)
+    mem = make((B, F)) if where == "state" else torch.rand(B, F)
+    lif = snn.Leaky(0.9)
+    arguments = lif.step_arguments(torch.float32)
+    if where == "parameter":
+        arguments["beta"] = make((F,))
+    results = []
+    for backend in ("eager", "auto"):
+        with snn.backend(backend):
+            results.append(run(lif, (x,), (mem,), arguments, steps=steps))
+    torch.testing.assert_close(*results, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", [*surrogate.FACTORIES, "disabled"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute:UserWarning")
+def test_every_surrogate_compiles_with_and_without_gradients(name):
+    kwargs = {"surrogate_disable": True} if name == "disabled" else {"spike_grad": name}
+    lif, x, mem = snn.Leaky(0.9, **kwargs), 3 * torch.rand(B, F), torch.rand(B, F)
+    for mode, leaf in (
+        (torch.no_grad, False), (torch.inference_mode, False), (torch.enable_grad, False), (torch.enable_grad, True)
+    ):  # fmt: skip
+        torch._dynamo.reset()
+        x.requires_grad_(leaf)
+        with mode():
+            found = torch.compile(lambda x: lif(x, mem), fullgraph=True, backend="eager")(x)
+            expected = lif(x, mem)
+        assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1]) and expected[0].any()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .private import constant, forward_differentiating, transforming
+from .private import constant, forward_differentiating, recorded, transforming
 from .target import PACKAGES
 
 Choice = tuple[object, str, str]  # who ran, the path, why not a better one
@@ -77,7 +77,7 @@ def obstacle(call: Call, beside: Sequence[Tensor] = ()) -> str:
         return _of_place(call.inputs[0]) or _of_devices(call.tensors) or _of_shapes(call)
     tensors = [*call.tensors, *beside]
     return (
-        _of_place(tensors[0]) or _of_size(states[0]) or _of_transforms() or _of_kinds(tensors) or _of_devices(tensors)
+        _of_place(tensors[0]) or _of_size(states[0]) or _of_recording() or _of_kinds(tensors) or _of_devices(tensors)
         or _of_shapes(call)
     )  # fmt: skip
 
@@ -98,8 +98,10 @@ def _of_size(state: Tensor) -> str:
     return NOTHING if state.numel() == 0 else ""
 
 
-def _of_transforms() -> str:
+def _of_recording() -> str:
     """Someone follows each operation."""
+    if recorded():
+        return "torch.jit.trace, and the ONNX exporter built on it, record operations"
     if transforming():
         return "torch.func transforms take it operation by operation"
     if forward_differentiating():
@@ -108,10 +110,17 @@ def _of_transforms() -> str:
 
 
 def _of_kinds(tensors: Sequence[Tensor]) -> str:
-    """A tensor that is not its memory."""
-    for tensor in tensors:
-        if type(tensor) not in _PLAIN:
-            return f"{type(tensor).__name__} is a tensor subclass"
+    """A tensor whose values are not what its memory holds."""
+    try:
+        for tensor in tensors:
+            if type(tensor) not in _PLAIN:
+                return f"{type(tensor).__name__} is a tensor subclass"
+            if tensor.is_neg():
+                return "one tensor is the negative of its memory"
+            if not tensor.data_ptr():
+                return "one tensor is zero without memory"
+    except RuntimeError:  # of sparse and other layouts
+        return "one tensor has no dense memory"
     return ""
 
 

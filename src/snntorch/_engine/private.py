@@ -32,6 +32,11 @@ def watched() -> bool:
     return torch._C._len_torch_dispatch_stack() > 0
 
 
+def recorded() -> bool:
+    """`torch.jit.is_tracing`, in a tenth of its time (1.0)."""
+    return torch._C._is_tracing()
+
+
 @contextlib.contextmanager
 def enable_grad() -> Iterator[None]:
     """`torch.enable_grad`, which an export under way does not see: it would become part of its program (1.13)."""
