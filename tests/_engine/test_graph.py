@@ -15,7 +15,7 @@ def test_every_operation_has_a_meaning_and_an_adjoint():
     assert set(MEANING) | {"float", "single"} == set(OPERATIONS)
 
 
-ARITHMETIC = sorted(set(OPERATIONS) - PREDICATES - {"float", "where"})
+ARITHMETIC = sorted(set(OPERATIONS) - PREDICATES - {"float", "where", "clamp_strictly", "clamp_sharing"})
 
 
 @pytest.mark.parametrize("operation", ARITHMETIC)
@@ -40,6 +40,28 @@ def test_adjoints_are_autograd(operation):
             torch.testing.assert_close(found.detach(), wanted, rtol=1e-12, atol=1e-12, equal_nan=True)
         else:
             torch.testing.assert_close(found.detach(), wanted, rtol=1e-6, atol=1e-6)
+
+
+NAN = float("nan")
+# x, low, high, and who gets how much of the gradient, as torch 2.14.1 has it
+SHARED = [
+    (0, 0, 0, 1, 0, 0), (0, 0, 1, 0.5, 0.5, 0), (1, 0, 1, 0.5, 0, 0.5), (0, 1, 2, 0, 1, 0), (2, 0, 1, 0, 0, 1),
+    (0, 1, 0, 0, 0, 1), (0, 1, 1, 0, 1, 0), (1, 0, 2, 1, 0, 0), (1, NAN, 0, 0, 0, 0), (0, NAN, 1, 1, 0, 0),
+    (0, 1, NAN, 0, 0, 0), (NAN, 1, 0, 1, 0, 1), (NAN, 0, 1, 1, 0, 0),
+]  # fmt: skip
+STRICT = [(0, -1, 1, 1, 0, 0), (1, -1, 1, 0, 0, 0), (-1, -1, 1, 0, 0, 0), (2, -1, 1, 0, 0, 0), (NAN, -1, 1, 0, 0, 0)]
+
+
+@pytest.mark.parametrize(("operation", "recorded"), [("clamp_sharing", SHARED), ("clamp_strictly", STRICT)])
+def test_clamp_as_torch_2_14_has_it(operation, recorded):
+    graph = Graph()
+    leaves = [graph("input", k) for k in range(3)]
+    cotangents = vjp(graph, {graph(operation, *leaves): graph("grad", 0)}, leaves)
+    columns = [torch.tensor(column, dtype=F64) for column in zip(*recorded, strict=True)]
+    values = {("input", k): column for k, column in enumerate(columns[:3])} | {("grad", 0): torch.ones_like(columns[0])}
+    for node, expected in zip(cotangents, columns[3:], strict=True):
+        found = torch.zeros_like(expected) if node is None else interpret(graph, [node], values)[0]
+        torch.testing.assert_close(found.to(F64), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("predicate", sorted(PREDICATES - {"and", "or", "not"}))

@@ -71,6 +71,11 @@ MORE = {
     "softplus beta": (lambda a: F.softplus(a, 2.0, 5.0), 1),
     "hardtanh bounds": (lambda a: F.hardtanh(a, -0.5, 2.0), 1),
     "leaky_relu slope": (lambda a: F.leaky_relu(a, 0.3), 1),
+    "clamp": (lambda a: torch.clamp(a, -1, 1), 1),
+    "clamp upside down": (lambda a: a.clip(1, -1), 1),
+    "clamp on one side": (lambda a: torch.clamp(a, min=-1) * a.clamp(max=2) + a.clamp_min(0.5) + a.clamp_max(0.5), 1),
+    "clamp by tensors": (lambda a, b, c: torch.clamp(a, b, c), 3),
+    "clamp on one side by a tensor": (lambda a, b: torch.clamp(a, min=b) * a.clamp(max=b), 2),
     "full_like": (lambda a: a * torch.full_like(a, 2.5), 1),
     "to": (lambda a: (a > 0).to(a.dtype) + (a > 1).to(a), 1),
     "tensor on the left": (lambda a: HALF + a - (HALF - a) * (HALF * a) / (HALF / a), 1),
@@ -78,13 +83,13 @@ MORE = {
     "mod number": (lambda a: a % 2.5, 1),
 }  # fmt: skip
 # which need settings, or change the dtype
-APART = {"to", "float", "double", "full_like", "not", "clamp", "clip", "clamp_min", "clamp_max"}
+APART = {"to", "float", "double", "full_like", "not", "clamp", "clip"}
 CASES = {name: plain(name) for name in CALLS if name not in APART} | MORE
 
 
 def grid(count, dtype):
     """Every combination of edges."""
-    edges = EDGES if count < 3 else EDGES[::2]
+    edges = EDGES if count < 3 else [0.0, 1.0, -1.0, 0.5, 6.0, math.nan, math.inf, -math.inf, 1e-310]
     return list(torch.tensor(list(itertools.product(edges, repeat=count)), dtype=dtype).T.contiguous())
 
 
@@ -139,6 +144,13 @@ def left_out(name, what, points):
     return torch.zeros_like(first, dtype=torch.bool)
 
 
+def test_the_documentation_lists_them():
+    document = (HERE.parents[1] / "docs" / "own-neuron.md").read_text()
+    table = re.findall(r"^\| .+ \| (`.+`) \|$", document, re.MULTILINE)
+    listed = " ".join(table).replace("`", "").split()
+    assert sorted(listed) == sorted(set(CALLS) - {"and", "or", "not", "invert", "mod", "truediv"})  # Python's operators
+
+
 def chunks(size=25):
     names = sorted(CASES, key=lambda name: CASES[name][1])
     return [names[k : k + size] for k in range(0, len(names), size)]
@@ -164,3 +176,27 @@ def test_values_and_gradients_are_pytorchs(names, dtype):
                 for k in bad.nonzero().flatten().tolist()
             ]
     assert not wrong, "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("backend", ["fused", "eager"])
+def test_a_learnable_power_of_nothing(backend):
+    """`|mem| ** p` where mem starts, at 0: no NaN for p."""
+    p = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
+
+    class Own(snn.SpikingNeuron):
+        states = ("mem",)
+
+        def __init__(self):
+            super().__init__()
+            self.register_value("p", p, learn=True)
+
+        @staticmethod
+        def step(x, mem, *, p):
+            mem = 0.5 * mem.abs() ** p + x
+            return mem, mem
+
+    neuron = Own().double()
+    with snn.backend(backend):
+        _, mem = snn.unroll(neuron, torch.tensor([[0.0], [0.8], [0.3]], dtype=torch.float64), None)
+    (found,) = torch.autograd.grad(mem[-1].sum(), neuron.p)
+    torch.testing.assert_close(found.item(), 0.5 * 0.8**1.5 * math.log(0.8), rtol=1e-12, atol=0)

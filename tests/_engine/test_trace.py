@@ -6,6 +6,8 @@ import torch
 import snntorch as snn
 from helpers import gradients
 from snntorch import surrogate
+from snntorch._engine.numba_printer import print_backward, print_forward
+from snntorch._engine.program import gradient
 from snntorch._engine.trace import TraceError, trace
 from snntorch._time.explain import paths
 
@@ -134,6 +136,52 @@ def test_no_grad_inside_a_step():
     _, mem = snn.unroll(layer, x, torch.zeros(0))
     (grad,) = torch.autograd.grad(mem[-1].sum(), x)
     assert grad[-1].eq(1).all() and not grad[:-1].any()
+
+
+def izhikevich(substeps):
+    """Substeps of a neuron, each a dozen operations."""
+
+    def step(x, v, u, *, threshold, spike):
+        for _ in range(substeps):
+            v = v + (0.04 * v * v + 5 * v + 140 - u + x) / substeps
+            u = u + 0.02 * (0.2 * v - u) / substeps
+        spk = spike(v - threshold)
+        return spk, v - spk * (v + 65), u + 8 * spk
+
+    return step
+
+
+def test_long_steps_are_traced_differentiated_and_printed_without_recursion():
+    spike = snn.Leaky(0.9).step_arguments(torch.float32)["spike"]
+    lengths = []
+    for substeps in (125, 250):
+        found, _ = trace(izhikevich(substeps), (True,), 2, ["threshold"], {"spike": spike}, torch.float32)
+        back = gradient(found, (True,) * 5, (True,), (False,))
+        texts = (print_forward(found, [False], [True] * 3).text, print_backward(back, [False], 3).text)
+        lengths.append([len(text.splitlines()) for text in texts])
+    assert all(twice < 2.1 * once for once, twice in zip(*lengths, strict=True))
+
+
+def test_longer_ones_step_and_say_why():
+    def step(x, mem, *, threshold):
+        for _ in range(3000):
+            mem = 0.999 * mem + 0.001 * x
+        return (mem > threshold).to(mem.dtype), mem
+
+    layer = neuron(step)
+    assert reason(layer, torch.rand(2, 1, 1, dtype=torch.float64)) == (
+        "the step has more than 5000 operations, which would take too long to compile"
+    )
+    _, mem = snn.unroll(layer, torch.ones(1, 1, 1, dtype=torch.float64), None)
+    torch.testing.assert_close(mem.item(), 1 - 0.999**3000, rtol=1e-10, atol=0)
+
+
+def test_functions_in_place_step():
+    """What they do to their argument would be lost."""
+    x = torch.rand(T, B, F, dtype=torch.float64) - 0.5
+    for function in (lambda x: torch.relu_(x) * 0 + x, lambda x: torch.nn.functional.relu(x, inplace=True) * 0 + x):
+        layer = spiking(lambda x, function=function: function(x.clone()))
+        assert "relu" in reason(layer, x)
 
 
 # -- what a step may hold

@@ -94,7 +94,7 @@ def _power(d: Any, y: Any, a: Any, b: Any) -> tuple:
         return slope, None
     exponent = d * (y * a.log())
     if not a.value:  # where the base may be 0, the logarithm is -inf
-        exponent = ((a == 0) & (b >= 0)).where(0, exponent)
+        exponent = (a == 0).where((b >= 0).where(0, exponent), exponent)
     return None if a.value is not None else (b == 0).where(0, slope), exponent
 
 
@@ -102,6 +102,27 @@ def _angle(d: Any, y: Any, a: Any, b: Any) -> tuple:
     square = a * a + b * b
     inverse = (square == 0).where(0, 1 / square)
     return d * (b * inverse), d * (-a * inverse)
+
+
+def _bounded(d: Any, y: Any, x: Any, low: Any, high: Any) -> tuple:
+    """Of `clamp`: at a bound x gets all."""
+    inside, below = (x >= low) & (x <= high), (low < high) & (x < low)
+    return inside.where(d, 0), below.where(d, 0), ((x > high) | (high < low)).where(d, 0)
+
+
+def _bounded_strictly(d: Any, y: Any, x: Any, low: Any, high: Any) -> tuple:
+    """Of `clamp`: at a bound nobody gets anything."""
+    return ((x > low) & (x < high)).where(d, 0), None, None
+
+
+def _bounded_sharing(d: Any, y: Any, x: Any, low: Any, high: Any) -> tuple:
+    """Of `clamp`: at a bound it and x share."""
+    proper = low < high
+    at_low, at_high = proper & (x == low), proper & (x == high)
+    below, above = (low <= high) & (x < low), ((low <= high) & (x > high)) | (high < low)
+    half = d * 0.5
+    of_x = ((x < low) | (x > high)).where(0, (at_low | at_high).where(half, d))
+    return of_x, at_low.where(half, below.where(d, 0)), at_high.where(half, above.where(d, 0))
 
 
 def _rsqrt(x: Any) -> Any:
@@ -120,9 +141,10 @@ def power(a: Any, b: Any) -> Any:
 def floor_divide(a: Any, b: Any) -> Any:
     """The quotient rounded down, by its remainder."""
     rest = a.fmod(b)
-    quotient = (a - rest) / b
-    quotient = (((rest < 0) & (b > 0)) | ((rest > 0) & (b < 0))).where(quotient - 1, quotient)
-    return (b == 0).where(a / b, quotient.round())
+    near = (a - rest) / b
+    down = near - 1  # where signs differ
+    near = (rest < 0).where((b > 0).where(down, near), (rest > 0).where((b < 0).where(down, near), near))
+    return (b == 0).where(a / b, near.round())
 
 
 _LN2, _LN10, _ERF = math.log(2), math.log(10), 2 / math.sqrt(math.pi)
@@ -138,6 +160,10 @@ OPERATIONS: dict[str, Operation] = {
     "sign": Operation("x", "sign({})", names=("sgn",)),
     "maximum": Operation("xx", "maximum({}, {})", adjoint=_extreme(lambda a, b: a > b)),
     "minimum": Operation("xx", "minimum({}, {})", adjoint=_extreme(lambda a, b: a < b)),
+    # between two bounds, of which the upper one wins; see `trace.py` for which is which
+    "clamp": Operation("xxx", "minimum(maximum({}, {}), {})", adjoint=_bounded),
+    "clamp_strictly": Operation("xxx", "minimum(maximum({}, {}), {})", adjoint=_bounded_strictly, torch="clamp"),
+    "clamp_sharing": Operation("xxx", "minimum(maximum({}, {}), {})", adjoint=_bounded_sharing, torch="clamp"),
     "lerp": Operation("xxx", "lerp({}, {}, {})", adjoint=lambda d, y, a, b, w: (d * (1 - w), d * w, d * (b - a))),
     "fmod": Operation("xx", "fmod({}, {})", adjoint=lambda d, y, a, b: (d, -d * (a / b).trunc())),
     "remainder": Operation("xx", "remainder({}, {})", adjoint=lambda d, y, a, b: (d, -d * floor_divide(a, b)),
@@ -193,6 +219,16 @@ OPERATIONS: dict[str, Operation] = {
 }  # fmt: skip
 
 PREDICATES = {"gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not"}
+
+
+def bounded(x: Any, bound: Any, extreme: str, strictly: bool) -> Any:
+    """X bounded on one side by the maximum or minimum with a bound, which gets no gradient where they are equal.
+
+    Then x gets it, or, `strictly`, nobody; and so for NaN.
+    """
+    reaches, beyond = ("ge", "lt") if extreme == "maximum" else ("le", "gt")
+    outside = x.then(beyond, x, bound).where(bound, x.then(extreme, x, bound).detach())
+    return x.then(reaches[0] + "t" if strictly else reaches, x, bound).where(x, outside)
 
 
 def nan_to_num(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:

@@ -1,5 +1,6 @@
 """A step run on symbols: what it computes becomes a graph."""
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,9 +9,11 @@ import torch
 from torch import Tensor
 
 from .graph import Graph
-from .operations import COMPOSED, OPERATIONS, Expression, nan_to_num
+from .operations import COMPOSED, OPERATIONS, Expression, bounded, nan_to_num
 from .private import enable_grad
 from .program import Program, program
+
+LONGEST = 5000  # operations of a step: a kernel takes some seconds for each thousand to compile, forward and back
 
 
 class TraceError(Exception):
@@ -118,6 +121,8 @@ class Trace:
         """One operation on symbols."""
         if not torch.is_grad_enabled():
             raise TraceError("part of the step runs in torch.no_grad or in an autograd.Function")
+        if len(self.graph.nodes) > LONGEST:
+            raise TraceError(f"the step has more than {LONGEST} operations, which would take too long to compile")
         try:
             if kwargs.pop("inplace", False):
                 raise TypeError("it works in place")
@@ -150,15 +155,22 @@ def _composed(function: Callable) -> Callable:
     return add
 
 
-def _clamp(t: Trace, a: Any, min: Any = None, max: Any = None) -> int:
-    x = value = t.arithmetic(a)
-    if max is not None:
-        bound = t.arithmetic(max)
-        value = t.graph("where", t.graph("gt", x, bound), bound, value)
-    if min is not None:
-        bound = t.arithmetic(min)
-        value = t.graph("where", t.graph("lt", x, bound), bound, value)
-    return value
+# Since torch 2.14 x gets nothing where it equals a bound that is a number, and shares with a bound that is a tensor.
+_CLAMP_SHARES = torch.torch_version.TorchVersion(torch.__version__) >= (2, 14)
+
+
+def _clamp(t: Trace, x: Any, min: Any = None, max: Any = None) -> int:
+    bounds = [bound for bound in (min, max) if bound is not None]
+    if not bounds:
+        raise TypeError("neither bound is given")
+    tensors = any(isinstance(bound, Symbol | Tensor) for bound in bounds)
+    if len(bounds) == 2:
+        rule = "clamp" if not _CLAMP_SHARES else "clamp_sharing" if tensors else "clamp_strictly"
+        return _primitive(rule)(t, x, min, max)
+    extreme = "minimum" if min is None else "maximum"
+    if tensors and _CLAMP_SHARES:
+        return _primitive(extreme)(t, x, *bounds)
+    return _composed(functools.partial(bounded, extreme=extreme, strictly=_CLAMP_SHARES))(t, x, *bounds)
 
 
 def _nan_to_num(t: Trace, x: Any, nan: Any = None, posinf: Any = None, neginf: Any = None) -> int:
@@ -189,7 +201,7 @@ CALLS: dict[str, Callable[..., int]] = {
         name: _primitive(operation)
         for operation, row in OPERATIONS.items()
         for name in (operation, *row.names)
-        if operation not in ("float", "single")
+        if operation not in ("float", "single", "clamp_strictly", "clamp_sharing")  # which no one calls
     },
     **{name: _composed(function) for name, function in COMPOSED.items()},
     **dict.fromkeys(("clamp", "clip"), _clamp),

@@ -102,5 +102,5 @@ def lerp(a, b, weight):
 def remainder(a, b):
     """The remainder of a division that rounds down: it has b's sign."""
     rest = fmod(a, b)
-    other_sign = ((rest < 0) & (b > 0)) | ((rest > 0) & (b < 0))  # pyright: ignore[reportOptionalOperand]
-    return tl.where(other_sign, rest + b, rest)
+    up = tl.where(rest < 0, tl.where(b > 0, rest + b, rest), rest)  # pyright: ignore[reportOptionalOperand]
+    return tl.where(rest > 0, tl.where(b < 0, rest + b, rest), up)  # pyright: ignore[reportOptionalOperand]
