@@ -936,3 +936,56 @@ def test_published_snntorch():
     """Leaky, RLeaky and Synaptic neurons; upstream's own import wires the recurrence wrongly."""
     out, expected = recorded("snntorch_1")
     assert torch.equal(out, expected) and 0.05 < expected.mean() < 0.95
+
+
+SUBTRACTS = {"snntorch": {"reset_mechanism": "subtract", "reset_delay": False}}
+
+
+def other(name):
+    data = np.load(FILES / f"{name}.npz")
+    graph = nir.read(FILES / f"{name}.nir", type_check=False)
+    return graph, torch.from_numpy(data["x"]), torch.from_numpy(data["out"])
+
+
+def test_rockpool_membranes():
+    """Rockpool decays by exp(-dt / tau), adds the whole input and subtracts the threshold; its file says none of it.
+
+    Its graph's input has the shape of the whole batch, which nir.read refuses and our reader takes.
+    """
+    graph, x, expected = other("rockpool_lif")
+    assert import_from_nir(FILES / "rockpool_lif.nir", dt=1e-3)(x[0])[0].shape == expected[0].shape
+    node = graph.nodes["1_LIFNeuronTorch"]
+    node.tau = 1e-3 / (1 - np.exp(-1e-3 / node.tau.astype(float)))
+    node.r, node.metadata = node.tau / 1e-3, SUBTRACTS
+    assert torch.equal(run(import_from_nir(graph, dt=1e-3), x), expected) and 0.05 < expected.mean() < 0.95
+
+
+def test_rockpool_synapses():
+    """As its membranes; the synapse decays after its input arrives, so its gain is exp(-dt / tau_syn)."""
+    graph, x, expected = other("rockpool_cubalif")
+    node = graph.nodes["1_LIFTorch"]
+    decay = np.exp(-1e-3 / node.tau_syn.astype(float))
+    node.tau_syn, node.w_in = 1e-3 / (1 - decay), decay / (1 - decay)
+    node.tau_mem = 1e-3 / (1 - np.exp(-1e-3 / node.tau_mem.astype(float)))
+    node.r, node.metadata = node.tau_mem / 1e-3, SUBTRACTS
+    assert torch.equal(run(import_from_nir(graph, dt=1e-3), x), expected) and expected.mean() > 0.05
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_spyx(recurrent):
+    """Spyx emits a spike one step after the potential crossed, adds the whole input and subtracts the threshold.
+
+    Its file says r = beta. The input of a recurrent layer passes through the recurrent weight there, where Spyx itself
+    gives it to the neuron; with that edge where it belongs the layer is an `RLeaky`.
+    """
+    graph, x, expected = other("spyx_rlif" if recurrent else "spyx_lif")
+    net = import_from_nir(graph, dt=1)
+    assert run(net, x).shape == expected.shape and not torch.equal(run(net, x)[:-1], expected[1:])
+    node = graph.nodes["layer_1"]
+    if recurrent:
+        node.edges = [(a, "layer_1.lif" if a == "layer_1.input" else b) for a, b in node.edges]
+        node = node.nodes["layer_1.lif"]
+    node.r, node.metadata = node.tau, {"snntorch": {"reset_mechanism": "subtract", "reset_delay": True}}
+    net = import_from_nir(graph, dt=1)
+    assert any(isinstance(module, snn.RLeaky) for module in net.modules()) == recurrent
+    assert torch.equal(run(net, x)[:-1], expected[1:]) and 0.05 < expected.mean() < 0.95

@@ -1,5 +1,8 @@
 """What is written so that other readers understand it: gains in the weights, dense and square kernels, delays."""
 
+import dataclasses
+from dataclasses import make_dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,8 @@ from torch.nn import functional as F
 import snntorch as snn
 from snntorch import utils
 from snntorch._layers.delay import Delay
+from snntorch._layers.integrator import SynapticIntegrator
+from snntorch._nir.exporting import nir_node
 
 nir = pytest.importorskip("nir")
 
@@ -270,3 +275,18 @@ def test_neurons_without_leak_of_the_published_export():
     lif = nir.LIF(tau=np.inf * ones, r=np.inf * ones, v_leak=0 * ones, v_threshold=ones, v_reset=0 * ones)
     net = import_from_nir(nir.NIRGraph.from_list(lif))
     assert net.lif.beta.tolist() == net.lif.threshold.tolist() == [1, 1]
+
+
+def test_an_older_nir_gets_what_it_has(monkeypatch):
+    """nir 1.0.4, which sinabs pins, has no v_reset, no CubaLI, and metadata of some nodes alone."""
+    fields = ["tau", "r", "v_leak", "v_threshold"]
+    older = make_dataclass(
+        "LIF", fields, bases=(nir.NIRNode,), eq=False, namespace={"__post_init__": lambda self: None}
+    )
+    assert "v_reset" not in {field.name for field in dataclasses.fields(older)}
+    monkeypatch.setattr(nir, "LIF", older)
+    monkeypatch.delattr(nir, "CubaLI")
+    node = nir_node("LIF", tau=1, r=2, v_leak=0, v_threshold=1, v_reset=0)
+    assert type(node) is older and (node.tau, node.r) == (1, 2)
+    with pytest.raises(NotImplementedError, match=r"nir .* has no CubaLI"):
+        export_to_nir(SynapticIntegrator(0.5, 0.5, init_hidden=True), torch.rand(1, 2))

@@ -74,7 +74,7 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def nir_node(kind: str, **values: Any) -> nir.NIRNode:
-    """A node of the installed nir: before 1.0.8 it lacks `v_reset`, which is 0 here, and CubaLI.
+    """A node of the installed nir: before 1.0.8 it lacks `v_reset`, which is 0 here, CubaLI, and some metadata.
 
     Raises:
         NotImplementedError: for a node that it lacks.
@@ -84,9 +84,8 @@ def nir_node(kind: str, **values: Any) -> nir.NIRNode:
     cls = getattr(nir, kind, None)
     if cls is None:
         raise NotImplementedError(f"nir {nir.version} has no {kind}; nir 1.0.8 has")
-    if "v_reset" in values and "v_reset" not in {f.name for f in dataclasses.fields(cls)}:
-        del values["v_reset"]
-    return cls(**values)
+    fields = {f.name for f in dataclasses.fields(cls)}
+    return cls(**{name: value for name, value in values.items() if name in fields})
 
 
 def overrides(layer: nn.Module, base: type) -> bool:
