@@ -33,7 +33,7 @@ class WinnerTakeAll(nn.Module):
 
     def reset(self) -> None:
         """Start a new sequence; keep the thresholds."""
-        self.mem: Tensor | None = None
+        self.mem = self.lif.reset_mem()
 
     def forward(self, current: Tensor) -> Tensor:
         """Take one step with input current ``[B, size]``."""

@@ -220,8 +220,8 @@ def chain(case: Case, shape: tuple[int, ...], length: int) -> tuple[list[nn.Modu
     """Layers and neurons, one after the other."""
     layers: list[nn.Module] = []
     for _ in range(length):
-        # Not on the input, which is the caller's, nor on spikes that are a state at once, which the loop would change.
-        in_place = bool(layers) and not isinstance(layers[-1], snn.RLeaky | snn.RSynaptic)
+        # Elsewhere the loop itself would fail, or change a state.
+        in_place = bool(layers) and isinstance(layers[-1], nn.Linear | nn.Conv2d | snn.Leaky | snn.Synaptic | snn.Alpha)
         made, shape = neuron(case, shape) if case.often(0.4) else layer(case, shape, in_place)
         layers.append(made)
     return layers, shape

@@ -1,14 +1,12 @@
-"""Record what flows through a network, through hooks, without editing its forward."""
+"""Monitors: one with a hook, and one short subclass for each thing that flows by it."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook
 from torch.utils.hooks import RemovableHandle
@@ -33,12 +31,13 @@ def _identity(x: Any) -> Any:
     return x
 
 
-def _snapshot(x: Any) -> Any:
+def snapshot(x: Any) -> Any:
     """Copy a tensor, so that later changes in place do not reach the record."""
     return x.detach().clone() if isinstance(x, Tensor) else x
 
 
-def _classes(instance: Layers) -> tuple[type, ...]:
+def classes_of(instance: Layers) -> tuple[type, ...]:
+    """The classes of layers, given as classes or as examples."""
     kinds = instance if isinstance(instance, tuple) else (instance,)
     return tuple(kind if isinstance(kind, type) else type(kind) for kind in kinds)
 
@@ -53,6 +52,7 @@ class BaseMonitor:
         net: the network to watch.
         instance: which of `net.named_modules()` to watch: a class, a tuple of classes, or an example of the
             class. `None` means the class of `net` itself.
+        function: applied to what is recorded before it is stored.
 
     Attributes:
         records: all records, in the order in which they were made.
@@ -61,13 +61,14 @@ class BaseMonitor:
         hooks: handles of the registered hooks.
     """
 
-    def __init__(self, net: nn.Module, instance: Layers | None = None):
+    def __init__(self, net: nn.Module, instance: Layers | None = None, function: Callable[[Any], Any] = _identity):
+        self._function = function
         self.records: list[Any] = []
         self.monitored_layers: list[str] = []
         self.name_records_index: dict[str, list[int]] = {}
         self.hooks: list[RemovableHandle] = []
         self._enabled = True
-        classes = _classes(net if instance is None else instance)
+        classes = classes_of(net if instance is None else instance)
         for name, module in net.named_modules():
             if isinstance(module, classes):
                 self.monitored_layers.append(name)
@@ -86,7 +87,7 @@ class BaseMonitor:
             monitor = reference()
             if monitor is not None and monitor._enabled:
                 monitor.name_records_index[name].append(len(monitor.records))
-                monitor.records.append(value)
+                monitor.records.append(monitor._function(value))
 
         return record
 
@@ -154,12 +155,10 @@ class OutputMonitor(BaseMonitor):
         instance: Layers | None = None,
         function_on_output: Callable[[Any], Any] = _identity,
     ):
-        self.function_on_output = function_on_output
-        super().__init__(net, instance)
+        super().__init__(net, instance, function_on_output)
 
     def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
-        function = self.function_on_output
-        return module.register_forward_hook(lambda module, args, output: record(function(unpack_len1_tuple(output))))
+        return module.register_forward_hook(lambda module, args, output: record(unpack_len1_tuple(output)))
 
 
 class InputMonitor(BaseMonitor):
@@ -186,13 +185,11 @@ class InputMonitor(BaseMonitor):
         instance: Layers | None = None,
         function_on_input: Callable[[Any], Any] = _identity,
     ):
-        self.function_on_input = function_on_input
-        super().__init__(net, instance)
+        super().__init__(net, instance, function_on_input)
 
     def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
-        function = self.function_on_input
         return module.register_forward_hook(
-            lambda module, args, kwargs, output: record(function(unpack_len1_tuple((*args, *kwargs.values())))),
+            lambda module, args, kwargs, output: record(unpack_len1_tuple((*args, *kwargs.values()))),
             with_kwargs=True,
         )
 
@@ -223,17 +220,16 @@ class AttributeMonitor(BaseMonitor):
         pre_forward: bool,
         net: nn.Module,
         instance: Layers | None = None,
-        function_on_attribute: Callable[[Any], Any] = _snapshot,
+        function_on_attribute: Callable[[Any], Any] = snapshot,
     ):
         self.attribute_name = attribute_name
         self.pre_forward = pre_forward
-        self.function_on_attribute = function_on_attribute
-        super().__init__(net, instance)
+        super().__init__(net, instance, function_on_attribute)
 
     def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
-        read, function = attrgetter(self.attribute_name), self.function_on_attribute
+        read = attrgetter(self.attribute_name)
         register = module.register_forward_pre_hook if self.pre_forward else module.register_forward_hook
-        return register(lambda module, *call: record(function(read(module))))
+        return register(lambda module, *call: record(read(module)))
 
 
 class GradInputMonitor(BaseMonitor):
@@ -259,13 +255,11 @@ class GradInputMonitor(BaseMonitor):
         instance: Layers | None = None,
         function_on_grad_input: Callable[[Any], Any] = _identity,
     ):
-        self.function_on_grad_input = function_on_grad_input
-        super().__init__(net, instance)
+        super().__init__(net, instance, function_on_grad_input)
 
     def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
-        function = self.function_on_grad_input
         return module.register_full_backward_hook(
-            lambda module, grad_input, grad_output: record(function(unpack_len1_tuple(grad_input)))
+            lambda module, grad_input, grad_output: record(unpack_len1_tuple(grad_input))
         )
 
 
@@ -292,11 +286,9 @@ class GradOutputMonitor(BaseMonitor):
         instance: Layers | None = None,
         function_on_grad_output: Callable[[Any], Any] = _identity,
     ):
-        self.function_on_grad_output = function_on_grad_output
-        super().__init__(net, instance)
+        super().__init__(net, instance, function_on_grad_output)
 
     def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
-        function = self.function_on_grad_output
 
         def watch(module: nn.Module, args: Any, output: Any) -> None:
             # Hooks on the output tensors; a full backward hook would warn when no input requires a gradient.
@@ -305,133 +297,9 @@ class GradOutputMonitor(BaseMonitor):
 
             def collect(grads: Sequence[Tensor | None]) -> None:
                 by_position = dict(zip(watched, grads, strict=True))
-                record(function(unpack_len1_tuple(tuple(by_position.get(i) for i in range(len(outputs))))))
+                record(unpack_len1_tuple(tuple(by_position.get(i) for i in range(len(outputs)))))
 
             if watched:
                 register_multi_grad_hook([outputs[i] for i in watched], collect)
 
         return module.register_forward_hook(watch)
-
-
-def _takes_sequence(module: nn.Module) -> bool:
-    """Whether one call is a whole sequence `[T, B, ...]`, not one step."""
-    return getattr(module, "takes_sequence", False) is True
-
-
-def _is_neuron(module: nn.Module) -> bool:
-    return hasattr(module, "reset_mem") or _takes_sequence(module)
-
-
-class Recorder:
-    """Record every neuron of a network through time: spikes, states, and the spikes' gradients.
-
-    It records while its `with` block runs, whether the network is called in a loop over time, by
-    `snn.unroll`, or holds neurons that take a whole sequence in one call. What it recorded stays readable
-    afterwards, stacked over time and keyed by the neurons' names in `net.named_modules()`, in the order in
-    which they are registered::
-
-        splt.overview({"input": x, **recorder.spikes})
-
-    Args:
-        net: the network, or a single neuron. What a neuron returns first counts as its spikes, so of one that returns
-            its membrane potential alone (`StateLeaky` with `output=False`) this is what is recorded.
-        states: names of the states to record, of the neurons that have them, or return them for a whole sequence.
-        gradients: whether to record the gradients with respect to the spikes, in each later backward pass.
-        instance: which modules to record, as in `BaseMonitor`; `None` means all neurons: modules
-            with a `reset_mem`, or with `takes_sequence = True` where one call is a whole sequence.
-
-    Raises:
-        ValueError: the network has no such module.
-
-    Example:
-        >>> import snntorch as snn, torch
-        >>> net = nn.Sequential(nn.Linear(3, 4), snn.Leaky(beta=0.9, init_hidden=True))
-        >>> with Recorder(net, gradients=True) as recorder:
-        ...     spikes = torch.stack([net(x) for x in torch.rand(10, 5, 3)])
-        >>> spikes.sum().backward()
-        >>> recorder.spikes["1"].shape, recorder.states["mem"]["1"].shape, recorder.gradients["1"].shape
-        (torch.Size([10, 5, 4]), torch.Size([10, 5, 4]), torch.Size([10, 5, 4]))
-    """
-
-    def __init__(
-        self,
-        net: nn.Module,
-        states: Iterable[str] = ("mem",),
-        gradients: bool = False,
-        instance: Layers | None = None,
-    ):
-        classes = None if instance is None else _classes(instance)
-        self._modules = {
-            name: module
-            for name, module in net.named_modules()
-            if (_is_neuron(module) if classes is None else isinstance(module, classes))
-        }
-        if not self._modules:
-            raise ValueError(f"net has no neuron to record: {type(net).__name__}")
-        self._state_names = tuple(states)
-        self._with_gradients = gradients
-        self._hooks: list[RemovableHandle] = []
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget what was recorded: call it between batches."""
-        self._spikes: dict[str, list[Tensor]] = {name: [] for name in self._modules}
-        self._gradients: dict[str, list[Tensor | None]] = {name: [] for name in self._modules}
-        self._states: dict[str, dict[str, list[Tensor]]] = {
-            state: {name: [] for name in self._modules} for state in self._state_names
-        }
-
-    def __enter__(self) -> Self:
-        self._hooks = [
-            module.register_forward_hook(partial(self._record, name)) for name, module in self._modules.items()
-        ]
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _record(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
-        spikes = output[0] if isinstance(output, tuple) else output
-        self._spikes[name].append(spikes.detach())
-        for state, layers in self._states.items():
-            if hasattr(module, state):
-                layers[name].append(_snapshot(getattr(module, state)))
-            elif state == "mem" and _takes_sequence(module) and isinstance(output, tuple):
-                layers[name].append(_snapshot(output[-1]))  # it keeps no state, but returns its course
-        if self._with_gradients:
-            gradients, step = self._gradients[name], len(self._gradients[name])
-            gradients.append(None)
-            if spikes.requires_grad:
-                spikes.register_hook(lambda gradient: gradients.__setitem__(step, gradient))
-
-    def _join(self, layers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
-        return {
-            name: (torch.cat if _takes_sequence(self._modules[name]) else torch.stack)(list(calls))
-            for name, calls in layers.items()
-            if calls
-        }
-
-    @property
-    def spikes(self) -> dict[str, Tensor]:
-        """Spikes `[T, B, ...]` of each neuron."""
-        return self._join(self._spikes)
-
-    @property
-    def states(self) -> dict[str, dict[str, Tensor]]:
-        """For each state's name, its values `[T, B, ...]` in each neuron, after every step."""
-        return {state: self._join(layers) for state, layers in self._states.items()}
-
-    @property
-    def gradients(self) -> dict[str, Tensor]:
-        """Gradients `[T, B, ...]` with respect to each neuron's spikes; zero where none came."""
-        return self._join(
-            {
-                name: [
-                    torch.zeros_like(spikes) if gradient is None else gradient
-                    for spikes, gradient in zip(self._spikes[name], gradients, strict=True)
-                ]
-                for name, gradients in self._gradients.items()
-                if gradients
-            }
-        )

@@ -1,0 +1,140 @@
+"""Record the neurons of a network through time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ._monitors import Layers, classes_of, snapshot
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+def _takes_sequence(module: nn.Module) -> bool:
+    """Whether one call is a whole sequence `[T, B, ...]`, not one step."""
+    return getattr(module, "takes_sequence", False) is True
+
+
+def _is_neuron(module: nn.Module) -> bool:
+    return hasattr(module, "reset_mem") or _takes_sequence(module)
+
+
+class Recorder:
+    """Record every neuron of a network through time: spikes, states, and the spikes' gradients.
+
+    It records while its `with` block runs, whether the network is called in a loop over time, by
+    `snn.unroll`, or holds neurons that take a whole sequence in one call. What it recorded stays readable
+    afterwards, stacked over time and keyed by the neurons' names in `net.named_modules()`, in the order in
+    which they are registered::
+
+        splt.overview({"input": x, **recorder.spikes})
+
+    Args:
+        net: the network, or a single neuron. What a neuron returns first counts as its spikes, so of one that returns
+            its membrane potential alone (`StateLeaky` with `output=False`) this is what is recorded.
+        states: names of the states to record, of the neurons that have them, or return them for a whole sequence.
+        gradients: whether to record the gradients with respect to the spikes, in each later backward pass.
+        instance: which modules to record, as in `BaseMonitor`; `None` means all neurons: modules
+            with a `reset_mem`, or with `takes_sequence = True` where one call is a whole sequence.
+
+    Raises:
+        ValueError: the network has no such module.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> net = nn.Sequential(nn.Linear(3, 4), snn.Leaky(beta=0.9, init_hidden=True))
+        >>> with Recorder(net, gradients=True) as recorder:
+        ...     spikes = torch.stack([net(x) for x in torch.rand(10, 5, 3)])
+        >>> spikes.sum().backward()
+        >>> recorder.spikes["1"].shape, recorder.states["mem"]["1"].shape, recorder.gradients["1"].shape
+        (torch.Size([10, 5, 4]), torch.Size([10, 5, 4]), torch.Size([10, 5, 4]))
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        states: Iterable[str] = ("mem",),
+        gradients: bool = False,
+        instance: Layers | None = None,
+    ):
+        classes = None if instance is None else classes_of(instance)
+        self._modules = {
+            name: module
+            for name, module in net.named_modules()
+            if (_is_neuron(module) if classes is None else isinstance(module, classes))
+        }
+        if not self._modules:
+            raise ValueError(f"net has no neuron to record: {type(net).__name__}")
+        self._state_names = tuple(states)
+        self._with_gradients = gradients
+        self._hooks: list[RemovableHandle] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was recorded: call it between batches."""
+        self._spikes: dict[str, list[Tensor]] = {name: [] for name in self._modules}
+        self._gradients: dict[str, list[Tensor | None]] = {name: [] for name in self._modules}
+        self._states: dict[str, dict[str, list[Tensor]]] = {
+            state: {name: [] for name in self._modules} for state in self._state_names
+        }
+
+    def __enter__(self) -> Self:
+        self._hooks = [
+            module.register_forward_hook(partial(self._record, name)) for name, module in self._modules.items()
+        ]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _record(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+        spikes = output[0] if isinstance(output, tuple) else output
+        self._spikes[name].append(spikes.detach())
+        for state, layers in self._states.items():
+            if hasattr(module, state):
+                layers[name].append(snapshot(getattr(module, state)))
+            elif state == "mem" and _takes_sequence(module) and isinstance(output, tuple):
+                layers[name].append(snapshot(output[-1]))  # it keeps no state, but returns its course
+        if self._with_gradients:
+            gradients, step = self._gradients[name], len(self._gradients[name])
+            gradients.append(None)
+            if spikes.requires_grad:
+                spikes.register_hook(lambda gradient: gradients.__setitem__(step, gradient))
+
+    def _join(self, layers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+        return {
+            name: (torch.cat if _takes_sequence(self._modules[name]) else torch.stack)(list(calls))
+            for name, calls in layers.items()
+            if calls
+        }
+
+    @property
+    def spikes(self) -> dict[str, Tensor]:
+        """Spikes `[T, B, ...]` of each neuron."""
+        return self._join(self._spikes)
+
+    @property
+    def states(self) -> dict[str, dict[str, Tensor]]:
+        """For each state's name, its values `[T, B, ...]` in each neuron, after every step."""
+        return {state: self._join(layers) for state, layers in self._states.items()}
+
+    @property
+    def gradients(self) -> dict[str, Tensor]:
+        """Gradients `[T, B, ...]` with respect to each neuron's spikes; zero where none came."""
+        return self._join(
+            {
+                name: [
+                    torch.zeros_like(spikes) if gradient is None else gradient
+                    for spikes, gradient in zip(self._spikes[name], gradients, strict=True)
+                ]
+                for name, gradients in self._gradients.items()
+                if gradients
+            }
+        )
