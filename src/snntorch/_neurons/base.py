@@ -210,7 +210,7 @@ class SpikingNeuron(Stateful):
             ValueError: for a state or a parameter whose shape does not broadcast.
         """
         state = self._begin(input_, states, named_states)
-        if self._broadcasts(input_.shape, state):
+        if state and state[0].shape != input_.shape and self._broadcasts(input_.shape, state):
             input_ = input_.expand(state[0].shape)
         recorder = recording(input_, *state)
         if recorder is not None:
@@ -229,7 +229,7 @@ class SpikingNeuron(Stateful):
         """The step's keyword arguments, its numbers in shapes that add nothing to the states'."""
         arguments = self.step_arguments(state_dtype(dtype))
         for name, value in arguments.items():
-            if isinstance(value, Tensor) and value.dim() and name in _NUMBERS:
+            if name in _NUMBERS and isinstance(value, Tensor) and value.dim():
                 arguments[name] = fitted(name, value, state[0].shape)
         return arguments
 

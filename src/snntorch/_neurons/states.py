@@ -56,7 +56,8 @@ class Stateful(nn.Module, metaclass=Registry):
             raise TypeError(f"{type(self).__name__} takes the states {', '.join(self.states)} once each, "
                             f"got {len(given)} by position and {', '.join(named) or 'none'} by name")  # fmt: skip
         shape = self.state_shape(input_)
-        passed = {**dict(zip(self.states, given, strict=False)), **named}
+        passed = dict(zip(self.states, given, strict=False))
+        passed.update(named)
         if not any([state is not None for state in passed.values()]):
             return [self._stored_state(name, input_, shape) for name in self.states]
         if self.init_hidden:
