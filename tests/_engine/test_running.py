@@ -134,3 +134,32 @@ def test_every_surrogate_compiles_with_and_without_gradients(name):
             found = torch.compile(lambda x: lif(x, mem), fullgraph=True, backend="eager")(x)
             expected = lif(x, mem)
         assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1]) and expected[0].any()
+
+
+GAIN = torch.tensor(1.0)
+
+
+class Gained(snn.SpikingNeuron):
+    """A step that reads a global tensor."""
+
+    states = ("mem",)
+
+    @staticmethod
+    def step(x, mem, *, threshold, spike):
+        mem = 0.5 * mem + GAIN * x
+        return spike(mem - threshold), mem
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_captured_tensor_is_the_one_that_its_name_means_now(steps, monkeypatch):
+    neuron, x, mem = Gained(), torch.rand((steps, B, F) if steps else (B, F)), torch.rand(B, F)
+    for gain in (torch.tensor(2.0), torch.rand(F), torch.tensor(3.0)):
+        monkeypatch.setitem(globals(), "GAIN", gain)
+        results = []
+        for backend in ("eager", "auto"):
+            with snn.backend(backend):
+                results.append(run(neuron, (x,), (mem,), neuron.step_arguments(torch.float32), steps=steps))
+        torch.testing.assert_close(*results, rtol=0, atol=0)
+    monkeypatch.setitem(globals(), "GAIN", torch.tensor(1.0, device="meta"))
+    with pytest.raises(RuntimeError, match="the backend is fused, but one tensor is on meta"), snn.backend("fused"):
+        run(neuron, (x,), (mem,), neuron.step_arguments(torch.float32), steps=steps)

@@ -74,10 +74,10 @@ def obstacle(call: Call, beside: Sequence[Tensor] = ()) -> str:
     if torch.compiler.is_compiling():
         if not call.steps:
             return COMPILED
-        return _of_place(call.inputs[0]) or _of_devices(call.tensors) or _of_shapes(call)
+        return _of_place(call.inputs[0]) or of_devices(call.tensors) or _of_shapes(call)
     tensors = [*call.tensors, *beside]
     return (
-        _of_place(tensors[0]) or _of_size(states[0]) or _of_recording() or _of_kinds(tensors) or _of_devices(tensors)
+        _of_place(tensors[0]) or _of_size(states[0]) or _of_recording() or _of_kinds(tensors) or of_devices(tensors)
         or _of_shapes(call)
     )  # fmt: skip
 
@@ -124,7 +124,8 @@ def _of_kinds(tensors: Sequence[Tensor]) -> str:
     return ""
 
 
-def _of_devices(tensors: Sequence[Tensor]) -> str:
+def of_devices(tensors: Sequence[Tensor]) -> str:
+    """A tensor that is elsewhere than the first."""
     device = tensors[0].device
     for tensor in tensors:
         if tensor.device != device:

@@ -30,6 +30,7 @@ def _is_constant(value: Any) -> bool:
     return frozen and all(_is_constant(getattr(value, f.name)) for f in fields(value))
 
 
+_CAPTURES = "it reads tensors beside its arguments, so that it would be traced at every step"
 _plans: dict[Any, Plan] = {}
 
 
@@ -49,8 +50,9 @@ def plan(
     kinds = tuple([(name, Tensor if isinstance(value, Tensor) else value) for name, value in arguments.items()])
     key = (neuron.step, varies, states, dtype, kinds)
     try:
-        if key in _plans:
-            return _plans[key]
+        known = _plans.get(key)
+        if known is not None and not (costly and known.reason == _CAPTURES):
+            return known
     except TypeError:  # a value without a hash
         pass
     constants = {name: value for name, value in kinds if value is not Tensor}
@@ -65,9 +67,9 @@ def plan(
         found = Plan(None, reason=str(error))
     except Exception as error:  # whatever the step does with a symbol, it may yet do with a tensor
         found = Plan(None, reason=f"tracing the step raised {type(error).__name__}: {error}")
-    if remember:
-        _plans[key] = found
-    return found
+    if remember:  # but not what it captured, as the names in a step may be bound anew
+        _plans[key] = Plan(None, reason=_CAPTURES) if found.captured else found
+    return found if costly or not found.captured else _plans[key]
 
 
 @constant

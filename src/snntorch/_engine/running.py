@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import ops
-from .choose import COMPILED, NOTHING, Call, computes, note, obstacle, of_parameters
+from .choose import COMPILED, NOTHING, Call, computes, note, obstacle, of_devices, of_parameters
 from .feedback import feed_back
 from .plans import plan, text
 from .private import watched
@@ -139,7 +139,7 @@ def _program(
         found = text(call.neuron, call.varies, len(call.states), dtype) or None
         return found, (), "torch.compile can't take what the step captures or can't be traced"
     made = plan(call.neuron, call.varies, len(call.states), call.arguments, dtype, costly)
-    reason = of_parameters(made.captured, call.states[0].shape)
+    reason = of_devices([call.inputs[0], *made.captured]) or of_parameters(made.captured, call.states[0].shape)
     return (None, (), reason) if reason else (made.program, made.captured, made.reason)
 
 
