@@ -184,7 +184,7 @@ def test_the_engines_tests_pass_interpreted():
     environment = {**os.environ, "TRITON_INTERPRET": "1", "SNNTORCH_KERNELS": "triton", "CUDA_VISIBLE_DEVICES": ""}
     # Values outside a block are computed too, though never stored: zeros divided by zeros among them.
     command = [sys.executable, "-m", "pytest", "-q", "-W", "ignore::RuntimeWarning", "-p", "no:cacheprovider"]
-    files = [HERE / "test_numbers.py", HERE / "interpreted.py"]
+    files = [HERE / "test_numbers.py", HERE / "test_operations.py", HERE / "interpreted.py"]
     run = subprocess.run([*command, *files], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
 
