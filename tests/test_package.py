@@ -157,8 +157,8 @@ ROOMS = [
     ("_engine/machine_code.py", "llvmlite", ""),  # imported where a kernel is wanted
     ("_engine/*.py", "torch snntorch._engine", "numba triton snntorch._engine"),
     ("_neurons/*.py",
-     "torch snntorch.surrogate snntorch._engine.run snntorch._engine.run_feedback snntorch._engine.computes "
-     "snntorch._neurons", ""),
+     "torch snntorch.surrogate snntorch._engine.run snntorch._engine.run_feedback snntorch._engine.stepped "
+     "snntorch._engine.computes snntorch._neurons", ""),
     ("_layers/*.py", "torch snntorch.surrogate snntorch._neurons snntorch._layers", ""),
     ("functional/*.py spikegen/*.py", "torch numpy snntorch.functional snntorch.spikegen", ""),
     ("spikeplot/*.py", "torch numpy snntorch.spikeplot", "matplotlib"),

@@ -27,7 +27,7 @@ import inspect
 import math
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, cast
 
 import torch
@@ -85,6 +85,10 @@ class Surrogate:
 
     function: type[SurrogateFunction]
     parameters: tuple = ()
+    is_step: bool = field(init=False, repr=False, compare=False)  # whether it is H(x), which a function may override
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_step", self.function.forward is SurrogateFunction.forward)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Spikes of x, `H(x)`."""

@@ -62,3 +62,12 @@ def test_without_synaptic_memory_it_is_leaky():
 def test_alpha_is_clamped(alpha, clamped):
     _, syn, _ = snn.Synaptic(alpha=alpha, beta=0.5)(torch.zeros(1, 1), torch.full((1, 1), 0.5), torch.zeros(1, 1))
     assert syn == clamped * 0.5
+
+
+@pytest.mark.parametrize("make", [snn.Synaptic, lambda *a, **k: snn.RSynaptic(*a, V=0.0, all_to_all=False, **k)])
+def test_the_membrane_gets_the_current_before_its_quantisation(make):
+    """Both are quantised after the update: a current of 0.6 becomes 1, a potential of 0.7 + 0.6 too."""
+    neuron = make(0.6, 0.7, state_quant=torch.round, threshold=9.0)
+    _, *_, syn, mem = loop(neuron, torch.tensor([1.0, 0.0]).view(2, 1, 1))
+    assert syn.flatten().tolist() == [1, 1]
+    assert mem.flatten().tolist() == [1, 1]  # 0.7 + 0.6; from the quantised current it would be 2

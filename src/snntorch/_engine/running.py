@@ -73,6 +73,17 @@ def _without_autocast(device: str) -> contextlib.AbstractContextManager:
     return torch.autocast(device, enabled=False) if on else contextlib.nullcontext()
 
 
+def stepped(neuron: object, reason: str) -> None:
+    """Tell that a neuron steps by itself.
+
+    Raises:
+        RuntimeError: with the backend `"fused"`.
+    """
+    if asked() == "fused":
+        raise RuntimeError(f"the backend is fused, but {reason}")
+    note(neuron, "stepped", reason)
+
+
 def _call(
     neuron: Any, inputs: Sequence[Tensor], states: Sequence[Tensor], arguments: dict[str, Any], steps: int,
     varies: tuple[bool, ...],

@@ -32,7 +32,9 @@ class Delay(SpikingNeuron):
         tensor([0., 0., 1., 2.])
     """
 
+    honours = frozenset()
     states = ("past",)
+    past: Tensor
     steps: Tensor
 
     def __init__(self, steps: int | Tensor, init_hidden: bool = False, output: bool = False) -> None:

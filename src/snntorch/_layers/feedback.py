@@ -26,6 +26,7 @@ class Feedback(SpikingNeuron):
     """
 
     states = ("value",)
+    value: Tensor
 
     def __init__(self, shape: Sequence[int], input_dim: int) -> None:
         super().__init__(init_hidden=True)

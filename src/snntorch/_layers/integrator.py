@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .._neurons.neurons import LIF
+from .._neurons.lif import LIF
+from .._neurons.pieces import fraction
 
 
 class LeakyIntegrator(LIF):
@@ -27,7 +28,9 @@ class LeakyIntegrator(LIF):
         tensor([2.0000, 3.0000, 3.5000])
     """
 
+    honours = frozenset()
     states = ("mem",)
+    mem: Tensor
     gain: Tensor
     rest: Tensor
 
@@ -49,7 +52,7 @@ class LeakyIntegrator(LIF):
     @staticmethod
     def step(x, mem, *, beta, gain, rest):
         """One time step, `x, mem -> output, mem`."""
-        mem = beta.clamp(0, 1) * mem + x
+        mem = fraction(beta) * mem + x
         return gain * mem + rest, mem
 
 
@@ -72,6 +75,7 @@ class SynapticIntegrator(LeakyIntegrator):
     """
 
     states = ("syn", "mem")
+    syn: Tensor
     alpha: Tensor
 
     def __init__(
@@ -91,6 +95,6 @@ class SynapticIntegrator(LeakyIntegrator):
     @staticmethod
     def step(x, syn, mem, *, alpha, beta, gain, rest):
         """One time step, `x, syn, mem -> output, syn, mem`."""
-        syn = alpha.clamp(0, 1) * syn + x
-        mem = beta.clamp(0, 1) * mem + syn
+        syn = fraction(alpha) * syn + x
+        mem = fraction(beta) * mem + syn
         return gain * mem + rest, syn, mem

@@ -5,7 +5,9 @@ from typing import Any
 from torch import Tensor
 
 from ..surrogate import SpikeGrad
-from .neurons import LIF, graded, quantised
+from .emission import spiked
+from .lif import LIF
+from .pieces import fraction, graded, quantised
 
 
 class Alpha(LIF):
@@ -41,6 +43,9 @@ class Alpha(LIF):
     """
 
     states = ("syn_exc", "syn_inh", "mem")
+    syn_exc: Tensor
+    syn_inh: Tensor
+    mem: Tensor
     alpha: Tensor
 
     def __init__(
@@ -60,18 +65,9 @@ class Alpha(LIF):
         output: bool = False,
     ) -> None:
         super().__init__(
-            beta=beta,
-            threshold=threshold,
-            spike_grad=spike_grad,
-            surrogate_disable=surrogate_disable,
-            init_hidden=init_hidden,
-            inhibition=inhibition,
-            learn_beta=learn_beta,
-            learn_threshold=learn_threshold,
-            reset_mechanism=reset_mechanism,
-            state_quant=state_quant,
-            output=output,
-        )
+            beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
+            reset_mechanism, state_quant, output,
+        )  # fmt: skip
         self.register_value("alpha", alpha, learn=learn_alpha)
         if not bool((self.alpha > self.beta).all()) or bool((self.beta == 1).any()):
             raise ValueError(f"alpha must be larger than beta, and beta not 1, got alpha={alpha}, beta={beta}")
@@ -79,19 +75,28 @@ class Alpha(LIF):
     @staticmethod
     def step(x, syn_exc, syn_inh, mem, *, alpha, beta, threshold, spike, factor, reset_mechanism, state_quant):
         """One time step, `x, syn_exc, syn_inh, mem -> spk, syn_exc, syn_inh, mem`."""
-        fired = (mem > threshold).to(mem.dtype)
-        alpha, beta = alpha.clamp(0, 1), beta.clamp(0, 1)
+        fired = spiked(mem, threshold, spike, reset_mechanism)
+        alpha, beta = fraction(alpha), fraction(beta)
         tau = alpha.log() / (beta.log() - alpha.log()) + 1
         exc, inh = alpha * syn_exc, beta * syn_inh
         mem = tau * (exc + inh)  # the input enters both currents with opposite signs and cancels here
         exc, inh = exc + x, inh - x
-        if reset_mechanism == "subtract":
-            exc, inh, mem = exc - fired * threshold, inh - fired * inh, mem + fired * syn_inh
-        elif reset_mechanism == "zero":
-            exc, inh, mem = exc - fired * exc, inh - fired * inh, mem - fired * mem
+        exc, inh, mem = _reset_all(exc, inh, mem, syn_inh, fired, threshold, reset_mechanism)
         exc, inh, mem = (quantised(state, state_quant) for state in (exc, inh, mem))
         return graded(spike(mem - threshold), factor), exc, inh, mem
+
+    def _after_reset(self, new: Any, mechanism: str) -> Any:
+        exc, inh, mem = new
+        return _reset_all(exc, inh, mem, self.syn_inh, self.reset, self.threshold, mechanism)
 
     def init_alpha(self) -> tuple[Tensor, Tensor, Tensor]:
         """As `reset_mem`."""
         return self.reset_mem()
+
+
+def _reset_all(exc, inh, mem, syn_inh, fired, threshold, reset_mechanism):
+    if reset_mechanism == "subtract":
+        return exc - fired * threshold, inh - fired * inh, mem + fired * syn_inh
+    if reset_mechanism == "zero":
+        return exc - fired * exc, inh - fired * inh, mem - fired * mem
+    return exc, inh, mem

@@ -33,6 +33,7 @@ class AssociativeLeaky(SpikingNeuron):
     """
 
     takes_sequence = True
+    honours = frozenset({"fire"})
 
     def __init__(
         self, in_dim: int, d_value: int, d_key: int, num_spiking_neurons: int, use_q_projection: bool = True
@@ -80,14 +81,16 @@ class AssociativeLeaky(SpikingNeuron):
         v, k, a = (layer(input_).to(input_.dtype) for layer in (self.to_v, self.to_k, self.to_alpha))
         write = v.unsqueeze(-1) * k.unsqueeze(-2)
         decay = torch.sigmoid(a).unsqueeze(-2)
-        (spk, _), _ = run(
+        by_step = not self._by_methods()
+        (spk, state), _ = run(
             self,
             (write, decay.expand_as(write)),
             (torch.zeros_like(write[0], dtype=state_dtype(input_.dtype)),),
             self.step_arguments(state_dtype(input_.dtype)),
             steps=write.shape[0],
-            wanted=(True, False),
+            wanted=(by_step, not by_step),
         )
+        spk = spk if by_step else self.fire(state)
         if self.use_q_projection:
             spk = spk @ self.to_q(input_).unflatten(-1, (self.d_key, self.d_value))
         return spk.flatten(-2).to(input_.dtype)

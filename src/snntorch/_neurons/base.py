@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 from .. import surrogate
 from .._engine import run, run_feedback
-from .pieces import WinnerTakesAll, fitted, graded, initial_tensor
-from .states import Stateful, recording, state_dtype
+from .emission import listen, remember
+from .pieces import WinnerTakesAll, fitted, initial_tensor
+from .published import Published
+from .states import recording, state_dtype
 
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
 _NUMBERS = {"alpha", "beta", "threshold", "delta_threshold", "V", "R", "C", "time_step", "factor"}  # broadcast
 
 
-class SpikingNeuron(Stateful):
+class SpikingNeuron(Published):
     """Base of every neuron that runs step by step.
 
     A subclass names its `states` and writes `step`, one pure function of one time step::
@@ -107,7 +109,7 @@ class SpikingNeuron(Stateful):
         self._check_reset_mechanism(reset_mechanism)
         self._reset_mechanism = reset_mechanism
         self.register_buffer("reset_mechanism_val", torch.tensor(RESET_MECHANISMS[reset_mechanism]))
-        self._store([torch.zeros(0) for _ in self.states])
+        self._init_mem()
 
     def register_value(self, name: str, value: Any, learn: bool = False) -> None:
         """Register a number or tensor as a parameter (`learn=True`) or a buffer of the module.
@@ -212,12 +214,17 @@ class SpikingNeuron(Stateful):
         state = self._begin(input_, states, named_states)
         if state and state[0].shape != input_.shape and self._broadcasts(input_.shape, state):
             input_ = input_.expand(state[0].shape)
+        if self._by_methods():
+            return self._returned(*self._run_by_methods(input_, state))
         recorder = recording(input_, *state)
         if recorder is not None:
             spk, state = recorder.neuron(self, input_, state)
         else:
             driven = self.drive(self.project(input_), *state)
-            (spk, *_), state = run(self, driven, state, self._arguments(input_.dtype, state))
+            arguments = self._arguments(input_.dtype, state)
+            emitting = listen(self, state, arguments)
+            (spk, *_), state = run(self, driven, state, arguments)
+            remember(self, state, emitting)
         self._store(state)
         return self._returned(spk, state)
 
@@ -280,7 +287,16 @@ class SpikingNeuron(Stateful):
             The courses, `[T, B, ...]` each, with None where not wanted, and the states after the last step.
         """
         arguments = self._arguments(inputs.dtype, state)
-        projected = self.project(inputs)
+        emitting = listen(self, state, arguments)
+        courses, state = self._courses(self.project(inputs), state, arguments, steps, static, wanted)
+        remember(self, state, emitting)
+        return courses, state
+
+    def _courses(
+        self, projected: Tensor, state: list[Tensor], arguments: dict[str, Any], steps: int, static: bool,
+        wanted: Sequence[bool],
+    ) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
+        """As `over_time`, of the projected inputs."""
         if type(self).drive is SpikingNeuron.drive or not self.recurs:
             return run(self, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted)
         feedback = self.linear_feedback
@@ -292,22 +308,6 @@ class SpikingNeuron(Stateful):
             train, state = run(self, driven, state, arguments)
             trains.append(train)
         return [torch.stack([train[k] for train in trains]) if w else None for k, w in enumerate(wanted)], state
-
-    # -- pieces of a step that users call
-
-    def fire(self, mem: Tensor) -> Tensor:
-        """Spikes of the membrane potential: `graded_spikes_factor * S(mem - threshold)`."""
-        return graded(self.spike_grad(mem - self.threshold), self.factor)
-
-    def fire_inhibition(self, batch_size: int, mem: Tensor) -> Tensor:
-        """As `fire`, of the one neuron per sample that is furthest above its threshold."""
-        if mem.shape[0] != batch_size:
-            raise ValueError(f"mem must hold batch_size={batch_size} samples, got shape {tuple(mem.shape)}")
-        return graded(WinnerTakesAll(self.spike_grad)(mem - self.threshold), self.factor)
-
-    def mem_reset(self, mem: Tensor) -> Tensor:
-        """1 where the membrane potential is above the threshold, else 0; carries no gradient."""
-        return (mem > self.threshold).to(mem.dtype)
 
 
 _KEYWORDS: dict[Any, tuple[str, ...]] = {}

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from .leaky import Leaky
-from .neurons import graded, quantised
+from .pieces import fraction, graded, quantised
 
 
 class DeltaLeaky(Leaky):
@@ -30,7 +30,9 @@ class DeltaLeaky(Leaky):
         tensor([[0., 1.]])
     """
 
+    honours = frozenset()
     states = ("mem", "mem_prev")
+    mem_prev: Tensor
 
     def __init__(self, delta_threshold: float | Tensor = 1.0, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,7 +41,7 @@ class DeltaLeaky(Leaky):
     @staticmethod
     def step(x, mem, mem_prev, *, beta, delta_threshold, spike, factor, state_quant):
         """One time step, `x, mem, mem_prev -> spk, mem, mem_prev`."""
-        new = quantised(beta.clamp(0, 1) * mem + x, state_quant)
+        new = quantised(fraction(beta) * mem + x, state_quant)
         return graded(spike((new - mem).abs() - delta_threshold), factor), new, mem.clone()
 
     def _begin(self, input_: Tensor, given: Any, named: dict[str, Any]) -> list[Tensor]:

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from ..surrogate import SpikeGrad
-from .neurons import LIF, graded, initial_tensor, quantised, reset
+from .emission import spiked
+from .lif import LIF
+from .pieces import graded, initial_tensor, quantised, reset
 
 
 class Lapicque(LIF):
@@ -42,6 +44,7 @@ class Lapicque(LIF):
     """
 
     states = ("mem",)
+    mem: Tensor
     R: Tensor
     C: Tensor
     time_step: Tensor
@@ -78,18 +81,9 @@ class Lapicque(LIF):
             warnings.warn("time_step > R * C: the membrane potential is unstable", UserWarning, stacklevel=2)
         self.resistance_follows = R is False and C is not False
         super().__init__(
-            beta=beta if isinstance(beta, torch.nn.Parameter) else given["beta"],
-            threshold=threshold,
-            spike_grad=spike_grad,
-            surrogate_disable=surrogate_disable,
-            init_hidden=init_hidden,
-            inhibition=inhibition,
-            learn_beta=learn_beta,
-            learn_threshold=learn_threshold,
-            reset_mechanism=reset_mechanism,
-            state_quant=state_quant,
-            output=output,
-        )
+            beta if isinstance(beta, torch.nn.Parameter) else given["beta"], threshold, spike_grad, surrogate_disable,
+            init_hidden, inhibition, learn_beta, learn_threshold, reset_mechanism, state_quant, output,
+        )  # fmt: skip
         self.register_value("R", given["R"])
         self.register_value("C", given["C"])
         self.register_value("time_step", time_step)
@@ -115,7 +109,7 @@ class Lapicque(LIF):
         resistance_follows,
     ):  # fmt: skip
         """One time step, `x, mem -> spk, mem`."""
-        fired = (mem > threshold).to(mem.dtype)
+        fired = spiked(mem, threshold, spike, reset_mechanism)
         leak = -beta.log() if learn_beta else time_step / (R * C)
         if learn_beta and resistance_follows:
             R = time_step / (C * leak)

@@ -5,7 +5,9 @@ from typing import Any
 from torch import Tensor
 
 from ..surrogate import SpikeGrad
-from .neurons import LIF, graded, quantised, reset
+from .emission import spiked
+from .lif import LIF
+from .pieces import fraction, graded, quantised, reset, reset_times
 
 
 class Leaky(LIF):
@@ -35,6 +37,7 @@ class Leaky(LIF):
     """
 
     states = ("mem",)
+    mem: Tensor
 
     def __init__(
         self,
@@ -54,36 +57,28 @@ class Leaky(LIF):
         reset_delay: bool = True,
     ) -> None:
         super().__init__(
-            beta=beta,
-            threshold=threshold,
-            spike_grad=spike_grad,
-            surrogate_disable=surrogate_disable,
-            init_hidden=init_hidden,
-            inhibition=inhibition,
-            learn_beta=learn_beta,
-            learn_threshold=learn_threshold,
-            reset_mechanism=reset_mechanism,
-            state_quant=state_quant,
-            output=output,
-            graded_spikes_factor=graded_spikes_factor,
-            learn_graded_spikes_factor=learn_graded_spikes_factor,
-        )
+            beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
+            reset_mechanism, state_quant, output, graded_spikes_factor, learn_graded_spikes_factor,
+        )  # fmt: skip
         self.reset_delay = reset_delay
 
     @staticmethod
     def step(x, mem, *, beta, threshold, spike, factor, reset_mechanism, reset_delay, state_quant):
         """One time step, `x, mem -> spk, mem`."""
-        fired = (mem > threshold).to(mem.dtype)
-        beta = beta.clamp(0, 1)
-        if reset_mechanism == "zero":
-            mem = beta * reset(mem, fired, threshold, "zero") + x
+        late, now = reset_times(reset_mechanism, reset_delay)
+        fired = spiked(mem, threshold, spike, late)
+        beta = fraction(beta)
+        if late == "zero":
+            mem = beta * reset(mem, fired, threshold, late) + x
         else:
-            mem = reset(beta * mem + x, fired, threshold, reset_mechanism)
+            mem = reset(beta * mem + x, fired, threshold, late)
         mem = quantised(mem, state_quant)
         spk = spike(mem - threshold)
-        if not reset_delay:
-            mem = reset(mem, spk - fired, threshold, reset_mechanism)
-        return graded(spk, factor), mem
+        return graded(spk, factor), reset(mem, spk, threshold, now)
+
+    def _base_zero(self, input_: Tensor) -> Any:
+        self.mem = reset(self.mem, self.reset, self.threshold, "zero")  # the new input is not reset
+        return self._base_state_function(input_)
 
     def init_leaky(self) -> Tensor:
         """As `reset_mem`."""

@@ -38,16 +38,7 @@ class LIF(SpikingNeuron):
         learn_graded_spikes_factor: bool = False,
     ) -> None:
         super().__init__(
-            threshold=threshold,
-            spike_grad=spike_grad,
-            surrogate_disable=surrogate_disable,
-            init_hidden=init_hidden,
-            inhibition=inhibition,
-            learn_threshold=learn_threshold,
-            reset_mechanism=reset_mechanism,
-            state_quant=state_quant,
-            output=output,
-            graded_spikes_factor=graded_spikes_factor,
-            learn_graded_spikes_factor=learn_graded_spikes_factor,
-        )
+            threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_threshold, reset_mechanism,
+            state_quant, output, graded_spikes_factor, learn_graded_spikes_factor,
+        )  # fmt: skip
         self.register_value("beta", beta, learn=learn_beta)

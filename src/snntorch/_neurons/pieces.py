@@ -18,6 +18,17 @@ def reset(mem: Tensor, fired: Tensor, threshold: Tensor, reset_mechanism: str) -
     return mem
 
 
+def reset_times(reset_mechanism: str, reset_delay: bool) -> tuple[str, str]:
+    """The mechanism of the reset that the last step's spike makes, and of that which this step's makes at once."""
+    return (reset_mechanism, "none") if reset_delay else ("none", reset_mechanism)
+
+
+def fraction(decay: Tensor) -> Tensor:
+    """A decay clamped to [0, 1] that trains at 0 and 1 too, where `torch.clamp` does in some versions of torch only."""
+    at_most_1 = torch.where(decay > 1, 1.0, decay)
+    return torch.where(decay < 0, 0.0, at_most_1)
+
+
 def quantised(state: Tensor, state_quant: Any) -> Tensor:
     """A state on the grid of `state_quant`, where there is one."""
     return state_quant(state).to(state.dtype) if state_quant else state

@@ -5,7 +5,9 @@ from typing import Any
 from torch import Tensor
 
 from ..surrogate import SpikeGrad
-from .neurons import LIF, graded, quantised, reset
+from .emission import spiked
+from .lif import LIF
+from .pieces import fraction, graded, quantised, reset, reset_times
 from .recurrent import Recurrent
 
 
@@ -43,6 +45,8 @@ class RLeaky(Recurrent, LIF):
     """
 
     states = ("spk", "mem")
+    spk: Tensor
+    mem: Tensor
 
     def __init__(
         self,
@@ -66,31 +70,22 @@ class RLeaky(Recurrent, LIF):
         reset_delay: bool = True,
     ) -> None:
         super().__init__(
-            beta=beta,
-            threshold=threshold,
-            spike_grad=spike_grad,
-            surrogate_disable=surrogate_disable,
-            init_hidden=init_hidden,
-            inhibition=inhibition,
-            learn_beta=learn_beta,
-            learn_threshold=learn_threshold,
-            reset_mechanism=reset_mechanism,
-            state_quant=state_quant,
-            output=output,
-        )
+            beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
+            reset_mechanism, state_quant, output,
+        )  # fmt: skip
         self.reset_delay = reset_delay
         self.add_recurrence(V, all_to_all, linear_features, conv2d_channels, kernel_size, learn_recurrent)
 
     @staticmethod
     def step(x, spk, mem, *, beta, V, threshold, spike, factor, reset_mechanism, reset_delay, state_quant):
         """One time step, `x, spk, mem -> spk, spk, mem`."""
-        fired = (mem > threshold).to(mem.dtype)
+        late, now = reset_times(reset_mechanism, reset_delay)
+        fired = spiked(mem, threshold, spike, late)
         x = x if V is None else x + V * spk
-        mem = reset(beta.clamp(0, 1) * mem + x, fired, threshold, reset_mechanism)
+        mem = reset(fraction(beta) * mem + x, fired, threshold, late)
         mem = quantised(mem, state_quant)
         spk = spike(mem - threshold)
-        if not reset_delay:
-            mem = reset(mem, spk - fired, threshold, reset_mechanism)
+        mem = reset(mem, spk, threshold, now)
         spk = graded(spk, factor)
         return spk, spk, mem
 

@@ -5,7 +5,9 @@ from typing import Any
 from torch import Tensor
 
 from ..surrogate import SpikeGrad
-from .neurons import LIF, graded, quantised, reset
+from .emission import spiked
+from .lif import LIF
+from .pieces import fraction, graded, quantised, reset, reset_times
 from .recurrent import Recurrent
 
 
@@ -44,6 +46,9 @@ class RSynaptic(Recurrent, LIF):
     """
 
     states = ("spk", "syn", "mem")
+    spk: Tensor
+    syn: Tensor
+    mem: Tensor
 
     def __init__(
         self,
@@ -69,18 +74,9 @@ class RSynaptic(Recurrent, LIF):
         reset_delay: bool = True,
     ) -> None:
         super().__init__(
-            beta=beta,
-            threshold=threshold,
-            spike_grad=spike_grad,
-            surrogate_disable=surrogate_disable,
-            init_hidden=init_hidden,
-            inhibition=inhibition,
-            learn_beta=learn_beta,
-            learn_threshold=learn_threshold,
-            reset_mechanism=reset_mechanism,
-            state_quant=state_quant,
-            output=output,
-        )
+            beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
+            reset_mechanism, state_quant, output,
+        )  # fmt: skip
         self.register_value("alpha", alpha, learn=learn_alpha)
         self.reset_delay = reset_delay
         self.add_recurrence(V, all_to_all, linear_features, conv2d_channels, kernel_size, learn_recurrent)
@@ -88,14 +84,14 @@ class RSynaptic(Recurrent, LIF):
     @staticmethod
     def step(x, spk, syn, mem, *, alpha, beta, V, threshold, spike, factor, reset_mechanism, reset_delay, state_quant):
         """One time step, `x, spk, syn, mem -> spk, spk, syn, mem`."""
-        fired = (mem > threshold).to(mem.dtype)
+        late, now = reset_times(reset_mechanism, reset_delay)
+        fired = spiked(mem, threshold, spike, late)
         x = x if V is None else x + V * spk
-        syn = quantised(alpha.clamp(0, 1) * syn + x, state_quant)
-        mem = reset(beta.clamp(0, 1) * mem + syn, fired, threshold, reset_mechanism)
-        mem = quantised(mem, state_quant)
+        syn = fraction(alpha) * syn + x
+        mem = reset(fraction(beta) * mem + syn, fired, threshold, late)
+        syn, mem = quantised(syn, state_quant), quantised(mem, state_quant)
         spk = spike(mem - threshold)
-        if not reset_delay:
-            mem = reset(mem, spk - fired, threshold, reset_mechanism)
+        mem = reset(mem, spk, threshold, now)
         spk = graded(spk, factor)
         return spk, spk, syn, mem
 

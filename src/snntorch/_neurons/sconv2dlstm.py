@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ..surrogate import SpikeGrad
-from .neurons import SpikingNeuron, graded, quantised, reset
+from .base import SpikingNeuron
+from .emission import spiked
+from .pieces import graded, quantised, reset
 from .recurrent import SameConv2d
 
 
@@ -41,6 +43,8 @@ class SConv2dLSTM(SpikingNeuron):
     """
 
     states = ("syn", "mem")
+    syn: Tensor
+    mem: Tensor
 
     def __init__(
         self,
@@ -61,16 +65,9 @@ class SConv2dLSTM(SpikingNeuron):
         output: bool = False,
     ) -> None:
         super().__init__(
-            threshold=threshold,
-            spike_grad=spike_grad,
-            surrogate_disable=surrogate_disable,
-            init_hidden=init_hidden,
-            inhibition=inhibition,
-            learn_threshold=learn_threshold,
-            reset_mechanism=reset_mechanism,
-            state_quant=state_quant,
-            output=output,
-        )
+            threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_threshold, reset_mechanism,
+            state_quant, output,
+        )  # fmt: skip
         if max_pool and avg_pool:
             raise ValueError(f"give max_pool or avg_pool, not both; got {max_pool} and {avg_pool}")
         self.in_channels = in_channels
@@ -108,10 +105,10 @@ class SConv2dLSTM(SpikingNeuron):
     @staticmethod
     def step(i, f, o, g, syn, mem, *, threshold, spike, factor, reset_mechanism, state_quant, pool):
         """One time step from the gates, `i, f, o, g, syn, mem -> spk, syn, mem`."""
-        fired = (mem > threshold).to(mem.dtype)
-        syn = quantised(torch.sigmoid(f) * syn + torch.sigmoid(i) * torch.tanh(g), state_quant)
+        fired = spiked(mem, threshold, spike, reset_mechanism)
+        syn = torch.sigmoid(f) * syn + torch.sigmoid(i) * torch.tanh(g)
         mem = reset(torch.sigmoid(o) * torch.tanh(syn), fired, threshold, reset_mechanism)
-        mem = quantised(mem, state_quant)
+        syn, mem = quantised(syn, state_quant), quantised(mem, state_quant)
         return graded(spike((pool(mem) if pool else mem) - threshold), factor), syn, mem
 
     def init_sconv2dlstm(self) -> tuple[Tensor, Tensor]:

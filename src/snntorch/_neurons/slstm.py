@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ..surrogate import SpikeGrad
-from .neurons import SpikingNeuron, graded, quantised, reset
+from .base import SpikingNeuron
+from .emission import spiked
+from .pieces import graded, quantised, reset
 
 
 class SLSTM(SpikingNeuron):
@@ -32,6 +34,8 @@ class SLSTM(SpikingNeuron):
     """
 
     states = ("syn", "mem")
+    syn: Tensor
+    mem: Tensor
 
     def __init__(
         self,
@@ -49,16 +53,9 @@ class SLSTM(SpikingNeuron):
         output: bool = False,
     ) -> None:
         super().__init__(
-            threshold=threshold,
-            spike_grad=spike_grad,
-            surrogate_disable=surrogate_disable,
-            init_hidden=init_hidden,
-            inhibition=inhibition,
-            learn_threshold=learn_threshold,
-            reset_mechanism=reset_mechanism,
-            state_quant=state_quant,
-            output=output,
-        )
+            threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_threshold, reset_mechanism,
+            state_quant, output,
+        )  # fmt: skip
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.bias = bias
@@ -86,10 +83,10 @@ class SLSTM(SpikingNeuron):
     @staticmethod
     def step(i, f, g, o, syn, mem, *, threshold, spike, factor, reset_mechanism, state_quant):
         """One time step from the gates, `i, f, g, o, syn, mem -> spk, syn, mem`."""
-        fired = (mem > threshold).to(mem.dtype)
-        syn = quantised(torch.sigmoid(f) * syn + torch.sigmoid(i) * torch.tanh(g), state_quant)
+        fired = spiked(mem, threshold, spike, reset_mechanism)
+        syn = torch.sigmoid(f) * syn + torch.sigmoid(i) * torch.tanh(g)
         mem = reset(torch.sigmoid(o) * torch.tanh(syn), fired, threshold, reset_mechanism)
-        mem = quantised(mem, state_quant)
+        syn, mem = quantised(syn, state_quant), quantised(mem, state_quant)
         return graded(spike(mem - threshold), factor), syn, mem
 
     def init_slstm(self) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from .._engine import run
 from ..surrogate import SpikeGrad
-from .neurons import LIF, graded, initial_tensor, quantised
+from .lif import LIF
+from .pieces import graded, initial_tensor, quantised
 from .states import state_dtype
 
 
@@ -38,6 +39,7 @@ class StateLeaky(LIF):
     """
 
     takes_sequence = True
+    honours = frozenset({"fire", "_base_state_function"})
     tau: Tensor
 
     def __init__(
@@ -104,22 +106,25 @@ class StateLeaky(LIF):
         if input_.shape[0] == 0:
             raise ValueError(f"input_ must have at least one time step, got shape {tuple(input_.shape)}")
         x = input_.to(state_dtype(input_.dtype))
+        if self._by_methods():
+            mem = quantised(self._base_state_function(x), self.state_quant)
+            return (self.fire(mem).to(input_.dtype), mem) if self.output else mem
+        quantises = bool(self.state_quant)
+        spk, shown, mem = self._courses_of(x, (self.output, quantises, not quantises))
+        mem = shown if quantises else mem
+        return (spk.to(input_.dtype), mem) if self.output else mem
+
+    def _base_state_function(self, input_: Tensor) -> Tensor:
+        return self._courses_of(input_, (False, False, True))[2]
+
+    def _courses_of(self, x: Tensor, wanted: tuple[bool, ...]) -> list[Any]:
+        """Over `[T, B, channels]` what the step returns, where wanted."""
         taps = self.kernel_truncation_steps
-        if taps is not None and taps < input_.shape[0]:  # an input leaves the sum after `taps` steps
+        if taps is not None and taps < x.shape[0]:  # an input leaves the sum after `taps` steps
             left = torch.cat((torch.zeros_like(x[:taps]), x[:-taps]))
             x = x - self.decay.to(x.dtype) ** taps * left
         start = x.new_zeros(x.shape[1:])
-        quantises = bool(self.state_quant)
-        (spk, shown, mem), _ = run(
-            self,
-            (x,),
-            (start,),
-            self._arguments(x.dtype, (start,)),
-            steps=x.shape[0],
-            wanted=(self.output, quantises, not quantises),
-        )
-        mem = shown if quantises else mem
-        return (spk.to(input_.dtype), mem) if self.output else mem
+        return run(self, (x,), (start,), self._arguments(x.dtype, (start,)), steps=x.shape[0], wanted=wanted)[0]
 
     def mem_reset(self, mem: Tensor) -> Tensor:
         """Raises NotImplementedError: there is no reset."""

@@ -5,7 +5,9 @@ from typing import Any
 from torch import Tensor
 
 from ..surrogate import SpikeGrad
-from .neurons import LIF, graded, quantised, reset
+from .emission import spiked
+from .lif import LIF
+from .pieces import fraction, graded, quantised, reset, reset_times
 
 
 class Synaptic(LIF):
@@ -36,6 +38,8 @@ class Synaptic(LIF):
     """
 
     states = ("syn", "mem")
+    syn: Tensor
+    mem: Tensor
 
     def __init__(
         self,
@@ -55,31 +59,22 @@ class Synaptic(LIF):
         reset_delay: bool = True,
     ) -> None:
         super().__init__(
-            beta=beta,
-            threshold=threshold,
-            spike_grad=spike_grad,
-            surrogate_disable=surrogate_disable,
-            init_hidden=init_hidden,
-            inhibition=inhibition,
-            learn_beta=learn_beta,
-            learn_threshold=learn_threshold,
-            reset_mechanism=reset_mechanism,
-            state_quant=state_quant,
-            output=output,
-        )
+            beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
+            reset_mechanism, state_quant, output,
+        )  # fmt: skip
         self.register_value("alpha", alpha, learn=learn_alpha)
         self.reset_delay = reset_delay
 
     @staticmethod
     def step(x, syn, mem, *, alpha, beta, threshold, spike, factor, reset_mechanism, reset_delay, state_quant):
         """One time step, `x, syn, mem -> spk, syn, mem`."""
-        fired = (mem > threshold).to(mem.dtype)
-        syn = quantised(alpha.clamp(0, 1) * syn + x, state_quant)
-        mem = reset(beta.clamp(0, 1) * mem + syn, fired, threshold, reset_mechanism)
-        mem = quantised(mem, state_quant)
+        late, now = reset_times(reset_mechanism, reset_delay)
+        fired = spiked(mem, threshold, spike, late)
+        syn = fraction(alpha) * syn + x
+        mem = reset(fraction(beta) * mem + syn, fired, threshold, late)
+        syn, mem = quantised(syn, state_quant), quantised(mem, state_quant)
         spk = spike(mem - threshold)
-        if not reset_delay:
-            mem = reset(mem, spk - fired, threshold, reset_mechanism)
+        mem = reset(mem, spk, threshold, now)
         return graded(spk, factor), syn, mem
 
     def init_synaptic(self) -> tuple[Tensor, Tensor]:

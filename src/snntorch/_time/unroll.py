@@ -135,7 +135,7 @@ def unroll(
     if isinstance(module, SpikingNeuron) and module.takes_sequence:
         return module(x if num_steps is None else x.expand(num_steps, *x.shape), *states)
     if not _has_hooks(module):
-        if isinstance(module, SpikingNeuron) and type(module).forward is SpikingNeuron.forward:
+        if isinstance(module, SpikingNeuron) and type(module).forward is SpikingNeuron.forward and not module.overrides:
             return module.sequence(x, states, num_steps)
         if type(module) is nn.Sequential and not states and not _reuses(module):
             return _unroll_sequential(module, x, num_steps)
