@@ -13,7 +13,7 @@ from .._engine import run, run_feedback
 from .emission import listen, remember
 from .pieces import WinnerTakesAll, fitted, initial_tensor
 from .published import Published
-from .states import recording, state_dtype
+from .states import Stateful, recording, state_dtype
 
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
 _NUMBERS = {"alpha", "beta", "threshold", "delta_threshold", "V", "R", "C", "time_step", "factor"}  # broadcast

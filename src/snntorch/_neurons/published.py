@@ -90,11 +90,11 @@ class Published(Stateful):
         shown = pool(mem) if pool else mem
         spk = self.fire_inhibition(len(shown), shown) if self.inhibition else self.fire(shown)
         if not self.reset_delay:
-            now = (spk if self.factor is None else spk / self.factor) - self.reset
+            now = spk / self.factor - self.reset
             self.mem = reset(mem, now, self.threshold, self._reset_mechanism)
         if "spk" in self.states:
             self.spk = spk
-        return spk, [getattr(self, name) for name in self.states]
+        return spk.to(input_.dtype), [getattr(self, name) for name in self.states]
 
     def _take(self, new: Any) -> None:
         """Store what `state_function` returned, one tensor or one for each state but the spikes."""
@@ -152,7 +152,7 @@ class Published(Stateful):
         """The new states without the spikes, without a reset."""
         state = [getattr(self, name) for name in self.states]
         settings = {"reset_mechanism": "none", "state_quant": False, "spike": torch.zeros_like}
-        arguments = self.step_arguments(input_.dtype)
+        arguments = self._arguments(input_.dtype, state)
         arguments |= {name: value for name, value in settings.items() if name in arguments}
         _, *new = self.step(*self.drive(self.project(input_), *state), *state, **arguments)
         kept = [value for name, value in zip(self.states, new, strict=True) if name != "spk"]
