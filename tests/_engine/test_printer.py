@@ -3,6 +3,7 @@
 After a wanted change: `python tests/_engine/test_printer.py` writes them anew.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,31 @@ def test_printing_is_repeatable_and_compiles():
     for text in golden().values():
         compile(text, "kernel", "exec")
     assert golden() == golden()
+
+
+class Alone(snn.SpikingNeuron):
+    """A neuron whose kernels no other test makes."""
+
+    states = ("mem",)
+
+    @staticmethod
+    def step(x, mem, *, threshold, spike):
+        return spike(mem - threshold), 0.8125 * mem + x
+
+
+def test_kernels_are_shown_as_they_are_made(monkeypatch, capfd):
+    x = torch.rand(4, 2, 3, requires_grad=True)
+    with snn.backend("fused"):
+        snn.unroll(Alone(init_hidden=True), x[:, 1])  # another kernel
+        assert capfd.readouterr().err == ""
+        monkeypatch.setenv("SNNTORCH_PRINT", "1")
+        snn.unroll(Alone(init_hidden=True), x.double()).sum().backward()
+        forward, backward = re.findall(r"^# (.*)\n", capfd.readouterr().err, re.MULTILINE)
+        line = Alone.step.__code__.co_firstlineno
+        assert forward == f"forward of Alone ({__file__}:{line}), cpu, torch.float64"
+        assert backward == f"backward of Alone ({__file__}:{line}), cpu, torch.float64"
+        snn.unroll(Alone(init_hidden=True), x.double()).sum().backward()
+        assert capfd.readouterr().err == ""  # it is known
 
 
 if __name__ == "__main__":

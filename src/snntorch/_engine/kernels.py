@@ -1,6 +1,8 @@
 """Compiled kernels by what they compute, and how they are given their arrays."""
 
 import functools
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor
 
 from . import cpu, gpu, numba_printer, triton_printer
+from .printing import Source
 from .program import Gradient, Program
 from .target import PACKAGES
 
@@ -21,7 +24,9 @@ def forward_kernel(
 ) -> Kernel:
     """The compiled kernel for a type of device; see `print_forward`."""
     printer, compiler = _MAKERS[PACKAGES[device]]
-    return compiler(printer.print_forward(program, dense, written, single), dtype)
+    source = printer.print_forward(program, dense, written, single)
+    _show(source, f"forward of {_origins(program)}, {device}, {dtype}")
+    return compiler(source, dtype)
 
 
 @functools.cache
@@ -30,7 +35,19 @@ def backward_kernel(
 ) -> Kernel:
     """The compiled kernel for a type of device; see `print_backward`."""
     printer, compiler = _MAKERS[PACKAGES[device]]
-    return compiler(printer.print_backward(step, dense, outputs, single), dtype)
+    source = printer.print_backward(step, dense, outputs, single)
+    _show(source, f"backward of {_origins(step.program)}, {device}, {dtype}")
+    return compiler(source, dtype)
+
+
+def _origins(program: Program) -> str:
+    return ", ".join(sorted(program.origins)) or "an exported program"
+
+
+def _show(source: Source, title: str) -> None:
+    """With `SNNTORCH_PRINT=1`, print each kernel as it is compiled, or loaded, to the standard error."""
+    if os.environ.get("SNNTORCH_PRINT", "0") not in ("", "0"):
+        print(f"# {title}\n{source.text}", file=sys.stderr, flush=True)
 
 
 def spread(params: Sequence[Tensor], shape: torch.Size) -> list[Tensor]:

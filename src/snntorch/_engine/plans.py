@@ -30,6 +30,12 @@ def _is_constant(value: Any) -> bool:
     return frozen and all(_is_constant(getattr(value, f.name)) for f in fields(value))
 
 
+def _origin(neuron: Any) -> str:
+    """The neuron and the line of its step, as far as the step is a function of Python's."""
+    code = getattr(neuron.step, "__code__", None)
+    return type(neuron).__name__ + (f" ({code.co_filename}:{code.co_firstlineno})" if code else "")
+
+
 _CAPTURES = "it reads tensors beside its arguments, so that it would be traced at every step"
 _plans: dict[Any, Plan] = {}
 
@@ -62,6 +68,7 @@ def plan(
     params = tuple(name for name, value in kinds if value is Tensor)
     try:
         program, captured = trace(neuron.step, varies, states, params, constants, dtype)
+        program.origins.add(_origin(neuron))
         found = Plan(program, tuple(captured))
     except TraceError as error:
         found = Plan(None, reason=str(error))

@@ -18,6 +18,7 @@ class Program:
         params: number of parameters, which do not change.
         nodes: the graph.
         outputs: nodes of what the step returns: its outputs, then the new states.
+        origins: which neurons' steps it is, for who reads printed kernels.
     """
 
     inputs: int
@@ -25,6 +26,10 @@ class Program:
     params: int
     nodes: tuple
     outputs: tuple[int, ...]
+
+    @functools.cached_property
+    def origins(self) -> set[str]:
+        return set()
 
     @functools.cached_property
     def text(self) -> str:
@@ -54,12 +59,14 @@ class Gradient:
     the k-th thing that the step returns; those of the states as the later steps want them follow.
 
     Attributes:
+        program: the step.
         nodes: the graph.
         inputs: nodes of the inputs' cotangents; None where none is wanted or none exists.
         states: nodes of the states' cotangents.
         params: nodes of what the step adds to the parameters' cotangents.
     """
 
+    program: Program
     nodes: tuple
     inputs: tuple[int | None, ...]
     states: tuple[int | None, ...]
@@ -137,8 +144,9 @@ def gradient(
         n if n[0] in LEAVES else (n[0], *(number[i] for i in n[1:])) for n in (graph.nodes[old] for old in live)
     )
     return Gradient(
-        nodes, result("input", program.inputs), result("state", program.states), result("param", program.params)
-    )
+        program, nodes,
+        result("input", program.inputs), result("state", program.states), result("param", program.params),
+    )  # fmt: skip
 
 
 def _rewritten(
