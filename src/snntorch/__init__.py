@@ -24,6 +24,7 @@ from ._neurons.slstm import SLSTM as SLSTM
 from ._neurons.stateleaky import StateLeaky as StateLeaky
 from ._neurons.synaptic import Synaptic as Synaptic
 from ._time.explain import explain as explain
+from ._time.layerwise import layerwise as layerwise
 from ._time.unroll import unroll as unroll
 from ._version import __version__ as __version__
 

@@ -119,7 +119,7 @@ def run_feedback(
     if asked() == "eager" or torch.compiler.is_compiling() or watched() or states[0].dim() != 2:
         return None
     device = projected.device.type
-    autocast = torch.is_autocast_enabled(device)
+    autocast = device in _AUTOCAST and torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else weight.dtype  # of the matrix product
     native = computes(projected.dtype)
     if projected.dtype != dtype or (native != dtype and PACKAGES[device] != "triton"):  # which reads any dtype

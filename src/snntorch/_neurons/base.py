@@ -179,6 +179,10 @@ class SpikingNeuron(Published):
         """Where `drive` adds `state @ weight.T + bias` to the projected input: the state's number, weight, bias."""
         return None
 
+    def spike_shape(self, input_: Sequence[int], states: Sequence[Sequence[int]]) -> Sequence[int]:
+        """Shape of the spikes: the input's, or where a weight makes what the step takes, the states'."""
+        return input_ if type(self).drive is SpikingNeuron.drive else states[-1]
+
     def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """The step's keyword arguments, read from the module now; tensors in `dtype`."""
         parameters, buffers = self._parameters, self._buffers

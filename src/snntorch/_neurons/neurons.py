@@ -8,4 +8,3 @@ from .pieces import graded as graded
 from .pieces import initial_tensor as initial_tensor
 from .pieces import quantised as quantised
 from .pieces import reset as reset
-from .pieces import stack as stack

@@ -88,10 +88,3 @@ class WinnerTakesAll:
         flat = x.flatten(1)
         winner = torch.zeros_like(flat).scatter(1, flat.argmax(1, keepdim=True), 1)
         return self.spike(x) * winner.view_as(x)
-
-
-def stack(outputs: Sequence[Any]) -> Any:
-    """Stack a list of equal outputs, tensors or (nested) tuples of them, over time."""
-    if isinstance(outputs[0], Tensor):
-        return torch.stack(list(outputs))
-    return tuple(stack([o[i] for o in outputs]) for i in range(len(outputs[0])))

@@ -1,85 +1,16 @@
-"""Whole modules over time: layers without a memory take all steps at once, the others step."""
+"""A module of one time step, run over time."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import type_before_parametrizations
 
 from .._engine import note
-from .._neurons.neurons import SpikingNeuron, stack
+from .._neurons.neurons import SpikingNeuron
+from . import layers
+from .layerwise import obstacle
 from .recompute import unroll_in_segments
-
-# Layers whose result for a sample depends on that sample alone, so that time folds into the batch. Exact types only: a
-# subclass may do anything.
-_ANY_SHAPE = {
-    nn.Linear, nn.Identity, nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softplus,
-    nn.LayerNorm, nn.Dropout,
-}  # fmt: skip
-_BATCHED = {
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d,
-    nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten, nn.GroupNorm,
-    nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d,
-}  # fmt: skip
-_CONVOLUTIONS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
-_BATCH_NORMS = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
-_MEMORYLESS = _ANY_SHAPE | _BATCHED - _BATCH_NORMS
-_DROPOUTS = {nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d}
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
-
-
-def _reuses(net: nn.Sequential) -> bool:
-    """Whether a layer with a memory is used twice: the second use needs the first one's state of the same step."""
-    layers = [id(m) for _, m in net.named_modules(remove_duplicate=False) if type(m) not in _MEMORYLESS]
-    return len(set(layers)) < len(layers)
-
-
-def _folds(layer: nn.Module, x: Tensor) -> bool:
-    """Whether the layer may take `[T, B, ...]` with time folded into the batch."""
-    kind = type_before_parametrizations(layer)
-    if _has_hooks(layer):  # a hook expects a call per step
-        return False
-    if kind in _BATCH_NORMS:
-        return not layer.training and layer.running_mean is not None and x.dim() > 2  # type: ignore[union-attr]
-    if kind is nn.Flatten:
-        return bool(layer.start_dim == 1) and x.dim() > 2
-    if kind in _CONVOLUTIONS:
-        return x.dim() == _CONVOLUTIONS[kind] + 3
-    return kind in _ANY_SHAPE or (kind in _BATCHED and x.dim() > 3)
-
-
-def _fold(layer: nn.Module, x: Tensor) -> Tensor:
-    if type_before_parametrizations(layer) in _ANY_SHAPE:
-        return layer(x)
-    return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-
-
-def _unroll_sequential(net: nn.Sequential, x: Tensor, num_steps: int | None) -> Any:
-    """Layer by layer instead of step by step."""
-    layers = list(net)
-    static = num_steps is not None
-    while layers and static and type(layers[0]) not in _DROPOUTS and _folds(layers[0], x[None]):
-        note(layers[0], "folded", "runs once for all steps")
-        x = layers.pop(0)(x)  # the input is the same at every step, so this result is too
-    steps = num_steps if static else None
-    for i, layer in enumerate(layers):
-        if steps is None and _folds(layer, x):
-            note(layer, "folded", "takes all steps as one batch")
-            x = _fold(layer, x)
-            continue
-        x = unroll(layer, x, num_steps=steps)
-        steps = None
-        if not isinstance(x, Tensor) and i < len(layers) - 1:
-            raise TypeError(
-                f"layer {i} of the Sequential, {type(layer).__name__}, returns a tuple, which the next one cannot "
-                "take; give the neuron init_hidden=True"
-            )
-    return x if steps is None else x.expand(steps, *x.shape)
+from .record import Recorder
 
 
 def unroll(
@@ -94,13 +25,15 @@ def unroll(
             out = module(x[t], *states)
             states = out's states
 
-    Only the way it is computed differs: in an `nn.Sequential` (nested ones too), layers without a memory take all
-    steps in one call, a static input passes the leading ones once, and neurons run a whole sequence. A module that
-    carries hooks is stepped, so that they are called once per step. A neuron that takes whole sequences, such as
-    `StateLeaky`, takes this one in one call.
+    Only the way it is computed differs. What the module's forward calls at each step is recorded, whatever its form:
+    containers, modules of your own with residuals, branches, attention. A layer whose result for a sample depends on
+    that sample alone takes all steps in one call, what is the same at every step runs once, and a neuron runs a whole
+    sequence as one kernel. What depends on time otherwise runs step by step, alone: batch normalisation in training, a
+    layer that feeds back to an earlier one, a layer that carries hooks. A layer that takes whole sequences
+    (`takes_sequence = True`), such as `StateLeaky`, takes this one in one call. `snntorch.explain` says what happens.
 
     Args:
-        module: a neuron, an `nn.Sequential`, or any module whose forward is one time step.
+        module: a neuron, a layer, or any module whose forward is one time step.
         x: `[T, B, ...]`; with `num_steps`, `[B, ...]`, the input of every step.
         *states: initial states, where the module takes them.
         num_steps: number of steps for a static input.
@@ -109,12 +42,11 @@ def unroll(
             nets with sublinear memory cost", 2016.
 
     Returns:
-        A tensor `[T, B, ...]`, or a tuple of them where the module returns a tuple.
+        A tensor `[T, B, ...]`; or tuples, lists and dicts of them, as the module returns.
 
     Raises:
         TypeError: where x is no tensor.
-        ValueError: for no steps at all, a `num_steps` or `recompute` that is not positive, or a `recompute` of batch
-            normalisation in training.
+        ValueError: for no steps at all, or a `num_steps` or `recompute` that is not positive.
 
     Example:
         >>> import snntorch as snn, torch
@@ -130,30 +62,90 @@ def unroll(
         raise ValueError(f"recompute must be a positive int, got {recompute!r}")
     if num_steps is None and (x.dim() == 0 or x.shape[0] == 0):
         raise ValueError(f"x must be [T, B, ...] with T > 0, got shape {tuple(x.shape)}")
+    reason = obstacle(module.forward)
     if recompute is not None and torch.is_grad_enabled():
         return unroll_in_segments(unroll, module, x, states, num_steps, recompute)
-    if isinstance(module, SpikingNeuron) and module.takes_sequence:
+    if getattr(module, "takes_sequence", False) is True:
+        note(module, "whole sequence")
         return module(x if num_steps is None else x.expand(num_steps, *x.shape), *states)
-    if not _has_hooks(module):
+    if not layers.hooks(module) and type(x) in (Tensor, nn.Parameter):
         if isinstance(module, SpikingNeuron) and type(module).forward is SpikingNeuron.forward and not module.overrides:
             return module.sequence(x, states, num_steps)
         if type(module) is nn.Sequential and not states and not _reuses(module):
             return _unroll_sequential(module, x, num_steps)
+        if not states and num_steps is None and (out := _folded(module, x)) is not None:
+            return out
+    if reason is None:
+        return Recorder(sequences=True).run(_loop, (module, x, states, num_steps), {})
     if not isinstance(module, SpikingNeuron):
-        note(
-            module, "stepped", "carries hooks" if _has_hooks(module) else f"{type(module).__name__} may depend on time"
-        )
+        note(module, "stepped", reason)
+    return _loop(module, x, states, num_steps)
+
+
+def _loop(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) -> Any:
+    """What `unroll` means."""
     outputs = []
     for now in x.unbind() if num_steps is None else (x,) * num_steps:
         out = module(now, *states)
         outputs.append(out)
         if states:
             states = _states_of(out, len(states))
-    return stack(outputs)
+    return _stacked(outputs)
 
 
 def _states_of(out: Any, count: int) -> tuple:
     """The last `count` outputs are the next call's states."""
-    if isinstance(out, torch.Tensor) or len(out) < count:
-        raise TypeError(f"the module was given {count} states but returned {type(out).__name__}, which holds fewer")
+    if isinstance(out, Tensor) or len(out) < count:
+        kind = "Tensor" if isinstance(out, Tensor) else type(out).__name__
+        raise TypeError(f"the module was given {count} states but returned {kind}, which holds fewer")
     return tuple(out[-count:])
+
+
+def _stacked(outputs: list[Any]) -> Any:
+    """Equal outputs, tensors or nested tuples, lists and dicts of them, stacked over time."""
+    first = outputs[0]
+    if isinstance(first, Tensor):
+        return torch.stack(outputs)
+    if isinstance(first, dict):
+        return type(first)((key, _stacked([o[key] for o in outputs])) for key in first)
+    if isinstance(first, tuple | list):
+        items = [_stacked(list(column)) for column in zip(*outputs, strict=True)]
+        return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
+    if any(o is not first and o != first for o in outputs):
+        raise TypeError(f"the module returned {type(first).__name__}s that differ from step to step: {outputs}")
+    return first
+
+
+def _folded(layer: nn.Module, x: Tensor) -> Tensor | None:
+    """What a layer gives for all steps in one call; None where it must not or can't take them so."""
+    if not layers.folds(layer):
+        return None
+    try:
+        out = layers.fold(layer, x)
+    except NotImplementedError:
+        return None
+    note(layer, "folded", "takes all steps as one batch")
+    return out
+
+
+def _reuses(net: nn.Sequential) -> bool:
+    """Whether a layer with a memory is used twice: the second use needs the first one's state of the same step."""
+    used = [id(m) for _, m in net.named_modules(remove_duplicate=False) if not layers.memoryless(m)]
+    return len(set(used)) < len(used)
+
+
+def _unroll_sequential(net: nn.Sequential, x: Tensor, num_steps: int | None) -> Any:
+    """Layer by layer, as nothing else can happen between them."""
+    rest = list(net)
+    while rest and num_steps is not None and layers.folds(rest[0]) and not layers.is_random(rest[0]):
+        note(rest[0], "folded", "runs once for all steps")
+        x = rest.pop(0)(x)  # the input is the same at every step, so this result is too
+    for i, layer in enumerate(rest):
+        x = unroll(layer, x, num_steps=num_steps)
+        num_steps = None
+        if not isinstance(x, Tensor) and i < len(rest) - 1:
+            raise TypeError(
+                f"layer {i + len(net) - len(rest)} of the Sequential, {type(layer).__name__}, returns a tuple, which "
+                "the next one cannot take; give the neuron init_hidden=True"
+            )
+    return x if num_steps is None else x.expand(num_steps, *x.shape)

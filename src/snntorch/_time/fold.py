@@ -1,0 +1,99 @@
+"""How one call of a function takes all steps at once.
+
+The general way is `torch.vmap` over time: it gives each step what a call of its own would give, whatever the function
+does with its dimensions. What is met most often is spelled out, since that is a hundred times cheaper: elementwise
+functions, products with a weight, and functions of `[B, ...]` that treat samples alike, where time joins the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..surrogate import SurrogateFunction
+from .later import fill
+
+_ELEMENTWISE = set(
+    "add sub mul div true_divide truediv divide multiply subtract radd rsub rmul rtruediv rdiv pow rpow neg negative "
+    "pos abs absolute exp exp2 expm1 log log1p log2 sqrt rsqrt square reciprocal sin cos tan sinh cosh tanh atan "
+    "sigmoid relu relu6 leaky_relu elu selu celu gelu silu mish softplus softsign softshrink hardtanh hardswish "
+    "hardsigmoid hardshrink logsigmoid threshold clamp clip clamp_min clamp_max gt ge lt le eq ne greater less "
+    "maximum minimum sign floor ceil round trunc erf lerp addcmul addcdiv where detach clone logical_and logical_or "
+    "logical_not and or invert xor float double half bfloat16 dropout isnan isfinite heaviside fmod remainder".split()
+)
+_OF_LAST = {"layer_norm": 1, "rms_norm": 1, "linear": 1}  # functions of the last dimensions, whose first tensor folds
+_RANKS = {
+    "conv1d": 3, "conv2d": 4, "conv3d": 5, "conv_transpose1d": 3, "conv_transpose2d": 4, "conv_transpose3d": 5,
+    "max_pool1d": 3, "max_pool2d": 4, "max_pool3d": 5, "avg_pool1d": 3, "avg_pool2d": 4, "avg_pool3d": 5,
+    "adaptive_avg_pool1d": 3, "adaptive_avg_pool2d": 4, "adaptive_max_pool2d": 4, "batch_norm": 0, "group_norm": 0,
+    "upsample": 4, "pixel_shuffle": 4, "dropout2d": 4,
+}  # fmt: skip
+
+
+def fold(
+    function: Callable, args: Any, kwargs: Any, values: Sequence[Tensor], batched: Sequence[bool], applied: Any = None
+) -> Any:
+    """What the function gives, each tensor with the steps as its first dimension.
+
+    Args:
+        function: of one step.
+        args: its positional arguments, with slots for what is deferred.
+        kwargs: its arguments by keyword, likewise.
+        values: what belongs into the slots, `[T, ...]` where batched.
+        batched: whether a value changes from step to step.
+        applied: the `autograd.Function` that the function applies, if any.
+
+    Raises:
+        RuntimeError, ValueError, NotImplementedError: where PyTorch can't do that.
+    """
+    name = getattr(function, "__name__", "").strip("_")
+    if (name in _ELEMENTWISE and not kwargs.get("out")) or (
+        applied is not None and issubclass(applied, SurrogateFunction)
+    ):
+        aligned = _aligned(values, batched, args, kwargs)
+        if aligned is not None:
+            return function(*fill(args, aligned), **fill(kwargs, aligned))
+    alone = batched[0] and not any(batched[1:])
+    if alone and args and fill(args[0], values) is values[0]:
+        x = values[0]
+        if name in _OF_LAST and x.dim() > 2:
+            return function(*fill(args, values), **fill(kwargs, values))
+        if name in _RANKS and (_RANKS[name] == x.dim() - 1 or (_RANKS[name] == 0 and x.dim() > 2)):
+            flat = [x.flatten(0, 1), *values[1:]]
+            out = function(*fill(args, flat), **fill(kwargs, flat))
+            if isinstance(out, Tensor):
+                return out.unflatten(0, x.shape[:2])
+        if name == "flatten" and not kwargs and len(args) > 1 and args[1] > 0:
+            return torch.flatten(x, args[1] + 1, args[2] + 1 if len(args) > 2 and args[2] >= 0 else -1)
+    if name == "view":  # what lies in one piece for a step may not for all
+        function = Tensor.reshape
+
+    def of_one_step(*now: Tensor) -> Any:
+        return function(*fill(args, now), **fill(kwargs, now))
+
+    dims = tuple(0 if b else None for b in batched)
+    return torch.vmap(of_one_step, in_dims=dims, randomness="different")(*values)
+
+
+def _aligned(values: Sequence[Tensor], batched: Sequence[bool], args: Any, kwargs: Any) -> list[Tensor] | None:
+    """The values with as many dimensions a step each, so that they broadcast as they do at one step."""
+    found: list[Tensor] = []
+    ranks = [v.dim() - b for v, b in zip(values, batched, strict=True)]
+    others = [t.dim() for t in _tensors((args, kwargs))]
+    most = max(*ranks, *others) if others else max(ranks)
+    for value, is_batched, rank in zip(values, batched, ranks, strict=True):
+        if is_batched and rank < most:
+            value = value.reshape(value.shape[0], *[1] * (most - rank), *value.shape[1:])
+        found.append(value)
+    return found
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, tuple | list):
+        return [t for v in value for t in _tensors(v)]
+    return [t for v in value.values() for t in _tensors(v)] if isinstance(value, dict) else []

@@ -1,0 +1,345 @@
+"""Calls from one place in the code, and how they run together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._engine import note
+from .._neurons.neurons import SpikingNeuron
+from .fold import fold
+from .infer import Context, Inferred, in_context
+from .later import Batch, Meta, Node, Slot, fill, hollow
+from .layers import hooks
+
+
+class Group:
+    """Calls that differ in the steps that they belong to.
+
+    Args:
+        function: what is called.
+        template: its arguments and arguments by keyword, with slots for what is deferred.
+        inferred: what a call gives.
+        context: how it runs.
+        owner: the module whose forward calls it.
+        line: where in the user's code.
+        module: the module that is called, where it is called as a whole.
+        ordered: whether calls change something, so that they run one by one in their order.
+        opaque: whether nothing is known of it.
+        applied: the `autograd.Function` that is applied.
+    """
+
+    def __init__(
+        self, function: Any, template: Any, inferred: Any, context: Context, owner: nn.Module | None, line: str,
+        module: nn.Module | None = None, ordered: bool = False, opaque: bool = False, applied: Any = None,
+    ) -> None:  # fmt: skip
+        self.function, self.template, self.inferred, self.context = function, template, inferred, context
+        self.owner, self.line, self.module, self.applied = owner, line, module, applied
+        self.ordered, self.opaque = ordered, opaque
+        self.random = self.repeats = False
+        self.nodes: list[Node] = []  # those that have not run
+        self.changes = 0  # what its calls change, by identity
+        self.calls = 0  # how many they are when they begin to
+
+    def links(self, node: Node, position: int) -> bool:
+        """Whether a call runs together with the one that its input at that position comes from."""
+        return False
+
+    def run(self, nodes: Sequence[Node]) -> None:
+        """Run some calls, in the order of recording, all of whose arguments are there."""
+        try:
+            with in_context(self.context):
+                self._run(nodes)
+        except Exception as error:
+            if self.line and hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(f"in a call that was recorded at {self.line}")  # type: ignore[attr-defined]
+            raise
+
+    def run_alone(self, node: Node) -> None:
+        """Run one call."""
+        self.run([node])
+
+    def _run(self, nodes: Sequence[Node]) -> None:
+        raise NotImplementedError
+
+    def _tell(self, path: str, reason: str) -> None:
+        if self.module is not None or type(self.owner).__module__.startswith("torch.nn."):
+            note(self.module or self.owner, path, reason)
+        elif path == "stepped":
+            note(self.owner, path, f"{getattr(self.function, '__name__', self.function)} at {self.line}: {reason}")
+
+
+def place(nodes: Sequence[Node], batch: Batch) -> None:
+    """Give some calls their values, and free what they were made from."""
+    for k, node in enumerate(nodes):
+        node.batch, node.place, node.inputs, node.after = batch, k, (), None
+
+
+def course(sources: Sequence[Any]) -> tuple[Tensor, bool]:
+    """The values of one argument over some calls, `[calls, ...]`, and whether it changes between them; else `[...]`."""
+    first: Any = sources[0]
+    if type(first) is not tuple:  # a tensor
+        if all(source is first for source in sources):
+            return first, False
+        return torch.stack([s if type(s) is not tuple else s[0].value(s[1]) for s in sources]), True
+    node: Node = first[0]
+    out: int = first[1]
+    if all(type(s) is tuple and s[0] is node and s[1] == out for s in sources):
+        return node.value(out), False
+    batch: Any = node.batch
+    start = node.place
+    if batch.calls and batch.courses[out] is not None and all(
+        type(s) is tuple and s[1] == out and s[0].batch is batch and s[0].place == start + k  # type: ignore[attr-defined]
+        for k, s in enumerate(sources)
+    ):  # fmt: skip
+        whole = batch.courses[out]
+        return (whole if len(sources) == batch.calls else whole[start : start + len(sources)]), True
+    return torch.stack([s if type(s) is not tuple else s[0].value(s[1]) for s in sources]), True
+
+
+class FunctionGroup(Group):
+    """Calls of a function."""
+
+    inferred: Inferred
+
+    def _run(self, nodes: Sequence[Node]) -> None:
+        if len(nodes) > 1 and not self.ordered and self._run_folded(nodes):
+            return
+        for node in nodes:
+            values = [n.value(k) for n, k in node.inputs]
+            args, kwargs = fill(self.template, self._unwritten(values))
+            place([node], Batch(self._outputs(self.function(*args, **kwargs))))
+        if self.calls == 1:
+            self._tell("folded", "runs once for all steps")
+        else:
+            self._tell("stepped", self._reason() if len(nodes) > 1 or self.ordered else "needs what comes of it")
+
+    def _reason(self) -> str:
+        return "depends on the order of its calls" if self.ordered else "PyTorch can't run it for all steps at once"
+
+    def _run_folded(self, nodes: Sequence[Node]) -> bool:
+        found = [course([node.inputs[k] for node in nodes]) for k in range(len(nodes[0].inputs))]
+        values, batched = [v for v, _ in found], [b for _, b in found]
+        if not any(batched):
+            return False
+        written = self._written_slot()
+        if written is not None and not batched[written]:
+            values[written] = values[written].expand(len(nodes), *values[written].shape)
+            batched[written] = True
+        args, kwargs = self.template
+        try:
+            out = fold(self.function, args, kwargs, self._unwritten(values), batched, self.applied)
+        except (RuntimeError, ValueError, NotImplementedError):
+            return False
+        outputs = self._outputs(out, len(nodes))
+        place(nodes, Batch(outputs, len(nodes)))
+        self._tell("folded", "takes all steps as one batch")
+        return True
+
+    def _written_slot(self) -> int | None:
+        """Which of the deferred arguments the call writes in place."""
+        if self.inferred.written is None:
+            return None
+        slot = list(_slots(self.template))[self.inferred.written]
+        return slot.number if isinstance(slot, Slot) else None
+
+    def _unwritten(self, values: list[Tensor]) -> list[Tensor]:
+        """The values, with a copy of what the call writes in place."""
+        slot = self._written_slot()
+        if slot is not None:
+            values = [v.clone() if k == slot else v for k, v in enumerate(values)]
+        return values
+
+    def _outputs(self, returned: Any, steps: int = 0) -> list[Tensor]:
+        found: list[Tensor] = []
+        hollow(returned, found, lambda t: True)
+        for tensor, meta in zip(found, self.inferred.metas, strict=True):
+            shape = tensor.shape[1:] if steps else tensor.shape
+            if shape != meta.shape or tensor.dtype != meta.dtype:
+                name = getattr(self.function, "__name__", type(self.function).__name__)
+                raise TypeError(
+                    f"{name} gave a {tensor.dtype} of shape {tuple(shape)} where one of {meta.dtype} and shape "
+                    f"{tuple(meta.shape)} was expected"
+                )
+        return found
+
+
+def _slots(template: Any) -> Iterator[Any]:
+    """The slots and tensors of nested arguments, in order."""
+    if isinstance(template, Slot | Tensor):
+        yield template
+    elif isinstance(template, tuple | list):
+        for item in template:
+            yield from _slots(item)
+    elif isinstance(template, dict):
+        yield from _slots(tuple(template.values()))
+    elif isinstance(template, slice):
+        yield from _slots((template.start, template.stop, template.step))
+
+
+class ModuleGroup(FunctionGroup):
+    """Calls of a module as a whole."""
+
+    def _run_folded(self, nodes: Sequence[Node]) -> bool:
+        return False if self.opaque else super()._run_folded(nodes)
+
+    def _reason(self) -> str:
+        return f"{type(self.module).__name__} may depend on time"
+
+    def _run(self, nodes: Sequence[Node]) -> None:
+        if self.function is not self.module:  # it carries hooks, which the recording passed by
+            self.function = self.module
+        super()._run(nodes)
+
+
+class StackGroup(FunctionGroup):
+    """`torch.stack` of what calls of another group gave, which is their course."""
+
+    def _run(self, nodes: Sequence[Node]) -> None:
+        if len(nodes) > 1:
+            return super()._run(nodes)
+        for node in nodes:
+            values, changes = course(node.inputs)
+            dim = self.template[1].get("dim", 0) if len(self.template[0]) < 2 else self.template[0][1]
+            if not changes:
+                values = torch.stack([values] * len(node.inputs))
+            place([node], Batch([values if dim in (0, -values.dim()) else values.movedim(0, dim).contiguous()]))
+
+
+class SelectGroup(Group):
+    """Single steps of a sequence."""
+
+    def __init__(self, dim: int, meta: Meta, context: Context, owner: nn.Module | None, line: str) -> None:
+        super().__init__(Tensor.select, (), None, context, owner, line)
+        self.dim, self.meta = dim, meta
+
+    def _run(self, nodes: Sequence[Node]) -> None:
+        sources = [node.inputs[0] for node in nodes]
+        indices = [node.extra for node in nodes]
+        values, changes = course(sources)
+        if len(nodes) == 1:
+            place(nodes, Batch([values.select(self.dim, indices[0])]))
+        elif not changes:
+            rows = values.movedim(self.dim, 0)
+            if indices != list(range(len(rows))):
+                steps = range(indices[0], indices[-1] + 1)
+                rows = rows[steps.start : steps.stop] if indices == list(steps) else rows[indices]
+            place(nodes, Batch([rows], len(nodes)))
+        elif all(index == indices[0] for index in indices):
+            place(nodes, Batch([values.select(self.dim + 1, indices[0])], len(nodes)))
+        else:
+            rows = [v.select(self.dim, i) for v, i in zip(values, indices, strict=True)]
+            place(nodes, Batch([torch.stack(rows)], len(nodes)))
+
+
+class SequenceGroup(Group):
+    """Steps for a layer that takes whole sequences."""
+
+    def __init__(self, module: nn.Module, inferred: Inferred, context: Context, owner: Any, line: str) -> None:
+        super().__init__(module, (), inferred, context, owner, line, module=module)
+        self.ordered = True
+
+    def _run(self, nodes: Sequence[Node]) -> None:
+        if self.nodes and len(nodes) != len(self.nodes):
+            name = type(self.module).__name__
+            raise ValueError(f"{name} takes whole sequences, so what it takes must not depend on what it gives")
+        values, changes = course([node.inputs[0] for node in nodes])
+        if not changes:
+            values = values.expand(len(nodes), *values.shape)
+        found: list[Tensor] = []
+        hollow(self.function(values), found, lambda t: True)
+        place(nodes, Batch(found, len(nodes)))
+        self._tell("whole sequence", "")
+
+
+class WriteGroup(FunctionGroup):
+    """One write into a tensor that was there before."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.ordered = True
+
+    def _run(self, nodes: Sequence[Node]) -> None:
+        for node in nodes:
+            values = [n.value(k) for n, k in node.inputs]
+            args, kwargs = fill(self.template, values)
+            self.function(*args, **kwargs)
+            place([node], Batch([None]))
+
+
+class NeuronGroup(Group):
+    """Steps of a neuron."""
+
+    def __init__(
+        self, neuron: SpikingNeuron, metas: Sequence[Meta], context: Context, owner: nn.Module | None, line: str
+    ) -> None:
+        super().__init__(neuron, (), None, context, owner, line, module=neuron)
+        self.ordered = True
+        input_, *states = metas
+        shape = neuron.spike_shape(input_.shape, [s.shape for s in states])
+        spikes = Meta(torch.Size(shape), _contiguous(shape), input_.dtype, input_.device)
+        self.out_metas = [spikes, *(s._replace(stride=_contiguous(s.shape)) for s in states)]
+
+    def links(self, node: Node, position: int) -> bool:
+        """Whether the input is a state, and all of them are those that one call of the group left."""
+        if position == 0 or type(node.inputs[position]) is not tuple:
+            return False
+        before = node.inputs[position][0]
+        return before.group is self and all(
+            type(i) is tuple and i[0] is before and i[1] == k + 1 for k, i in enumerate(node.inputs[1:])
+        )
+
+    def _run(self, nodes: Sequence[Node]) -> None:
+        run: list[Node] = []
+        for node in nodes:
+            if run and not (self.links(node, 1) and node.inputs[1][0] is run[-1]):
+                self._run_on(run)
+                run = []
+            run.append(node)
+        self._run_on(run)
+
+    def _run_on(self, nodes: Sequence[Node]) -> None:
+        """Calls each of which goes on from the states of the one before."""
+        neuron: SpikingNeuron = self.function
+        state = [i if type(i) is not tuple else i[0].value(i[1]) for i in nodes[0].inputs[1:]]
+        if hooks(neuron):
+            self._run_watched(nodes, state)
+            return
+        inputs, changes = course([node.inputs[0] for node in nodes])
+        wanted = [any(k in node.used for node in nodes[:-1]) for k in range(1 + len(state))]
+        wanted[0] = wanted[0] or 0 in nodes[-1].used
+        courses, finals = neuron.over_time(inputs, state, len(nodes), not changes, wanted)
+        last = {k + 1: final for k, final in enumerate(finals)}
+        for found in courses:
+            if found is not None and found.shape[1:] != self.out_metas[0].shape and found is courses[0]:
+                raise TypeError(
+                    f"{type(neuron).__name__} gives spikes of shape {tuple(found.shape[1:])}, but its `spike_shape` "
+                    f"says {tuple(self.out_metas[0].shape)}"
+                )
+        place(nodes, Batch(courses, len(nodes), last))
+
+    def _run_watched(self, nodes: Sequence[Node], state: list[Tensor]) -> None:
+        """Call by call, for the hooks' sake."""
+        neuron: SpikingNeuron = self.function
+        for node in nodes:
+            neuron._store(state)
+            template, sources = node.extra
+            values = [s if type(s) is not tuple else s[0].value(s[1]) for s in sources]
+            args, kwargs = fill(template, values)
+            out = neuron(*args, **kwargs)
+            out = out if isinstance(out, tuple) else (out,)
+            state = [getattr(neuron, name) for name in neuron.states]
+            node.extra = None
+            place([node], Batch([out[0], *state]))
+        self._tell("stepped", "carries hooks")
+
+
+def _contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+    stride, product = [], 1
+    for size in reversed(shape):
+        stride.append(product)
+        product *= max(size, 1)
+    return tuple(reversed(stride))

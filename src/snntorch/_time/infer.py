@@ -1,0 +1,131 @@
+"""What a call gives, before it runs: shapes, dtypes, what it writes in place, what shares memory.
+
+The call runs once on PyTorch's fake tensors, which have no values; what it gave is remembered by what it got.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode  # no public name, as long as there have been fake tensors
+
+from .later import Meta, Slot, fill, hollow
+
+Context = tuple  # whether gradients are recorded, and the dtype of autocast on the CPU and on GPUs, or None
+
+
+class Inferred(NamedTuple):
+    """What a call gives.
+
+    Attributes:
+        outputs: its outputs with a slot for each tensor.
+        metas: of these tensors.
+        aliases: for each whether it is (`same`) or shares the memory of one of the call's tensors: the number of it.
+        same: for each whether it is one of the call's tensors itself: the number of it.
+        written: the number of the tensor that the call writes in place, if any.
+    """
+
+    outputs: Any
+    metas: tuple[Meta, ...]
+    aliases: tuple[int | None, ...]
+    same: tuple[int | None, ...]
+    written: int | None
+
+
+def meta_of(tensor: Any) -> Meta:
+    """Of a tensor that is there."""
+    return Meta(tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+
+
+@contextlib.contextmanager
+def in_context(context: Context):
+    """Run as the call was written: with or without gradients, under the same autocast."""
+    grad, *autocast = context
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.set_grad_enabled(grad))
+        for device, dtype in zip(("cpu", "cuda"), autocast, strict=True):
+            if dtype is not None or (torch.is_autocast_enabled(device)):
+                stack.enter_context(torch.autocast(device, dtype=dtype, enabled=dtype is not None))
+        yield
+
+
+def context_now() -> Context:
+    """How a call would run now."""
+    return (
+        torch.is_grad_enabled(),
+        torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None,
+        torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None,
+    )
+
+
+_known: OrderedDict[Any, Inferred | None] = OrderedDict()
+_MOST = 4096  # calls remembered
+
+
+def infer(
+    function: Any, args: Any, kwargs: Any, metas: Sequence[Meta], context: Context, key: Any = None
+) -> Inferred | None:
+    """What a call gives; None where that depends on values, or is no tensor.
+
+    Args:
+        function: what is called.
+        args: positional arguments, with slots for tensors.
+        kwargs: arguments by keyword, likewise.
+        metas: of these tensors.
+        context: how it runs.
+        key: stands for all of it but the metas; None where it must not be remembered.
+    """
+    if key is not None:
+        key = (key, tuple(metas), context)
+        if key in _known:
+            _known.move_to_end(key)
+            return _known[key]
+    found = _infer(function, args, kwargs, metas, context)
+    if key is not None:
+        _known[key] = found
+        if len(_known) > _MOST:
+            _known.popitem(last=False)
+    return found
+
+
+def _infer(function: Any, args: Any, kwargs: Any, metas: Sequence[Meta], context: Context) -> Inferred | None:
+    with FakeTensorMode(allow_non_fake_inputs=True), in_context((False, *context[1:])):
+        fakes = [
+            torch.empty_strided(meta.shape, meta.stride, dtype=meta.dtype, device=meta.device) for meta in metas
+        ]  # fmt: skip
+        versions = [fake._version for fake in fakes]
+        try:
+            returned = function(*fill(args, fakes), **fill(kwargs, fakes))
+        except Exception:  # what the call can't do without values, it may yet do with them
+            return None
+        tensors: list[Tensor] = []
+        outputs = hollow(returned, tensors, lambda t: True)
+        if not tensors or not _all_tensors(outputs):
+            return None
+        places = {id(fake): k for k, fake in enumerate(fakes)}
+        memories = {_memory(fake): k for k, fake in reversed(list(enumerate(fakes)))}
+        return Inferred(
+            outputs,
+            tuple(meta_of(t) for t in tensors),
+            tuple(memories.get(_memory(t)) for t in tensors),
+            tuple(places.get(id(t)) for t in tensors),
+            next((k for k, (f, v) in enumerate(zip(fakes, versions, strict=True)) if f._version != v), None),
+        )
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+def _all_tensors(outputs: Any) -> bool:
+    """Whether nested outputs hold tensors, None and nothing else that a value could be read from."""
+    if isinstance(outputs, Slot) or outputs is None:
+        return True
+    if isinstance(outputs, tuple | list):
+        return all(map(_all_tensors, outputs))
+    return isinstance(outputs, dict) and all(map(_all_tensors, outputs.values()))

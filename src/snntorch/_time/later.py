@@ -1,0 +1,195 @@
+"""What is recorded: calls whose values are not there yet, and the tensors that stand for these values."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+Source = tuple["Node", int]  # a recorded call, and which of its outputs
+
+
+class Meta(NamedTuple):
+    """What is known of a tensor before its value."""
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+
+class Batch:
+    """What some calls of a group gave: each output's course over the calls, or the values of one call alone.
+
+    Args:
+        courses: for each output `[calls, ...]`, or None where nobody asks for it.
+        calls: number of calls; 0 for one call alone, whose values have no dimension before their own.
+        last: values of the last call, by output, where they are there apart from the courses.
+    """
+
+    __slots__ = ("_rows", "calls", "courses", "last")
+
+    def __init__(self, courses: Sequence[Any], calls: int = 0, last: dict[int, Tensor] | None = None) -> None:
+        self.courses, self.calls, self.last = courses, calls, last
+        self._rows: dict[int, Sequence[Tensor]] = {}
+
+    def value(self, place: int, out: int) -> Tensor:
+        """An output of one of the calls."""
+        course = self.courses[out]
+        if not self.calls:
+            return course
+        if self.last is not None and place == self.calls - 1 and out in self.last:
+            return self.last[out]  # the very tensor that the neuron left
+        assert course is not None, "an output that nobody asked for"
+        if out not in self._rows:
+            self._rows[out] = course.unbind()  # once: its gradient is one stack for all rows
+        return self._rows[out][place]
+
+
+class Node:
+    """One recorded call.
+
+    Attributes:
+        group: the calls like this one; None for a value that is given.
+        inputs: where its deferred arguments come from; a neuron's may be tensors too.
+        number: its place in the order of recording.
+        static: whether it depends on given values alone, so that to look at it runs little.
+        requires_grad: whether its value would.
+        after: a call of another group that must run before, as both change the same thing.
+        batch: its values, once they are there, with its place among them.
+        live, used: whether it must run, and which outputs are asked for; set when it is about to.
+    """
+
+    __slots__ = (
+        "after", "batch", "extra", "group", "handles", "inputs", "live", "number", "place", "requires_grad", "static",
+        "used",
+    )  # fmt: skip
+
+    def __init__(self, group: Any, inputs: Sequence[Any], number: int, outputs: int) -> None:
+        self.group, self.inputs, self.number = group, inputs, number
+        self.handles: list[weakref.ref | None] = [None] * outputs
+        self.batch: Batch | None = None
+        self.place = 0
+        self.extra: Any = None
+        self.after: Node | None = None
+        self.static = self.requires_grad = self.live = False
+        self.used: set[int] = set()
+
+    def value(self, out: int) -> Tensor:
+        """An output, which is there."""
+        assert self.batch is not None
+        return self.batch.value(self.place, out)
+
+    def alive(self) -> list[int]:
+        """The outputs that somebody still holds."""
+        return [k for k, handle in enumerate(self.handles) if handle is not None and handle() is not None]
+
+
+class Later(Tensor):
+    """Stands for an output of a recorded call; it has the shape, dtype and device of its value."""
+
+    recorder: Any
+    node: Node
+    out: int
+    meta: Meta
+    base: Later | None  # what this is a view of
+    path: tuple  # by which calls
+    views: list[weakref.ref]
+
+    @staticmethod
+    def __new__(cls, recorder: Any, node: Node, out: int, meta: Meta) -> Later:
+        """Of output `out` of a node."""
+        shape, stride, dtype, device = meta
+        later = Tensor._make_wrapper_subclass(cls, shape, strides=stride, dtype=dtype, device=device)  # type: ignore[attr-defined]
+        later.recorder, later.node, later.out, later.meta = recorder, node, out, meta
+        later.base, later.path, later.views = None, (), []
+        node.handles[out] = weakref.ref(later)
+        return later
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Where nobody records any more: run on the values."""
+        return func(*resolved(args), **resolved(kwargs or {}))
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """What reaches this has passed by PyTorch's functions, and autograd with them."""
+        raise TypeError(
+            f"{func} was called in a way that snntorch can't record; give the module that calls it the attribute "
+            "`memoryless = False`, so that it steps as a whole"
+        )
+
+    def bind(self, node: Node, out: int) -> None:
+        """Stand for another value from now on, as after a write in place."""
+        self.node.handles[self.out] = None
+        self.node, self.out = node, out
+        node.handles[out] = weakref.ref(self)
+
+    def resolve(self) -> Tensor:
+        """The value; what is needed for it runs."""
+        if self.node.batch is None:
+            self.recorder.flush()
+        return self.node.value(self.out)
+
+
+def resolved(value: Any) -> Any:
+    """Nested tuples, lists and dicts with values for what stands for them."""
+    if isinstance(value, Later):
+        return value.resolve()
+    if isinstance(value, tuple):
+        items = [resolved(v) for v in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, list):
+        return [resolved(v) for v in value]
+    if isinstance(value, dict):
+        return type(value)((k, resolved(v)) for k, v in value.items()) if type(value) is not dict else {
+            k: resolved(v) for k, v in value.items()
+        }  # fmt: skip
+    return value
+
+
+class Slot(NamedTuple):
+    """The place of a tensor in nested arguments or outputs."""
+
+    number: int
+
+
+def fill(template: Any, values: Sequence[Any]) -> Any:
+    """Nested arguments with values in their slots."""
+    kind = type(template)
+    if kind is Slot:
+        return values[template.number]
+    if kind is tuple or kind is list:
+        return kind([fill(v, values) for v in template])
+    if kind is dict:
+        return {k: fill(v, values) for k, v in template.items()}
+    if isinstance(template, tuple) and hasattr(template, "_fields"):
+        return kind(*[fill(v, values) for v in template])
+    if isinstance(template, tuple):  # torch.return_types
+        return kind([fill(v, values) for v in template])
+    if kind is slice:
+        return slice(fill(template.start, values), fill(template.stop, values), fill(template.step, values))
+    return template
+
+
+def hollow(value: Any, tensors: list[Any], is_slot: Any) -> Any:
+    """Nested arguments with a slot for each tensor that `is_slot`, which is appended to `tensors`."""
+    kind = type(value)
+    if isinstance(value, Tensor):
+        if not is_slot(value):
+            return value
+        tensors.append(value)
+        return Slot(len(tensors) - 1)
+    if kind is tuple or kind is list:
+        return kind([hollow(v, tensors, is_slot) for v in value])
+    if kind is dict:
+        return {k: hollow(v, tensors, is_slot) for k, v in value.items()}
+    if isinstance(value, tuple):
+        items = [hollow(v, tensors, is_slot) for v in value]
+        return kind(*items) if hasattr(value, "_fields") else kind(items)
+    if kind is slice:
+        return slice(*(hollow(v, tensors, is_slot) for v in (value.start, value.stop, value.step)))
+    return value

@@ -1,0 +1,134 @@
+"""What modules are to time: looked through, called as a whole for all steps at once, or step by step.
+
+What folds is a property: a layer's result for a sample depends on that sample alone, and calling it changes nothing.
+The layers of `torch.nn` have it, but for normalisation in training and the like; a module of the user's own says so by
+an attribute, `memoryless = True`, and one that takes `[T, B, ...]` in one call by `takes_sequence = True`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
+
+from .._neurons.neurons import SpikingNeuron
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
+_CELLS = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+_OF_PACKAGES = ("torch.", "torchao.")  # whose subclasses of torch.nn's layers are what they are of
+
+# Layers that take `[T, B, ...]` as they are, and such that take time folded into the batch. Exact types: a subclass may
+# do anything.
+_ANY_SHAPE = {
+    nn.Linear, nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish,
+    nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Softshrink, nn.Hardtanh, nn.Hardswish,
+    nn.Hardsigmoid, nn.Hardshrink, nn.Tanhshrink, nn.Threshold, nn.LayerNorm, nn.Dropout, nn.AlphaDropout,
+}  # fmt: skip
+_RANKS = {
+    nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5, nn.ConvTranspose1d: 3, nn.ConvTranspose2d: 4, nn.ConvTranspose3d: 5,
+    nn.MaxPool1d: 3, nn.MaxPool2d: 4, nn.MaxPool3d: 5, nn.AvgPool1d: 3, nn.AvgPool2d: 4, nn.AvgPool3d: 5,
+    nn.AdaptiveAvgPool1d: 3, nn.AdaptiveAvgPool2d: 4, nn.AdaptiveAvgPool3d: 5, nn.AdaptiveMaxPool1d: 3,
+    nn.AdaptiveMaxPool2d: 4, nn.AdaptiveMaxPool3d: 5, nn.Dropout1d: 3, nn.Dropout2d: 4, nn.Dropout3d: 5,
+    nn.BatchNorm2d: 4, nn.BatchNorm3d: 5,
+}  # fmt: skip
+_RANDOM = (nn.modules.dropout._DropoutNd, nn.RReLU)
+
+
+def hooks(module: nn.Module) -> bool:
+    """Whether a module carries hooks, which expect a call per step; `torch.nn.utils`' only make its weights."""
+    if module._backward_hooks or module._backward_pre_hooks:
+        return True
+    return any(
+        not type(hook).__module__.startswith("torch.nn.utils.")
+        for held in (module._forward_hooks, module._forward_pre_hooks)
+        for hook in held.values()
+    )
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether it is a layer of `torch.nn`, or of its packages for quantisation."""
+    kind = type_before_parametrizations(module)
+    if kind.__module__.startswith("torch.nn.modules."):
+        return kind is not nn.Module and not issubclass(kind, _CONTAINERS)
+    return kind.__module__.startswith(_OF_PACKAGES) and isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+
+
+def memoryless(module: nn.Module) -> bool:
+    """Whether the result for a sample depends on that sample alone, and the call changes nothing."""
+    declared = getattr(module, "memoryless", None)
+    if declared is not None:
+        return bool(declared)
+    if not _is_layer(module) or isinstance(module, torch.jit.ScriptModule):
+        return False
+    if isinstance(module, _NORMS):
+        return not module.training and module.running_mean is not None
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None:
+        return False
+    if module.training:  # what keeps something from call to call, such as a spectral norm's vectors
+        makers = [hook for hook in module._forward_pre_hooks.values() if hasattr(hook, "n_power_iterations")]
+        if is_parametrized(module):
+            makers += [b for p in module.parametrizations.children() for b in p.buffers()]  # type: ignore[union-attr]
+        return not makers
+    return True
+
+
+def is_random(module: nn.Module) -> bool:
+    """Whether it draws."""
+    return isinstance(module, _RANDOM) and module.training
+
+
+def way(module: nn.Module, sequences: bool) -> str:
+    """How a recorder takes a call of the module.
+
+    Args:
+        module: what is called.
+        sequences: whether the caller gives single steps to layers that take whole sequences.
+
+    Returns:
+        `"look through"`, `"fold"`, `"step"`, `"watched"` (step, for the hooks' sake), `"whole sequence"`, or `"stop"`
+        where nothing can be recorded any more.
+    """
+    watched = hooks(module)
+    if getattr(module, "takes_sequence", False) is True:
+        return "whole sequence" if sequences else "step"
+    if isinstance(module, SpikingNeuron):
+        return "watched" if watched else "look through"
+    declared = getattr(module, "memoryless", None)
+    if declared is not None:
+        return "watched" if watched else "fold" if declared else "step"
+    if _is_layer(module):
+        if watched:
+            return "watched"
+        made = is_parametrized(module) or module._forward_pre_hooks
+        if made or isinstance(module, _CELLS) or not type(module).__module__.startswith("torch.nn.modules."):
+            return "fold" if memoryless(module) else "step"
+        return "look through"
+    if isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule":
+        return "step"
+    return "stop" if watched and not isinstance(module, nn.ModuleList | nn.ModuleDict) else "look through"
+
+
+def folds(layer: nn.Module) -> bool:
+    """Whether a layer by itself may take all steps `[T, B, ...]` in one call."""
+    return not hooks(layer) and memoryless(layer)
+
+
+def fold(layer: nn.Module, x: Tensor) -> Tensor:
+    """A layer that `folds`, of `[T, B, ...]`.
+
+    Raises:
+        NotImplementedError: where PyTorch can't do that.
+    """
+    kind = type_before_parametrizations(layer)
+    if kind in _ANY_SHAPE:
+        return layer(x)
+    by_sample = kind in (nn.BatchNorm1d, nn.GroupNorm) or (kind is nn.Flatten and layer.start_dim == 1)
+    if _RANKS.get(kind) == x.dim() - 1 or (by_sample and x.dim() > 2):
+        return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    if torch.compiler.is_compiling():
+        raise NotImplementedError
+    try:
+        return torch.vmap(layer, randomness="different")(x)
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        raise NotImplementedError(str(error)) from error

@@ -1,0 +1,114 @@
+"""A forward that holds the loop over time, run layer by layer."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from .._engine import note
+from .record import Recorder, recorder_now
+
+Net = TypeVar("Net", bound=Callable[..., Any])
+
+
+def layerwise(net: Net) -> Net:
+    """Run a network whose forward holds the loop over time layer by layer instead of step by step.
+
+    The results are those of calling `net`: values, gradients, states and running statistics. What its forward calls is
+    recorded first and then run, each layer for all steps at once where that gives the same. Where the forward reads a
+    value (`if spk.sum() > 0`, `.item()`, `print`), what is recorded runs, and the rest as it is called: right, only
+    slower; `snntorch.explain` names the line.
+
+    Args:
+        net: a module or function, called with whole sequences or with static inputs; also as a decorator of a function,
+            of a module's class or of its `forward`.
+
+    Returns:
+        For a module one that shares everything with it: parameters, states, mode, hooks; its class is a subclass of
+        the module's, and its `state_dict` the same. For a function a function, for a class the class.
+
+    Raises:
+        TypeError: for what can't be called.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> class Net(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.fc1, self.lif1 = torch.nn.Linear(4, 8), snn.Leaky(beta=0.9)
+        ...         self.fc2, self.lif2 = torch.nn.Linear(8, 2), snn.Leaky(beta=0.9)
+        ...
+        ...     def forward(self, x):
+        ...         mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        ...         recorded = []
+        ...         for step in range(x.size(0)):
+        ...             spk1, mem1 = self.lif1(self.fc1(x[step]), mem1)
+        ...             spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+        ...             recorded.append(spk2)
+        ...         return torch.stack(recorded)
+        >>> net = snn.layerwise(Net())
+        >>> net(torch.rand(25, 3, 4)).shape
+        torch.Size([25, 3, 2])
+    """
+    if isinstance(net, nn.Module):
+        if isinstance(net, _Layerwise):
+            return net  # type: ignore[return-value]
+        shared: Any = _rebuild(type(net))
+        shared.__dict__ = net.__dict__
+        return shared
+    if isinstance(net, type) and issubclass(net, nn.Module):
+        net.forward = layerwise(net.forward)
+        return net  # type: ignore[return-value]
+    if not callable(net):
+        raise TypeError(f"net must be a module or a function, got {type(net).__name__}")
+
+    @functools.wraps(net)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        reason = obstacle(net)
+        if reason is not None:
+            if reason:
+                note(args[0] if args and isinstance(args[0], nn.Module) else net, "stepped", reason)
+            return net(*args, **kwargs)
+        return Recorder().run(net, args, kwargs)
+
+    return run  # type: ignore[return-value]
+
+
+def obstacle(function: Callable) -> str | None:
+    """Why a forward runs as it is; empty where nothing is lost by that."""
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None or recorder_now() is not None:
+        return ""
+    if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
+        return "somebody else watches what is called"
+    if nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks:
+        return "global hooks expect every call"
+    if inspect.isgeneratorfunction(inspect.unwrap(function)):
+        return "a generator's caller decides how far it runs"
+    return None
+
+
+class _Layerwise(nn.Module):
+    """Marks the classes that `layerwise` makes."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return (
+            _rebuild,
+            (type(self).__mro__[2],),
+            self.__getstate__() if hasattr(self, "__getstate__") else self.__dict__,
+        )
+
+
+@functools.cache
+def _layerwise_class(kind: type) -> type:
+    """The subclass of a module's class whose forward is recorded."""
+    members = {"forward": layerwise(kind.forward), "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return type(kind)(kind.__name__, (_Layerwise, kind), members)
+
+
+def _rebuild(kind: type) -> Any:
+    return object.__new__(_layerwise_class(kind))

@@ -1,0 +1,163 @@
+"""The order in which recorded calls run: group by group, and call by call where groups need each other."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+
+from .groups import Group, NeuronGroup, WriteGroup
+from .later import Node
+
+
+def run_pending(groups: Sequence[Group]) -> None:
+    """Run every call of the groups that somebody needs."""
+    nodes = sorted((node for group in groups for node in group.nodes), key=lambda node: node.number)
+    _mark(nodes)
+    for group in groups:
+        group.nodes = [node for node in group.nodes if node.live and node.batch is None]
+        group.calls = len(group.nodes)
+    writes = [group for group in groups if isinstance(group, WriteGroup)]
+    for component in _components([group for group in groups if group.nodes and not isinstance(group, WriteGroup)]):
+        if len(component) == 1 and not _needs_itself(component[0]):
+            group = component[0]
+            nodes, group.nodes = group.nodes, []
+            group.run(nodes)
+        else:
+            _run_in_turn(component)
+    for group in writes:
+        nodes, group.nodes = group.nodes, []
+        group.run(nodes)
+
+
+def _mark(nodes: Sequence[Node]) -> None:
+    """Find out which calls must run, and which of their outputs are asked for."""
+    for node in reversed(nodes):
+        alive = node.alive()
+        group = node.group
+        node.used.update(alive)
+        if alive or group.ordered or node.used:
+            node.live = True
+        if not node.live:
+            continue
+        for position, source in enumerate(node.inputs):
+            if type(source) is tuple:
+                before, out = source
+                before.live = True
+                if not group.links(node, position):
+                    before.used.add(out)
+
+
+def _waits(node: Node) -> Iterator[Node]:
+    """The calls that a call needs and that have not run, but for those that it runs together with."""
+    for position, source in enumerate(node.inputs):
+        if type(source) is tuple and source[0].batch is None and not node.group.links(node, position):
+            yield source[0]
+    if node.after is not None and node.after.batch is None:
+        yield node.after
+
+
+def _needs_itself(group: Group) -> bool:
+    return any(before.group is group for node in group.nodes for before in _waits(node))
+
+
+def _components(groups: Sequence[Group]) -> list[list[Group]]:
+    """Groups that need each other, together; each after those that it needs (Tarjan's algorithm)."""
+    needs = {g: list(dict.fromkeys(b.group for n in g.nodes for b in _waits(n))) for g in groups}
+    index: dict[Group, int] = {}
+    low: dict[Group, int] = {}
+    on_stack: set[Group] = set()
+    stack: list[Group] = []
+    found: list[list[Group]] = []
+    for root in groups:
+        if root in index:
+            continue
+        work = [(root, iter(needs[root]))]
+        index[root] = low[root] = len(index)
+        stack.append(root)
+        on_stack.add(root)
+        while work:
+            group, rest = work[-1]
+            for other in rest:
+                if other not in index:
+                    index[other] = low[other] = len(index)
+                    stack.append(other)
+                    on_stack.add(other)
+                    work.append((other, iter(needs[other])))
+                    break
+                if other in on_stack:
+                    low[group] = min(low[group], index[other])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[group])
+                if low[group] == index[group]:
+                    component = []
+                    while True:
+                        member = stack.pop()
+                        on_stack.discard(member)
+                        component.append(member)
+                        if member is group:
+                            break
+                    found.append(component)
+    return found
+
+
+def _run_in_turn(component: Sequence[Group]) -> None:
+    """Run calls that feed back on each other: the earliest that can run, with those of its group that can too."""
+    nodes = [node for group in component for node in group.nodes]
+    members = set(map(id, nodes))
+    waiting: dict[int, int] = {}
+    followers: dict[int, list[Node]] = {}
+    for group in component:
+        before = None
+        for node in group.nodes:
+            needed = {id(b): b for b in _needed(node) if id(b) in members}
+            if before is not None and group.ordered:
+                needed[id(before)] = before
+            waiting[id(node)] = len(needed)
+            for b in needed:
+                followers.setdefault(b, []).append(node)
+            before = node
+    ready = [(node.number, node) for node in nodes if not waiting[id(node)]]
+    heapq.heapify(ready)
+    ready_of: dict[Group, list[Node]] = {}
+    for _, node in ready:
+        ready_of.setdefault(node.group, []).append(node)
+    while ready:
+        _, node = heapq.heappop(ready)
+        if node.batch is not None:
+            continue
+        group = node.group
+        if isinstance(group, NeuronGroup):
+            batch = _run_of(node, waiting, followers)
+            ready_of[group] = []
+        else:
+            batch = sorted(ready_of.pop(group), key=lambda n: n.number)
+        group.run(batch)
+        for done in batch:
+            for follower in followers.get(id(done), ()):
+                waiting[id(follower)] -= 1
+                if not waiting[id(follower)] and follower.batch is None:
+                    heapq.heappush(ready, (follower.number, follower))
+                    ready_of.setdefault(follower.group, []).append(follower)
+    for group in component:
+        group.nodes = []
+
+
+def _needed(node: Node) -> Iterator[Node]:
+    for source in node.inputs:
+        if type(source) is tuple and source[0].batch is None:
+            yield source[0]
+    if node.after is not None and node.after.batch is None:
+        yield node.after
+
+
+def _run_of(node: Node, waiting: dict[int, int], followers: dict[int, list[Node]]) -> list[Node]:
+    """A neuron's call, and those after it that wait for nothing else."""
+    run = [node]
+    while True:
+        following = (n for n in followers.get(id(run[-1]), ()) if n.group is node.group and waiting[id(n)] == 1)
+        after = next(following, None)
+        if after is None or not node.group.links(after, 1) or next(_waits(after), None) is not None:
+            return run
+        run.append(after)
