@@ -79,12 +79,112 @@ def test_memory_falls_with_the_segments():
     assert parts <= whole / 8
 
 
-def test_refuses_what_it_would_change():
-    net = nn.Sequential(nn.BatchNorm1d(4), snn.Leaky(0.9, init_hidden=True))
-    with pytest.raises(ValueError, match="running statistics of 0"):
-        snn.unroll(net, torch.rand(T, B, 4), recompute=4)
-    snn.unroll(net.eval(), torch.rand(T, B, 4), recompute=4)
+def test_refuses_what_it_cannot_do():
+    net = snn.Leaky(0.9, init_hidden=True)
     with pytest.raises(ValueError, match="recompute must be a positive int, got 0"):
         snn.unroll(net, torch.rand(T, B, 4), recompute=0)
     with pytest.raises(ValueError, match="the sequence that 0 takes as a whole"):
         snn.unroll(nn.Sequential(snn.StateLeaky(0.9, 4)), torch.rand(T, B, 4), recompute=4)
+
+
+class Counting(nn.Module):
+    """A layer of the user's with a state in a buffer, one in an attribute, a counter and a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.register_buffer("mean", torch.zeros(4))
+        self.last, self.calls, self.seen = None, 0, []
+
+    def forward(self, x):
+        out = self.fc(x) - self.mean
+        with torch.no_grad():
+            self.mean.mul_(0.9).add_(0.1 * x.mean(0))
+        out = out if self.last is None else out + 0.5 * self.last
+        self.last, self.calls = torch.tanh(out), self.calls + 1
+        self.seen.append(self.calls)
+        return self.last
+
+
+LAYERS = {
+    "batch norm": lambda: nn.BatchNorm1d(4),
+    "instance norm": lambda: nn.Sequential(nn.Unflatten(1, (2, 2)), nn.InstanceNorm1d(2, track_running_stats=True),
+                                           nn.Flatten()),
+    "spectral norm": lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)),
+    "old spectral norm": lambda: nn.utils.spectral_norm(nn.Linear(4, 4)),
+    "a user's": Counting,
+    "dropout": lambda: nn.Dropout(0.5),
+    "in place": lambda: nn.ReLU(inplace=True),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.spectral_norm` is deprecated:FutureWarning")
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_layers_that_change_run_twice_as_if_once(make):
+    results = []
+    for length in (None, 5, 1):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 4), make(), snn.DeltaLeaky(0.2, beta=0.9, init_hidden=True, output=True))
+        net, x = net.double(), torch.rand(T, B, 4, dtype=torch.float64) * 2
+        rng = torch.get_rng_state()
+        spk, (mem, _) = snn.unroll(net, x, recompute=length)
+        ((spk + mem.square()) * torch.rand(spk.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
+        held = [v for m in net.modules() for v in vars(m).values() if isinstance(v, int | list)]
+        gradients = [p.grad for p in net.parameters()]
+        if isinstance(net[1], nn.Dropout) and length == 1:
+            continue  # its draws, one step at a time, are other ones
+        results.append(([spk, mem, *gradients, *net.buffers()], held, rng))
+    for tensors, held, _ in results[1:]:
+        if not isinstance(net[1], nn.Dropout):
+            torch.testing.assert_close(tensors, results[0][0], rtol=1e-10, atol=1e-10)
+        assert held == results[0][1]
+
+
+def test_the_backend_of_the_forward_pass_counts():
+    x = torch.rand(T, B, 4) * 3
+    with snn.backend("eager"):
+        out = snn.unroll(network(), x.requires_grad_(), recompute=4)
+    sum(o.square().sum() for o in out).backward()  # the kernels would keep other tensors
+    assert x.grad.isfinite().all()
+
+
+def test_checkpoints_of_stored_states_say_that_they_would_be_wrong():
+    from torch.utils.checkpoint import checkpoint
+
+    fc, lif = nn.Linear(4, 4), snn.Leaky(0.9, init_hidden=True)
+    for reentrant in (False, True):
+        snn.utils.reset(lif)
+        x = torch.rand(B, 4, requires_grad=True)
+        steps = [checkpoint(lambda x: lif(fc(x)), x, use_reentrant=reentrant) for _ in range(3)]
+        with pytest.raises(RuntimeError, match=r"recompute=K"):
+            sum(steps).sum().backward()
+
+
+def test_checkpoints_of_passed_and_of_reset_states_are_right():
+    from torch.utils.checkpoint import checkpoint
+
+    fc, lif = nn.Linear(4, 4).double(), snn.Leaky(0.9).double()
+
+    def sequence(x):
+        mem = lif.init_leaky()
+        total = 0
+        for _ in range(3):
+            spk, mem = lif(fc(x), mem)
+            total = total + mem + spk
+        return total
+
+    x = torch.rand(B, 4, dtype=torch.float64)
+    grads = []
+    for call in (sequence, lambda x: checkpoint(sequence, x, use_reentrant=False)):
+        fc.zero_grad()
+        call(x).sum().backward()
+        grads.append(fc.weight.grad.clone())
+    torch.testing.assert_close(*grads)
+    fc.zero_grad()
+    mem = torch.zeros(B, 4, dtype=torch.float64)
+    total = 0
+    for _ in range(3):
+        spk, mem = checkpoint(lambda x, mem: lif(fc(x), mem), x, mem, use_reentrant=False)
+        total = total + mem + spk
+    total.sum().backward()
+    torch.testing.assert_close(fc.weight.grad, grads[0])

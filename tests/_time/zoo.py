@@ -495,7 +495,8 @@ class Normalised(nn.Module):
         self.fc = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 6))
         self.norm, self.lif = nn.BatchNorm1d(6), snn.Leaky(beta=0.8, init_hidden=True)
         self.out = nn.utils.parametrizations.weight_norm(nn.Linear(6, 4))
-        self.prelu, self.last = nn.PReLU(), nn.Sequential(nn.Unflatten(1, (2, 2)), nn.RMSNorm(2), nn.Flatten())
+        norms = nn.RMSNorm(2), nn.InstanceNorm1d(2, track_running_stats=True)
+        self.prelu, self.last = nn.PReLU(), nn.Sequential(nn.Unflatten(1, (2, 2)), *norms, nn.Flatten())
 
     def forward(self, x):
         return self.last(self.prelu(self.out(self.lif(self.norm(self.fc(x))))))
@@ -549,8 +550,28 @@ class Rows(nn.Module):
         return spk[:, 1], first + values, spk.permute(1, 0).sum(0), spk[1:], indices
 
 
+class Counting(nn.Module):
+    """A layer with a state in a buffer that is written in place, one in an attribute, a counter and a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(5, 4), snn.Leaky(beta=0.8, init_hidden=True)
+        self.register_buffer("mean", torch.zeros(4))
+        self.last, self.calls, self.seen = None, 0, []
+
+    def forward(self, x):
+        out = self.fc(x) - self.mean
+        with torch.no_grad():
+            self.mean.mul_(0.9).add_(0.1 * out.mean(0))
+        out = out if self.last is None else out + 0.5 * self.last
+        self.last, self.calls = torch.tanh(out), self.calls + 1
+        self.seen.append(("call", self.calls))
+        return self.lif(self.last * 2) * self.calls
+
+
 STEPS = {
     "sew block": (SEWBlock, (B, 3, 4, 4)), "attention": (Attention, (B, 5, 4)), "u-net": (UNet, (B, 2, 4, 4)),
     "branches": (Branches, (B, 5)), "gated": (Gated, (B, 5)), "feeding": (Feeding, (B, 5)),
     "normalised": (Normalised, (B, 5)), "hooked": (Hooked, (B, 5)), "named": (Named, (B, 5)), "rows": (Rows, (B, 5)),
+    "counting": (Counting, (B, 5)),
 }  # fmt: skip

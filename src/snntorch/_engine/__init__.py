@@ -13,4 +13,5 @@ from .choose import note as note
 from .running import run as run
 from .running import run_feedback as run_feedback
 from .running import stepped as stepped
+from .setting import asked as asked
 from .setting import backend as backend

@@ -3,7 +3,8 @@
 import contextlib
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import torch
@@ -21,6 +22,29 @@ def recording(*tensors: Tensor) -> Any:
         if type(tensor) is not Tensor and (recorder := getattr(tensor, "recorder", None)) is not None:
             return recorder
     return None
+
+
+_again: ContextVar[bool] = ContextVar("snntorch.running_again", default=False)
+
+
+@contextlib.contextmanager
+def running_again() -> Iterator[None]:
+    """A backward pass runs a forward a second time, from the states of the first."""
+    token = _again.set(True)
+    try:
+        yield
+    finally:
+        _again.reset(token)
+
+
+def _check_not_in_backward(neuron: Any) -> None:
+    """Stop who recomputes a forward in the backward pass, which would go on from the states that the first one left."""
+    if not _again.get():
+        raise RuntimeError(
+            f"{type(neuron).__name__} runs in a backward pass, where its stored states are those after the forward "
+            "pass: torch.utils.checkpoint would compute other gradients. Pass the states as arguments, reset them "
+            "inside the function that is checkpointed, or use snntorch.unroll(..., recompute=K)"
+        )
 
 
 def state_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -95,6 +119,8 @@ class Stateful(nn.Module, metaclass=Registry):
         state = self._kept(name)
         if state.device != input_.device:
             return self._start(name, shape, input_)
+        if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1 and not is_fresh(state):
+            _check_not_in_backward(self)
         if state.shape != shape:
             if is_fresh(state):
                 return self._start(name, shape, input_)

@@ -180,6 +180,8 @@ class Recorder(TorchFunctionMode):
             return self._of_values(func, args, kwargs, structure, tensors)
         if self.stopped:
             return func(*resolved(args), **resolved(kwargs))
+        if self._writes and any(id(t) in self._writes for t in tensors):
+            self.flush()
         if func is _REQUIRES_GRAD:
             return args[0].node.requires_grad
         if func in _CONSTANT:
@@ -292,12 +294,15 @@ class Recorder(TorchFunctionMode):
         slots: list[Tensor] = []
         template = tuple(hollow(v, slots, lambda t: type(t) is Later) for v in (args, kwargs))
         name = getattr(function, "__name__", "").strip("_")
+        statistics = _statistics(name, args, kwargs)
+        if inferred.written is not None and inferred.written not in inferred.same:
+            if type(tensors[inferred.written]) is not Later:  # it writes beside what it gives
+                statistics, inferred = tensors[inferred.written], inferred._replace(written=None)
         make = ModuleGroup if "module" in of_group else FunctionGroup
         if function is torch.stack and len(slots) == len(tensors):
             make = StackGroup
         group = make(function, template, inferred, context, self._owner(), _line(), **of_group)
         group.random = name in _RANDOM
-        statistics = _statistics(name, args, kwargs)
         if statistics is not None:
             group.ordered, group.changes = True, id(statistics)
         elif "module" in of_group:
