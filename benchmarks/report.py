@@ -22,24 +22,30 @@ NAMES = {
     "sinabs": "Sinabs",
     "unmodified": "ours, same code",
     "unroll": "ours, `unroll`",
+    "layerwise": "ours, `layerwise`",
+    "folded": "ours, by hand",
     "floor": "floor",
     "floor-stepped": "floor, stepped",
 }
-OKABE_ITO = ("#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#0072B2", "#999999", "#BBBBBB")
-COLOURS = dict(zip(NAMES, OKABE_ITO, strict=True))
+OKABE_ITO = ("#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#0072B2", "#000000", "#F0E442")
+COLOURS = dict(zip(NAMES, (*OKABE_ITO, "#999999", "#BBBBBB"), strict=True))
+OURS = ("unroll", "layerwise", "unmodified")  # the first of these that a row has stands for it
+BASE = "@base"
 SECTIONS = {
     "net": "Nets: one training step (ms)",
+    "form": "Networks of any form: one training step (ms)",
     "neuron": "Neurons alone: forward + backward (ms)",
     "variant": "Variants (ms)",
     "loss": "Losses and accuracies (ms)",
     "spikegen": "Spike generation (ms)",
     "scaling": "Scaling (ms)",
+    "recording": "What recording costs: forward only (ms)",
 }
 
 
 def best(row: dict) -> str:
-    """The implementation of ours that a row stands for: `unroll` where there is one."""
-    return "unroll" if "unroll" in row["seconds"] else "unmodified"
+    """The implementation of ours that a row stands for."""
+    return next((impl for impl in OURS if impl in row["seconds"]), OURS[-1])
 
 
 def ratio(row: dict, slow: str, fast: str) -> np.ndarray | None:
@@ -59,6 +65,12 @@ def table(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in (header, rule, *lines))
 
 
+def named(lane: str) -> str:
+    """How an implementation is called, that of a base too."""
+    impl, at, _ = lane.partition("@")
+    return NAMES[impl] + (", base" if at else "")
+
+
 def label(row: dict) -> str:
     """Its name, with the value of the size that the row varies."""
     return " ".join([row["workload"], *(f"{key}={row['sizes'][key]}" for key in row["scan"])])
@@ -67,7 +79,7 @@ def label(row: dict) -> str:
 def times(rows: list[dict]) -> str:
     """A line a row: medians of every implementation, then ours against each other one."""
     impls = [impl for impl in NAMES if any(impl in row["seconds"] for row in rows)]
-    others = [impl for impl in impls if impl not in ("unmodified", "unroll")]
+    others = [impl for impl in impls if impl not in OURS]
     header = ["workload", *(NAMES[i] for i in impls), *(f"{NAMES[i]} / ours" for i in others)]
     lines = []
     for row in rows:
@@ -79,7 +91,7 @@ def times(rows: list[dict]) -> str:
 
 def means(rows: list[dict]) -> str:
     """Geometric means of the ratios over the rows of a kind that have both sides."""
-    kinds = {"nets": ("net",), "neurons alone": ("neuron",), "both": ("net", "neuron")}
+    kinds = {"nets": ("net",), "neurons alone": ("neuron",), "both": ("net", "neuron"), "any form": ("form",)}
     lines = []
     for name, groups in kinds.items():
         chosen = [row for row in rows if row["group"] in groups]
@@ -93,6 +105,30 @@ def means(rows: list[dict]) -> str:
         lines.append([name, *(f"{math.exp(np.mean(log)):.3g}× ({len(log)})" if log else "–" for log in logs)])
     names = ("snnTorch / ours", "snnTorch / ours, same code", "SpikingJelly / ours", "ours / floor")
     return table(["geometric means (rows)", *names], lines)
+
+
+def recorded(rows: list[dict]) -> str:
+    """Microseconds that each recorded call adds to the same net folded by hand."""
+    lines = []
+    for row in rows:
+        calls = 2 * row["sizes"]["layers"] * row["sizes"]["T"]
+        for impl in ("layerwise", "unroll"):
+            if {impl, "folded"} <= row["seconds"].keys():
+                added = np.subtract(row["seconds"][impl], row["seconds"]["folded"])
+                low, middle, high = np.nanpercentile(1e6 * added / calls, [25, 50, 75])
+                lines.append([f"{label(row)} · {NAMES[impl]}", f"{calls}", f"{middle:.3g} ({low:.3g}–{high:.3g})"])
+    return table(["recording", "calls", "added a call (µs)"], lines)
+
+
+def against_base(rows: list[dict], base: str) -> str:
+    """How many times faster each way of ours is than the same one in another revision."""
+    lines = []
+    for row in rows:
+        for impl in NAMES:
+            if (speed := ratio(row, impl + BASE, impl)) is not None:
+                before, now = (f"{1e3 * np.nanmedian(row['seconds'][i]):.3g}" for i in (impl + BASE, impl))
+                lines.append([f"{label(row)} · {NAMES[impl]}", before, now, cell(speed)])
+    return table([f"against {base} (ms)", "before", "now", "before / now"], lines)
 
 
 def memory(lines: list[dict]) -> str:
@@ -125,14 +161,16 @@ def markdown(result: dict[str, Any]) -> str:
     machine = f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB, {about['system']}"
     software = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "threads")
     how = f"medians of {result['rounds']} interleaved rounds, ratios with quartiles"
-    parts = [f"{result['date']}; {machine}; {software}; {how}.", means(rows)]
+    parts = [f"{result['date']}; {machine}; {software}; {how}."]
+    parts.append(against_base(rows, base) if (base := result.get("base")) else means(rows))
     for group, title in SECTIONS.items():
         if chosen := [row for row in rows if row["group"] == group]:
             parts += [f"### {title}", times(chosen)]
+            parts += [recorded(chosen)] if group == "recording" else []
     for make, name in ((memory, "memory"), (starts, "start")):
         if lines := [line for line in result[name] if "error" not in line]:
             parts.append(make(lines))
-    faults = {f"{row['workload']} · {NAMES[i]}: {e}" for row in rows for i, e in row["errors"].items()}
+    faults = {f"{row['workload']} · {named(i)}: {e}" for row in rows for i, e in row["errors"].items()}
     parts += ["Not timed:", "\n".join(f"- {fault}" for fault in sorted(faults))] if faults else []
     return "\n\n".join(parts) + "\n"
 
@@ -141,7 +179,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     """Left: times of the main table; right: how many times longer the longest T takes than the shortest."""
     import matplotlib.pyplot as plt
 
-    rows = [row for row in result["rows"] if row["group"] in ("net", "neuron") and row["seconds"]]
+    rows = [row for row in result["rows"] if row["group"] in ("net", "form", "neuron") and row["seconds"]]
     scans: dict[str, list[dict]] = {}
     for row in result["rows"]:
         if row["scan"] == ["T"]:

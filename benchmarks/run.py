@@ -1,19 +1,22 @@
 """Time the registry's workloads in ours and the peers' environments, interleaved, and keep the raw numbers.
 
-    python benchmarks/run.py [--only TEXT] [--quick] [--name NAME] [--rounds N]
+    python benchmarks/run.py [--only TEXT] [--quick] [--name NAME] [--rounds N] [--peers FOLDER] [--base REV]
 
-Runs with the Python that has this package; makes the peers' environments in `benchmarks/.peers` at first use.
+Runs with a Python that has this package's requirements, and measures the checkout that it lies in; makes the peers'
+environments in `benchmarks/.peers` at first use. With `--base` another revision of ours takes the peers' place.
 Writes `benchmarks/results/<date>-<name>.json`; `benchmarks/report.py` makes the table and the plot from it.
 """
 
 import argparse
 import contextlib
 import datetime
+import io
 import json
 import os
 import platform
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 from collections.abc import Iterator
@@ -21,32 +24,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from workloads import ENVIRONMENT, REGISTRY, Workload
+from peers import ENVIRONMENTS, IMPLEMENTATIONS
+from workloads import REGISTRY, Workload
 
 HERE = Path(__file__).resolve().parent
 TORCH = "torch==2.13.0"
-# What each peer needs beyond torch for what we run; its own requirements would pull another torch.
-PEERS = {
-    "snntorch": ("snntorch==1.0.0", ["numpy"]),
-    "spikingjelly": ("spikingjelly==2.0.0", ["numpy", "loguru"]),
-    "norse": ("norse==1.1.0", ["numpy", "nir==1.0.4", "nirtorch==2.0.2"]),
-    "sinabs": ("sinabs==3.1.3", ["numpy", "matplotlib", "pbr", "setuptools", "nir==1.0.4", "nirtorch==2.0.2"]),
-}
 MEMORY = ("Leaky alone, T=100, 64×512", "MLP 784-512-512-10, T=30, B=100, spikes")
 START = "Leaky over T"
 ROUNDS, QUICK = 15, 3
+BASE = "@base"
+GATED = ("unmodified", "unroll", "layerwise", "folded")  # held to the published package's results, or to the base's
 Rows = Iterator[dict]  # what goes into the result
 
 
-def environment(name: str) -> str:
-    """The Python of an environment, made when it is missing or its recipe changed."""
-    if name == "ours":
-        return sys.executable
-    package, needs = PEERS[name]
-    folder, recipe = HERE / ".peers" / name, json.dumps([TORCH, needs, package])
+def environment(name: str, peers: Path) -> str:
+    """The Python of a peer's environment, made when it is missing or its recipe changed."""
+    package, needs = ENVIRONMENTS[name]
+    folder, recipe = peers / name, json.dumps([TORCH, needs, package])
     python, made = folder / "bin" / "python", folder / "recipe.json"
     if not made.exists() or made.read_text() != recipe:
-        print(f"making {folder.relative_to(HERE.parent)} ...", flush=True)
+        print(f"making {os.path.relpath(folder)} ...", flush=True)
         venv.create(folder, with_pip=True, clear=True)
         for arguments in ([TORCH], needs, ["--no-deps", package]):
             subprocess.run([python, "-m", "pip", "install", "--quiet", *arguments], check=True)
@@ -54,12 +51,23 @@ def environment(name: str) -> str:
     return str(python)
 
 
-class Worker:
-    """A process of worker.py in one environment."""
+@contextlib.contextmanager
+def revision(name: str) -> Iterator[dict[str, str]]:
+    """The variables of a process that has another revision of ours, with a kernel cache of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        archive = subprocess.run(["git", "archive", name, "src"], cwd=HERE.parent, check=True, stdout=subprocess.PIPE)
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+            files.extractall(folder, filter="data")
+        yield {"PYTHONPATH": f"{folder}/src", "SNNTORCH_CACHE_DIR": f"{folder}/cache"}
 
-    def __init__(self, name: str, **variables: str) -> None:
-        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | variables
-        command = [environment(name), str(HERE / "worker.py")]
+
+class Worker:
+    """A process of worker.py with a Python; ours has the package of this checkout."""
+
+    def __init__(self, python: str = sys.executable, **variables: str) -> None:
+        ours = {"PYTHONPATH": str(HERE.parent / "src")} if python == sys.executable else {}
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | ours | variables
+        command = [python, str(HERE / "worker.py")]
         pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.process = subprocess.Popen(command, env=env, text=True, **pipes)
 
@@ -121,18 +129,31 @@ def sizes_of(workload: Workload, quick: bool) -> list[dict]:
     return [{key: v} for v in ((values[0], values[-1]) if quick else values)]
 
 
+def lanes(workload: Workload, workers: dict[str, Worker]) -> dict[str, tuple[Worker, str]]:
+    """What is timed: a name, the process, the implementation. A base has the same ones of ours as we."""
+    found = {}
+    for impl in workload.impls:
+        home = IMPLEMENTATIONS[impl].environment
+        if home in workers:
+            found[impl] = workers[home], impl
+        if home == "ours" and "base" in workers and "floor" not in impl:
+            found[f"{impl}{BASE}"] = workers["base"], impl
+    return found
+
+
 def gated(workers: dict[str, Worker], workload: Workload, sizes: dict) -> dict[str, dict]:
     """For each implementation the mean of its first output, and why it may not be timed."""
     verdicts = {}
     with tempfile.TemporaryDirectory() as folder:
-        for impl in workload.impls:
-            path = Path(folder) / f"{impl}.npz"
-            request = dict(workload=workload.name, impl=impl, sizes=sizes, path=str(path))
-            verdicts[impl] = workers[ENVIRONMENT[impl]].ask("check", **request)
-            reference = Path(folder) / "snntorch.npz"
-            if impl in ("unmodified", "unroll") and reference.exists() and path.exists():
+        paths = {lane: Path(folder) / f"{lane}.npz" for lane in lanes(workload, workers)}
+        for lane, (worker, impl) in lanes(workload, workers).items():
+            request = dict(workload=workload.name, impl=impl, sizes=sizes, path=str(paths[lane]))
+            verdicts[lane] = worker.ask("check", **request)
+        for lane, path in paths.items():
+            reference = paths.get("snntorch", paths.get(lane + BASE))
+            if lane in GATED and reference and reference.exists() and path.exists():
                 if fault := gate(reference, path, workload.gate):
-                    verdicts[impl]["error"] = f"gate: {fault}"
+                    verdicts[lane]["error"] = f"gate: {fault}"
     return verdicts
 
 
@@ -143,17 +164,19 @@ def rows(workers: dict[str, Worker], workload: Workload, rounds: int, quick: boo
         verdicts = verdicts or gated(workers, workload, sizes)
         errors = {impl: verdict["error"] for impl, verdict in verdicts.items() if "error" in verdict}
         steps, seconds = {}, {}
+        timed = {lane: found for lane, found in lanes(workload, workers).items() if lane not in errors}
         request = dict(workload=workload.name, sizes=sizes, threads=sizes.get("threads", threads))
-        for impl in (i for i in workload.impls if i not in errors):
-            answer = workers[ENVIRONMENT[impl]].ask("build", impl=impl, **request)
+        for lane, (worker, impl) in timed.items():
+            answer = worker.ask("build", impl=impl, **request)
             if "error" in answer:
-                errors[impl] = answer["error"]
+                errors[lane] = answer["error"]
             else:
-                steps[impl], seconds[impl] = answer["steps"], []
+                steps[lane], seconds[lane] = answer["steps"], []
         for _ in range(rounds):
-            for impl, n in steps.items():
-                answer = workers[ENVIRONMENT[impl]].ask("measure", workload=workload.name, impl=impl, steps=n)
-                seconds[impl].append(answer.get("seconds", float("nan")))
+            for lane, n in steps.items():
+                worker, impl = timed[lane]
+                answer = worker.ask("measure", workload=workload.name, impl=impl, steps=n)
+                seconds[lane].append(answer.get("seconds", float("nan")))
         for worker in workers.values():
             worker.ask("drop")
         numbers = {key: value for key, value in workload.sizes.items() if type(value) is int}
@@ -168,20 +191,21 @@ def rows(workers: dict[str, Worker], workload: Workload, rounds: int, quick: boo
         )
 
 
-def memory(name: str) -> Rows:
+def memory(name: str, pythons: dict[str, str]) -> Rows:
     """Peak memory and bytes kept for backward, each in a fresh process."""
     for impl in REGISTRY[name].impls:
-        with Worker(ENVIRONMENT[impl]) as worker:
+        with Worker(pythons[IMPLEMENTATIONS[impl].environment]) as worker:
             yield dict(workload=name, impl=impl, **worker.ask("memory", workload=name, impl=impl, sizes={}))
 
 
-def starts(name: str) -> Rows:
+def starts(name: str, pythons: dict[str, str]) -> Rows:
     """Import to first result in fresh processes: with an empty kernel cache, then with the filled one."""
     for impl in REGISTRY[name].impls:
+        home = IMPLEMENTATIONS[impl].environment
         for steps in (100, 800):
             with tempfile.TemporaryDirectory() as cache:
-                for filled in (False, True) if ENVIRONMENT[impl] == "ours" else (False,):
-                    with Worker(ENVIRONMENT[impl], SNNTORCH_CACHE_DIR=cache) as worker:
+                for filled in (False, True) if home == "ours" else (False,):
+                    with Worker(pythons[home], SNNTORCH_CACHE_DIR=cache) as worker:
                         request = dict(sizes={"T": steps}, reshaped={"T": steps // 2, "B": 24})
                         answer = worker.ask("start", workload=name, impl=impl, **request)
                         yield dict(workload=name, impl=impl, T=steps, cache_filled=filled, **answer)
@@ -203,9 +227,16 @@ def machine(workers: dict[str, Worker]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", default=[""], help="workloads whose name or group contains one of these")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[""],
+        help="workloads that have one of these in name, group or implementations",
+    )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} rounds and the ends of each scan")
     parser.add_argument("--rounds", type=int, help=f"rounds of interleaved measurements (default {ROUNDS})")
+    parser.add_argument("--peers", type=Path, default=HERE / ".peers", help="where the peers' environments are or go")
+    parser.add_argument("--base", metavar="REV", help="compare with this revision of ours, and with no peer")
     parser.add_argument("--name", default="cpu", help="the result's name")
     options = parser.parse_args()
     rounds = options.rounds or (QUICK if options.quick else ROUNDS)
@@ -216,17 +247,25 @@ def main() -> None:
     def wanted(*texts: str) -> bool:
         return any(only.lower() in text.lower() for only in options.only for text in texts)
 
+    describe = ["git", "rev-parse", "--short", options.base]
+    base = subprocess.check_output(describe, cwd=HERE, text=True).strip() if options.base else None
     with contextlib.ExitStack() as stack:
-        workers = {name: stack.enter_context(Worker(name)) for name in ("ours", *PEERS)}
-        result: dict[str, Any] = dict(date=date, rounds=rounds, machine=machine(workers), rows=[])
+        pythons = {"ours": sys.executable}
+        if not options.base:
+            pythons |= {name: environment(name, options.peers) for name in ENVIRONMENTS}
+        workers = {name: stack.enter_context(Worker(python)) for name, python in pythons.items()}
+        if options.base:
+            workers["base"] = stack.enter_context(Worker(**stack.enter_context(revision(options.base))))
+        result: dict[str, Any] = dict(date=date, rounds=rounds, base=base, machine=machine(workers), rows=[])
         threads = result["machine"]["software"]["ours"]["threads"]
-        for workload in (w for w in REGISTRY.values() if wanted(w.name, w.group)):
+        for workload in (w for w in REGISTRY.values() if wanted(w.name, w.group, *w.impls)):
             for row in rows(workers, workload, rounds, options.quick, threads):
                 result["rows"].append(row)
                 times = {impl: f"{1e3 * np.median(s):.3g} ms" for impl, s in row["seconds"].items()}
                 print(row["workload"], row["sizes"], times, row["errors"] or "", flush=True)
-    result["memory"] = [line for name in MEMORY if wanted("memory") for line in memory(name)]
-    result["start"] = list(starts(START)) if wanted("start") else []
+    alone = not options.base  # memory and start are of fresh processes, which a base does not have
+    result["memory"] = [line for name in MEMORY if alone and wanted("memory") for line in memory(name, pythons)]
+    result["start"] = list(starts(START, pythons)) if alone and wanted("start") else []
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"wrote {os.path.relpath(path)}")
 

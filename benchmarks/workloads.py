@@ -1,50 +1,33 @@
 """What is timed: a registry of workloads that one file defines for every library.
 
 `REGISTRY` maps a name to a `Workload`; its `build(impl, **sizes)` makes a `Task` whose `step()` is what the
-clock sees. An implementation (`impl`) is a library and a way to use it:
-
-| impl | Python environment | what runs |
-|---|---|---|
-| snntorch | the published snnTorch | the loop over time steps that its users write |
-| spikingjelly | SpikingJelly | its multi-step mode; stateless layers fold time into the batch |
-| norse | Norse | its box neuron, lifted over time |
-| sinabs | Sinabs | its LIF, on `[B, T, ...]` |
-| unmodified | ours | exactly the code of `snntorch` |
-| unroll | ours | `snn.unroll` |
-| floor | ours | the same net with ReLU for neurons and time folded into the batch; |
-| | | for a neuron alone, a plain copy of the bytes that must move |
-| floor-stepped | ours | the linear layers alone, called once a step |
+clock sees. `peers` holds the implementations: a library and a way to use it, one class each.
 
 Inputs and weights are drawn from fixed seeds, so every environment computes the same thing.
-Libraries are imported where they are used: each environment has only its own.
 """
-# ruff: noqa: D102  (the classes that stand for a library share four small methods)
+
+# ruff: noqa: D102  (the forward of a net)
 
 from __future__ import annotations
 
-import math
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
+from peers import IMPLEMENTATIONS, Peer
+from peers.base import BETA
+from peers.snntorch import STEPPED, WHOLE
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ENVIRONMENT = {
-    "snntorch": "snntorch",
-    "spikingjelly": "spikingjelly",
-    "norse": "norse",
-    "sinabs": "sinabs",
-    "unmodified": "ours",
-    "unroll": "ours",
-    "floor": "ours",
-    "floor-stepped": "ours",
-}
 BOTH = ("snntorch", "unmodified")
 ALL = ("snntorch", "spikingjelly", "unmodified", "unroll", "floor")
 TOY = {"T": 3, "B": 2}  # overrides the sizes in tests
-BETA, ALPHA = 0.9, 0.8  # decay of the membrane and of the synaptic current
+STATES = {"Leaky": 1, "Synaptic": 2, "own": 2}  # state variables of the neurons that have a floor
 
 
 @dataclass
@@ -87,7 +70,8 @@ def fill(module: nn.Module) -> nn.Module:
     """Draw weights, the same in every library: neurons fire, and gradients through time stay bounded."""
     generator = torch.Generator().manual_seed(1)
     for name, p in module.named_parameters():
-        if p.dim() and not name.startswith("rnn.weight_hh"):  # that one holds LeakyParallel's decay
+        kept = "norm" in name or name.startswith("rnn.weight_hh")  # that one holds LeakyParallel's decay
+        if p.dim() and not kept:
             fan_in = p[0].numel() if p.dim() > 1 else p.numel()
             gain = 0.2 if "recurrent" in name else 4
             p.data = (torch.rand(p.shape, generator=generator) - 0.5) * gain / fan_in**0.5
@@ -102,129 +86,17 @@ def clear(leaves: Sequence[Tensor]) -> None:
 # --- a neuron alone: forward + backward to its input, the gradient of its spikes given --------------------
 
 
-def _neurons() -> dict[str, Callable[..., nn.Module]]:
-    """Neurons by name; each takes a number of features and the constructor's other arguments."""
-    import snntorch as snn
-
-    return {
-        "Leaky": lambda n, **k: snn.Leaky(BETA, **k),
-        "Leaky reset at once": lambda n, **k: snn.Leaky(BETA, reset_delay=False, **k),
-        "Lapicque": lambda n, **k: snn.Lapicque(BETA, R=10, **k),
-        "Synaptic": lambda n, **k: snn.Synaptic(ALPHA, BETA, **k),
-        "Alpha": lambda n, **k: snn.Alpha(BETA, ALPHA, **k),
-        "DeltaLeaky": lambda n, **k: snn.DeltaLeaky(0.2, BETA, **k),
-        "RLeaky": lambda n, **k: snn.RLeaky(BETA, linear_features=n, **k),
-        "RLeaky one-to-one": lambda n, **k: snn.RLeaky(BETA, V=-0.5, all_to_all=False, **k),
-        "RSynaptic": lambda n, **k: snn.RSynaptic(ALPHA, BETA, linear_features=n, **k),
-        "RSynaptic one-to-one": lambda n, **k: snn.RSynaptic(ALPHA, BETA, V=-0.5, all_to_all=False, **k),
-        "SLSTM": lambda n, **k: snn.SLSTM(n, n, threshold=0.1, **k),
-        "SConv2dLSTM": lambda n, **k: snn.SConv2dLSTM(2, 2, 3, threshold=0.1, **k),
-        "StateLeaky": lambda n: snn.StateLeaky(BETA, n),
-        "LinearLeaky": lambda n: snn.LinearLeaky(BETA, n, n),
-        "LeakyParallel": lambda n: snn.LeakyParallel(n, n, beta=BETA),
-        "own": own,
-        "AssociativeLeaky": lambda n: snn.AssociativeLeaky(n, n // 16, 16, n, use_q_projection=False),
-    }
-
-
-def own(n: int, **options: Any) -> nn.Module:
-    """A neuron as a user writes it: two states, an adaptive threshold, a learnable decay per channel."""
-    import snntorch as snn
-
-    class Own(snn.SpikingNeuron):
-        states = ("mem", "adaptation")
-
-        def __init__(self, n: int, **options: Any) -> None:
-            super().__init__(**options)
-            self.register_value("beta", torch.full((n,), BETA), learn=True)
-            self.register_value("rho", ALPHA)
-
-        @staticmethod
-        def step(x, mem, adaptation, *, beta, rho, threshold, spike):
-            mem = beta * mem + x
-            spk = spike(mem - threshold - adaptation)
-            return spk, mem - spk * threshold, rho * adaptation + 0.1 * spk
-
-    return Own(n, **options)
-
-
-STEPPED = ("Leaky", "Lapicque", "Synaptic", "Alpha", "DeltaLeaky", "RLeaky", "RLeaky one-to-one")
-STEPPED += ("RSynaptic", "RSynaptic one-to-one", "SLSTM", "SConv2dLSTM")
-WHOLE = ("StateLeaky", "LinearLeaky", "LeakyParallel", "AssociativeLeaky")  # called with the whole sequence
-STATES = {"Leaky": 1, "Synaptic": 2, "own": 2}  # state variables of the neurons that have a floor
-
-
-def loop(neuron: nn.Module, steps: Iterable[Tensor]) -> tuple[Tensor, list[Any]]:
-    """Step a neuron with explicit states, as snnTorch's users do."""
-    states: Any = ((None, None),) if type(neuron).__name__ == "DeltaLeaky" else neuron.reset_mem()
-    states = states if isinstance(states, tuple) else (states,)
-    recurrent = type(neuron).__name__ in ("RLeaky", "RSynaptic")  # whose spikes are a state
-    outs = []
-    for x in steps:
-        outs.append(neuron(x, *states))
-        states = outs[-1] if recurrent else outs[-1][1:]
-    return torch.stack([out[0] for out in outs]), [out[-1] for out in outs]
-
-
-def jelly_lif(step_mode: str = "m") -> nn.Module:
-    """SpikingJelly's LIF with our constants; its soft reset precedes the decay, else the same work."""
-    from spikingjelly.activation_based import neuron, surrogate
-
-    constants = dict(tau=1 / (1 - BETA), v_threshold=1.0, decay_input=False, v_reset=None, detach_reset=True)
-    return neuron.LIFNode(surrogate_function=surrogate.ATan(alpha=2.0), step_mode=step_mode, **constants)
-
-
-def norse_lif() -> nn.Module:
-    """Norse's LIF without synapse; it scales its input by the leak, and here the threshold instead."""
-    import norse.torch as norse
-    from norse.torch.functional.reset import reset_subtract
-
-    leak = torch.tensor(1 - BETA)
-    constants = norse.LIFBoxParameters(tau_mem_inv=leak, v_th=leak, reset_method=reset_subtract)
-    return norse.Lift(norse.LIFBoxCell(constants, dt=1.0))
-
-
-def sinabs_lif() -> nn.Module:
-    """Sinabs' LIF with our constants."""
-    from sinabs.activation import SingleSpike
-    from sinabs.layers import LIF
-
-    return LIF(tau_mem=-1 / math.log(BETA), norm_input=False, spike_fn=SingleSpike)
-
-
-def sequence(impl: str, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Callable[[Tensor], Any]]:
-    """A module, and the function from its input `[T, B, ...]` to spikes or to spikes and membranes."""
-    if impl == "spikingjelly":
-        module = jelly_lif()
-        return module, lambda x: (module.reset(), module(x))[1]
-    if impl == "norse":
-        module = norse_lif()
-        return module, lambda x: module(x)[0]
-    if impl == "sinabs":
-        module = sinabs_lif()
-        return module, lambda x: (module.reset_states(), module(x))[1]
-    if neuron in WHOLE:
-        module = _neurons()[neuron](n)
-        return module, module
-    if impl == "unroll":
-        import snntorch as snn
-
-        module = _neurons()[neuron](n, init_hidden=True)
-        return module, lambda x: (module.reset_mem(), snn.unroll(module, x))[1]
-    module = _neurons()[neuron](n)
-    return module, lambda x: loop(module, (x[t] for t in range(len(x))) if indexed else x.unbind())
-
-
 def alone(impl: str, neuron: str, T: int, B: int, N: int, indexed: bool = False) -> Task:
     image = (2, 8, N // 16) if neuron == "SConv2dLSTM" else (N,)
-    lead = (B, T) if impl == "sinabs" else (T, B)
+    peer = IMPLEMENTATIONS[impl]()
+    lead = (B, T) if peer.batch_first else (T, B)
     x = (0.3 * torch.randn(*lead, *image) + 0.15).requires_grad_()
     if impl == "floor":
         # Forward reads the input and writes spikes and states; backward reads states and the spikes'
         # gradient and writes the input's: 4 + 2 states passes over 4 + states tensors; a copy is two passes.
         tensors = torch.rand(n := 4 + STATES[neuron], T, B, N).unbind()
         return Task(lambda: tuple(tensors[(2 * i + 1) % n].copy_(tensors[2 * i % n]) for i in range(n - 2)))
-    module, run = sequence(impl, neuron, N, indexed)
+    module, run = peer.alone(neuron, N, indexed)
     leaves = [x, *fill(module).parameters()]
     gradient: list[Tensor] = []
 
@@ -243,124 +115,84 @@ def alone(impl: str, neuron: str, T: int, B: int, N: int, indexed: bool = False)
 # --- nets: forward + cross-entropy of spike counts + backward to the weights ------------------------------
 
 
-class SnnTorch:
-    """The published package, and ours with the same code."""
-
-    def __init__(self) -> None:
-        import snntorch
-        from snntorch import utils
-
-        self.snn, self.utils = snntorch, utils
-
-    def layers(self, *stateless: nn.Module) -> Sequence[nn.Module]:
-        return stateless
-
-    def lif(self, last: bool = False) -> nn.Module:
-        return self.snn.Leaky(BETA, init_hidden=True, output=last)
-
-    def recurrent(self, n: int) -> nn.Module:
-        return self.snn.RLeaky(BETA, linear_features=n, init_hidden=True)
-
-    def run(self, net: nn.Module, x: Tensor, T: int | None) -> tuple:
-        """Spikes and membranes of the last layer; with `T`, every step sees the same `x`."""
-        self.utils.reset(net)
-        spikes, membranes = zip(*[net(x_t) for x_t in ([x] * T if T else x)], strict=True)
-        return torch.stack(spikes), membranes
+def chain(*parts: nn.Module) -> nn.Sequential:
+    """Parts in a row; what is a plain row itself becomes part of this one."""
+    return nn.Sequential(*[m for part in parts for m in (part if type(part) is nn.Sequential else (part,))])
 
 
-class Unroll(SnnTorch):
-    """Ours, the whole sequence in one call."""
-
-    def run(self, net: nn.Module, x: Tensor, T: int | None) -> tuple:
-        self.utils.reset(net)
-        return self.snn.unroll(net, x, num_steps=T)
+def linear_lif(lib: Peer) -> nn.Module:
+    return chain(lib.layers(nn.Linear(512, 512)), lib.lif(last=True))
 
 
-class Floor:
-    """The whole sequence layer by layer: ReLU for neurons, time folded into the batch."""
-
-    def layers(self, *stateless: nn.Module) -> Sequence[nn.Module]:
-        return (Folded(*stateless),)
-
-    def lif(self, last: bool = False, step_mode: str = "m") -> nn.Module:
-        return nn.ReLU()
-
-    def recurrent(self, n: int) -> nn.Module:
-        return Recurrent(n, self.lif(step_mode="s"))
-
-    def run(self, net: nn.Module, x: Tensor, T: int | None) -> tuple:
-        """Spikes of the last layer; the first block of a static input runs once."""
-        first, *rest = net.children()
-        x = first(x[None]).expand(T, *[-1] * x.dim()) if T else first(x)
-        for module in rest:
-            x = module(x)
-        return (x,)
-
-
-class SpikingJelly(Floor):
-    """Multi-step mode. That a static input's first block runs once is the faster of its idioms."""
-
-    def lif(self, last: bool = False, step_mode: str = "m") -> nn.Module:
-        return jelly_lif(step_mode)
-
-    def run(self, net: nn.Module, x: Tensor, T: int | None) -> tuple:
-        from spikingjelly.activation_based import functional
-
-        functional.reset_net(net)
-        return super().run(net, x, T)
-
-
-class Folded(nn.Sequential):
-    """Stateless layers on `[T, B, ...]`: time folds into the batch."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-
-
-class Recurrent(nn.Module):
-    """`node(x[t] + W out[t-1])`, the recurrence that RLeaky computes, around a single-step node."""
-
-    def __init__(self, n: int, node: nn.Module) -> None:
-        super().__init__()
-        self.recurrent, self.node = nn.Linear(n, n), node
-
-    def forward(self, x: Tensor) -> Tensor:
-        outs = [torch.zeros_like(x[0])]
-        for x_t in x.unbind():
-            outs.append(self.node(x_t + self.recurrent(outs[-1])))
-        return torch.stack(outs[1:])
-
-
-LIBRARY = dict(snntorch=SnnTorch, unmodified=SnnTorch, unroll=Unroll, spikingjelly=SpikingJelly, floor=Floor)
-
-
-def linear_lif(lib: Any) -> list[nn.Module]:
-    return [*lib.layers(nn.Linear(512, 512)), lib.lif(last=True)]
-
-
-def mlp(lib: Any) -> list[nn.Module]:
+def mlp(lib: Peer) -> nn.Module:
     fc1, fc2, fc3 = (lib.layers(nn.Linear(a, b)) for a, b in ((784, 512), (512, 512), (512, 10)))
-    return [*fc1, lib.lif(), *fc2, lib.lif(), *fc3, lib.lif(last=True)]
+    return chain(fc1, lib.lif(), fc2, lib.lif(), fc3, lib.lif(last=True))
 
 
-def convnet(lib: Any) -> list[nn.Module]:
+def convnet(lib: Peer, channels: int = 32) -> nn.Module:
     conv1 = lib.layers(nn.Conv2d(1, 12, 5), nn.MaxPool2d(2))
-    conv2 = lib.layers(nn.Conv2d(12, 32, 5), nn.MaxPool2d(2))
-    fc = lib.layers(nn.Flatten(), nn.Linear(32 * 4 * 4, 10))
-    return [*conv1, lib.lif(), *conv2, lib.lif(), *fc, lib.lif(last=True)]
+    conv2 = lib.layers(nn.Conv2d(12, channels, 5), nn.MaxPool2d(2))
+    fc = lib.layers(nn.Flatten(), nn.Linear(channels * 4 * 4, 10))
+    return chain(conv1, lib.lif(), conv2, lib.lif(), fc, lib.lif(last=True))
 
 
-def recurrent(lib: Any) -> list[nn.Module]:
+def recurrent(lib: Peer) -> nn.Module:
     fc1, fc2 = lib.layers(nn.Linear(140, 128)), lib.layers(nn.Linear(128, 20))
-    return [*fc1, lib.recurrent(128), *fc2, lib.lif(last=True)]
+    return chain(fc1, lib.recurrent(128), fc2, lib.lif(last=True))
 
 
-INPUT = {linear_lif: (512,), mlp: (784,), convnet: (1, 28, 28), recurrent: (140,)}  # of one sample
+class SEW(nn.Module):
+    """Two residual blocks that add spikes to spikes (Fang et al., NeurIPS 2021), batch normalisation in training."""
+
+    def __init__(self, lib: Peer, channels: int = 32) -> None:
+        super().__init__()
+
+        def block(inputs: int) -> nn.Module:
+            convolution = lib.layers(nn.Conv2d(inputs, channels, 3, padding=1, bias=False))
+            layers = {"conv": convolution, "norm": lib.norm(nn.BatchNorm2d(channels)), "lif": lib.lif()}
+            return nn.Sequential(OrderedDict(layers))
+
+        self.stem = block(2)
+        self.blocks = nn.ModuleList(nn.Sequential(block(channels), block(channels)) for _ in range(2))
+        pooled = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        self.head, self.last = lib.layers(*pooled, nn.Linear(channels, 10)), lib.lif(last=True)
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return self.last(self.head(x))
 
 
-def train(impl: str, net: Callable[[Any], list[nn.Module]], T: int, B: int, static: bool = False) -> Task:
-    lib = LIBRARY[impl]()
-    model = fill(nn.Sequential(*net(lib)))
+class Attention(nn.Module):
+    """Spiking self-attention (Zhou et al., "Spikformer", ICLR 2023) of 4 heads, a residual, a head over its tokens."""
+
+    def __init__(self, lib: Peer, width: int = 64) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.out = (lib.layers(nn.Linear(width, width)) for _ in range(4))
+        self.lif_query, self.lif_key, self.lif_value, self.lif, self.lif_out = (lib.lif() for _ in range(5))
+        self.head, self.last = lib.layers(nn.Linear(width, 10)), lib.lif(last=True)
+
+    def forward(self, x: Tensor) -> Any:
+        def heads(x: Tensor) -> Tensor:
+            return x.unflatten(-1, (4, -1)).transpose(-3, -2)
+
+        query, key = heads(self.lif_query(self.query(x))), heads(self.lif_key(self.key(x)))
+        value = heads(self.lif_value(self.value(x)))
+        mixed = (query @ key.transpose(-2, -1)) @ value * 0.125
+        mixed = self.lif(mixed.transpose(-3, -2).flatten(-2))
+        x = x + self.lif_out(self.out(mixed))
+        return self.last(self.head(x.mean(-2)))
+
+
+INPUT: dict[Any, tuple[int, ...]] = {  # of one sample
+    linear_lif: (512,), mlp: (784,), convnet: (1, 28, 28), recurrent: (140,), SEW: (2, 16, 16), Attention: (64, 64),
+}  # fmt: skip
+
+
+def train(impl: str, net: Callable[[Peer], nn.Module], T: int, B: int, static: bool = False) -> Task:
+    lib = IMPLEMENTATIONS[impl]()
+    model = fill(net(lib))
     x = torch.rand(B, *INPUT[net]) if static else (torch.rand(T, B, *INPUT[net]) < 0.2).float()
     y = torch.randint(10, (B,))
     leaves = list(model.parameters())
@@ -374,11 +206,11 @@ def train(impl: str, net: Callable[[Any], list[nn.Module]], T: int, B: int, stat
     return Task(step, leaves)
 
 
-# --- the training loop of snnTorch's fifth tutorial: its code, Adam step included -------------------------
+# --- nets as snnTorch's users write them: a module with the loop, explicit states, recorded results ---------
 
 
-class TutorialNet(nn.Module):
-    """Two layers with explicit states and recorded spikes and membranes, as the tutorial's users write it."""
+class FullyConnected(nn.Module):
+    """The fifth tutorial's: two layers, a static input."""
 
     def __init__(self) -> None:
         import snntorch as snn
@@ -398,37 +230,137 @@ class TutorialNet(nn.Module):
         return torch.stack(spikes), torch.stack(membranes)
 
 
-def tutorial(impl: str, T: int, B: int) -> Task:
-    fc1, fc2 = nn.Linear(784, 1000), nn.Linear(1000, 10)
-    x, y = torch.rand(B, 784), torch.randint(10, (B,))
-    if impl in BOTH:
-        net: nn.Module = TutorialNet()
-        forward = lambda: net(x, T)  # noqa: E731
-    elif impl == "floor-stepped":
-        net = nn.Sequential(fc1, nn.ReLU(), fc2)
-        forward = lambda: (torch.stack([net(x) for _ in range(T)]),)  # noqa: E731
-    else:
-        lib = LIBRARY[impl]()
-        last = [lib.lif(last=True)] if impl == "unroll" else []
-        net = nn.Sequential(*lib.layers(fc1), lib.lif(), *lib.layers(fc2), *last)
-        forward = lambda: lib.run(net, x, T)  # noqa: E731
-    leaves = list(fill(net).parameters())
+class Convolutional(nn.Module):
+    """The sixth tutorial's: functional pooling, a static input."""
+
+    def __init__(self) -> None:
+        import snntorch as snn
+
+        super().__init__()
+        self.conv1, self.lif1 = nn.Conv2d(1, 12, 5), snn.Leaky(beta=BETA)
+        self.conv2, self.lif2 = nn.Conv2d(12, 64, 5), snn.Leaky(beta=BETA)
+        self.fc1, self.lif3 = nn.Linear(64 * 4 * 4, 10), snn.Leaky(beta=BETA)
+
+    def forward(self, x: Tensor, T: int) -> tuple[Tensor, Tensor]:
+        mem1, mem2, mem3 = self.lif1.init_leaky(), self.lif2.init_leaky(), self.lif3.init_leaky()
+        spikes, membranes = [], []
+        for _ in range(T):
+            spk1, mem1 = self.lif1(F.max_pool2d(self.conv1(x), 2), mem1)
+            spk2, mem2 = self.lif2(F.max_pool2d(self.conv2(spk1), 2), mem2)
+            spk3, mem3 = self.lif3(self.fc1(spk2.view(x.size(0), -1)), mem3)
+            spikes.append(spk3)
+            membranes.append(mem3)
+        return torch.stack(spikes), torch.stack(membranes)
+
+
+class Spoken(nn.Module):
+    """The size that is usual for the Spiking Heidelberg Digits, its class read from membranes that are never reset."""
+
+    def __init__(self) -> None:
+        import snntorch as snn
+
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(700, 128), snn.Leaky(beta=BETA)
+        self.fc2, self.lif2 = nn.Linear(128, 128), snn.Leaky(beta=BETA)
+        self.fc3, self.readout = nn.Linear(128, 20), snn.Leaky(beta=BETA, reset_mechanism="none")
+
+    def forward(self, x: Tensor, T: int) -> tuple[Tensor, Tensor]:
+        mem1, mem2, mem3 = self.lif1.init_leaky(), self.lif2.init_leaky(), self.readout.init_leaky()
+        spikes, membranes = [], []
+        for t in range(T):
+            spk1, mem1 = self.lif1(self.fc1(x[t]), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            spk3, mem3 = self.readout(self.fc3(spk2), mem3)
+            spikes.append(spk3)
+            membranes.append(mem3)
+        return torch.stack(spikes), torch.stack(membranes)
+
+
+def fully_connected(lib: Peer) -> nn.Module:
+    fc1, fc2 = lib.layers(nn.Linear(784, 1000)), lib.layers(nn.Linear(1000, 10))
+    return chain(fc1, lib.lif(), fc2, lib.lif(last=True, membranes=True))
+
+
+def spoken(lib: Peer) -> nn.Module:
+    fc1, fc2, fc3 = (lib.layers(nn.Linear(a, b)) for a, b in ((700, 128), (128, 128), (128, 20)))
+    return chain(fc1, lib.lif(), fc2, lib.lif(), fc3, lib.readout())
+
+
+# As users write it, layer by layer, the input of a sample, whether it is static, which output the loss takes
+WRITTEN: dict[str, tuple] = {
+    "fully connected": (FullyConnected, fully_connected, (784,), True, "membranes"),
+    "convolutional": (Convolutional, partial(convnet, channels=64), (1, 28, 28), True, "spikes"),
+    "spoken": (Spoken, spoken, (700,), False, "mean membrane"),
+}
+
+
+def written(impl: str, net: str, T: int, B: int) -> Task:
+    """A training step with Adam; the loss of every step, summed in a Python loop where the net is written as one."""
+    as_users, layer_by_layer, shape, static, judged = WRITTEN[net]
+    lib = IMPLEMENTATIONS[impl]()
+    looped = impl in (*BOTH, "layerwise")
+    model = fill(as_users() if looped else layer_by_layer(lib))
+    x = torch.rand(B, *shape) if static else (torch.rand(T, B, *shape) < 0.05).float()
+    y = torch.randint(10, (B,))
+    forward = lib.loop(model) if looped else lambda x, T: lib.run(model, x, T if static else None)
+    leaves = list(model.parameters())
     optimizer = torch.optim.Adam(leaves, lr=5e-4)
 
     def step() -> tuple:
-        *spikes, membranes = forward()
-        if impl in BOTH:
+        out = forward(x, T)
+        trace = out[0 if judged == "spikes" else -1]
+        if judged == "mean membrane":
+            loss = F.cross_entropy(trace.mean(0), y)
+        elif looped:
             loss = torch.zeros(1)
             for t in range(T):
-                loss = loss + F.cross_entropy(membranes[t], y)
+                loss = loss + F.cross_entropy(trace[t], y)
         else:
-            loss = T * F.cross_entropy(membranes.flatten(0, 1), y.repeat(T))
+            loss = T * F.cross_entropy(trace.flatten(0, 1), y.repeat(T))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return *spikes, membranes
+        return out
 
     return Task(step, leaves)
+
+
+# --- a net from NIR -----------------------------------------------------------------------------------------
+
+NIR = (140, 128, 128, 20)  # the widths of its layers
+
+
+def imported(impl: str, T: int, B: int) -> Task:
+    """Two hidden layers, read from a graph where the library can; they reset to zero within the step."""
+    lib = IMPLEMENTATIONS[impl]()
+    generator = torch.Generator().manual_seed(1)
+    weights = [(torch.rand(n, m, generator=generator) - 0.5) * 8 / m**0.5 for m, n in pairwise(NIR)]
+    x, y = (torch.rand(T, B, NIR[0]) < 0.2).float(), torch.randint(10, (B,))  # before models, which draw differently
+    model = lib.imported(weights)
+    leaves = [p for p in model.parameters() if p.dim() == 2]
+
+    def step() -> tuple:
+        clear(leaves)
+        spikes = lib.run(model, x)[0]
+        F.cross_entropy(spikes.sum(0), y).backward()
+        return (spikes,)
+
+    return Task(step, leaves)
+
+
+# --- what recording costs: a net so small that nothing else takes time, forward only --------------------------
+
+
+def recording(impl: str, T: int, B: int, layers: int) -> Task:
+    lib = IMPLEMENTATIONS[impl]()
+    pairs = [(lib.layers(nn.Linear(4, 4)), lib.lif(last=i == layers - 1)) for i in range(layers)]
+    model, x = fill(chain(*[part for pair in pairs for part in pair])), torch.rand(T, B, 4)
+
+    @torch.no_grad()
+    def step() -> tuple:
+        return lib.run(model, x)
+
+    return Task(step)
 
 
 # --- losses (forward + backward) and spike generation (forward) -------------------------------------------
@@ -479,11 +411,25 @@ add("MLP 784-512-512-10, T=30, B=100, spikes", "net", train, ALL, net=mlp, T=30,
 add("MLP 784-512-512-10, T=30, B=100, static", "net", train, ALL, net=mlp, T=30, B=100, static=True)
 add("conv 12C5-P2-32C5-P2-FC10, T=20, B=16", "net", train, ALL, net=convnet, T=20, B=16, static=True)
 add("recurrent 140-128R-20, T=100, B=64", "net", train, ALL, net=recurrent, T=100, B=64)
-add("tutorial 5, 784-1000-10, T=25, B=128", "net", tutorial, (*SNN, "floor", "floor-stepped"), T=25, B=128)
+STEPPED_TOO = (*SNN, "floor", "floor-stepped")
+add("tutorial 5, 784-1000-10, T=25, B=128", "net", written, STEPPED_TOO, net="fully connected", T=25, B=128)
 add("a user's own neuron, T=100, 64×512", "variant", alone, ("unmodified", "unroll", "floor"), neuron="own", **WIDE)
 ONCE = (*SNN, "norse", "sinabs")
 add("Leaky, reset at once, T=100, 64×512", "variant", alone, ONCE, neuron="Leaky reset at once", **WIDE)
 add("Leaky alone, input indexed x[t]", "variant", alone, SNN, neuron="Leaky", **WIDE, indexed=True)
+
+AS_WRITTEN = ("snntorch", "spikingjelly", "unmodified", "layerwise", "folded", "floor")
+ONE_STEP = ("snntorch", "spikingjelly", "unmodified", "unroll", "layerwise", "folded", "floor")
+add("tutorial 5 as written, T=25, B=128", "form", written, AS_WRITTEN, net="fully connected", T=25, B=128)
+add("tutorial 6 as written, T=20, B=16", "form", written, AS_WRITTEN, net="convolutional", T=20, B=16)
+add("SHD size 700-128-128-20, membrane readout, T=100, B=64", "form", written, AS_WRITTEN, net="spoken", T=100, B=64)
+add("SEW residual net with BatchNorm, T=8, B=16", "form", train, ONE_STEP, net=SEW, T=8, B=16)
+add("spiking attention, 64 tokens, T=16, B=8", "form", train, ONE_STEP, net=Attention, T=16, B=8)
+NOT_JELLY = tuple(impl for impl in ONE_STEP if impl != "spikingjelly")
+add("from NIR, 140-128-128-20, T=100, B=64", "form", imported, NOT_JELLY, T=100, B=64)
+RECORDED = ("unmodified", "unroll", "layerwise", "folded")
+add("recording, 2 × (Linear, Leaky) of width 4", "recording", recording, RECORDED, T=100, B=1, layers=2)
+add("recording over T", "recording", recording, RECORDED, scan={"T": (100, 1000)}, T=100, B=1, layers=4)
 
 STEPS, THREADS = {"T": (100, 200, 400, 800)}, {"threads": (1, 2, 4, 8)}
 for kind in (*STEPPED, *WHOLE):

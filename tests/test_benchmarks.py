@@ -12,14 +12,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import report
 import run
-from workloads import ENVIRONMENT, REGISTRY, TOY
+from peers import ENVIRONMENTS, IMPLEMENTATIONS
+from workloads import REGISTRY, TOY
 
-OURS = [(w, impl) for w in REGISTRY.values() for impl in w.impls if ENVIRONMENT[impl] == "ours"]
+OURS = [(w, impl) for w in REGISTRY.values() for impl in w.impls if IMPLEMENTATIONS[impl].environment == "ours"]
 
 
 def test_registry_names_known_implementations():
     for workload in REGISTRY.values():
-        assert set(workload.impls) <= ENVIRONMENT.keys()
+        assert set(workload.impls) <= IMPLEMENTATIONS.keys()
         assert workload.group in report.SECTIONS
         assert len(workload.scan) <= 1
 
@@ -32,19 +33,22 @@ def test_our_workloads_run(workload, impl):
         assert out.shape[:2] == (TOY["T"], TOY["B"]) or impl == "floor"
         if "floor" not in impl:
             assert set(out.unique().tolist()) <= {0.0, 1.0}
-            assert any(leaf.grad is not None and leaf.grad.abs().sum() > 0 for leaf in task.leaves)
+            forward_only = workload.group == "recording"
+            assert forward_only or any(leaf.grad is not None and leaf.grad.abs().sum() > 0 for leaf in task.leaves)
     assert np.isfinite(np.asarray(out.detach() if torch.is_tensor(out) else out)).all()
 
 
-@pytest.mark.parametrize("name", [w.name for w in REGISTRY.values() if {"unroll", "unmodified"} <= {*w.impls}])
-def test_unroll_computes_what_the_loop_does(name):
-    tasks = [REGISTRY[name].make(impl, **TOY) for impl in ("unmodified", "unroll")]
+WAYS = [(w.name, way) for w in REGISTRY.values() if "unmodified" in w.impls for way in run.GATED[1:] if way in w.impls]
+
+
+@pytest.mark.parametrize(("name", "way"), WAYS)
+def test_every_way_computes_what_the_loop_does(name, way):
+    tasks = [REGISTRY[name].make(impl, **TOY) for impl in ("unmodified", way)]
     outs = []
     for task in tasks:
         torch.manual_seed(0)  # the same upstream gradient for both
         outs.append(task.step()[0])
-    loop, unrolled = outs
-    assert torch.equal(loop, unrolled)
+    assert torch.equal(*outs)
     for a, b in zip(tasks[0].leaves, tasks[1].leaves, strict=True):
         torch.testing.assert_close(a.grad, b.grad)
 
@@ -76,13 +80,35 @@ def test_gate(tmp_path):
 
 def test_worker_measures_and_survives_errors():
     name, sizes = "MLP 784-512-512-10, T=30, B=100, static", TOY
-    with run.Worker("ours") as worker:
+    with run.Worker() as worker:
         memory = worker.ask("memory", workload=name, impl="floor", sizes=sizes)
         assert memory["saved_bytes"] > 0
         assert "KeyError" in worker.ask("build", workload="nothing", impl="floor", sizes={})["error"]
         steps = worker.ask("build", workload=name, impl="floor", sizes=sizes, threads=1)["steps"]
         assert worker.ask("measure", workload=name, impl="floor", steps=steps)["seconds"] > 0
         assert worker.ask("about")["torch"].startswith(torch.__version__.split("+")[0])
+
+
+def test_a_base_is_another_revision_with_the_same_ways(tmp_path):
+    if not (Path(run.HERE).parent / ".git").exists():
+        pytest.skip("no repository to take a revision from")
+    workload = REGISTRY["tutorial 5 as written, T=25, B=128"]
+    with run.revision("HEAD") as variables, run.Worker(**variables) as worker:
+        source = Path(variables["PYTHONPATH"], "snntorch")
+        assert (source / "__init__.py").exists() and source.parents[1] != run.HERE.parent
+        lanes = run.lanes(workload, {"ours": worker, "base": worker})
+        assert list(lanes) == [
+            *("unmodified", "unmodified@base", "layerwise", "layerwise@base", "folded", "folded@base", "floor"),
+        ]
+        verdicts = run.gated({"ours": worker, "base": worker}, workload, TOY)
+        assert len({verdict["mean"] for lane, verdict in verdicts.items() if lane != "floor"}) == 1
+        assert not any("error" in verdict for verdict in verdicts.values())
+
+
+def test_every_implementation_is_a_peer_with_its_environment():
+    assert ENVIRONMENTS.keys() == {peer.environment for peer in IMPLEMENTATIONS.values()} - {"ours"}
+    assert all("==" in package for package, _ in ENVIRONMENTS.values())
+    assert IMPLEMENTATIONS.keys() == report.NAMES.keys()
 
 
 def tiny_result():
@@ -112,6 +138,19 @@ def test_report_renders(tmp_path):
     assert "| both | 4× (2) | 1× (1) | – | 2× (1) |" in text
     assert "neuron row · ours, same code: gate: spikes differ" in text
     assert "scaling row T=10" in text
+    assert "before / now" not in text
     pytest.importorskip("matplotlib").use("Agg")
     report.plot(result, tmp_path / "plot.svg")
     assert (tmp_path / "plot.svg").stat().st_size > 1000
+
+
+def test_report_of_a_base_and_of_what_recording_costs():
+    result = tiny_result()
+    row = dict(workload="small", group="recording", scan=[], output_mean={}, errors={"folded@base": "TypeError: no"})
+    row |= dict(sizes={"T": 5, "layers": 2}, seconds={"layerwise": [3e-4, 3e-4], "folded": [1e-4, 1e-4]})
+    row["seconds"] |= {"layerwise@base": [6e-4, 6e-4]}
+    text = report.markdown(result | {"base": "0123abc", "rows": [row]})
+    assert "| small · ours, `layerwise` | 20 | 10 (10–10) |" in text  # 200 µs more for 2 · 2 · 5 calls
+    assert "| small · ours, `layerwise` | 0.6 | 0.3 | 2× (2–2) |" in text
+    assert "against 0123abc" in text
+    assert "small · ours, by hand, base: TypeError: no" in text

@@ -1,0 +1,98 @@
+"""Ours: the published package's code as it is, and the ways to have it run layer by layer."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from .base import BETA, Multistep, OverTime, Peer, Run, linear
+from .snntorch import WHOLE, SnnTorch, neurons
+
+
+class Unmodified(SnnTorch):
+    """The code written for the published package."""
+
+    environment, package, needs = Peer.environment, Peer.package, Peer.needs
+
+
+class Unroll(Unmodified):
+    """The whole sequence in one call."""
+
+    def alone(self, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Run]:
+        """States inside."""
+        import snntorch as snn
+
+        if neuron in WHOLE:
+            return super().alone(neuron, n, indexed)
+        module = neurons()[neuron](n, init_hidden=True)
+        return module, lambda x: (module.reset_mem(), snn.unroll(module, x))[1]
+
+    def run(self, net: nn.Module, x: Tensor, T: int | None = None) -> tuple:
+        """One call."""
+        import snntorch as snn
+
+        snn.utils.reset(net)
+        out = snn.unroll(net, x, num_steps=T)
+        return out if isinstance(out, tuple) else (out,)
+
+
+class Layerwise(Unmodified):
+    """The loop, recorded and run layer by layer."""
+
+    def loop(self, forward: Any) -> Any:
+        """One line more."""
+        import snntorch as snn
+
+        return snn.layerwise(forward)
+
+    def run(self, net: nn.Module, x: Tensor, T: int | None = None) -> tuple:
+        """The loop of the published package in `layerwise`."""
+        return self.loop(super().run)(net, x, T)
+
+
+class Unrolled(nn.Module):
+    """A neuron that takes `[T, B, ...]`."""
+
+    def __init__(self, neuron: nn.Module) -> None:
+        super().__init__()
+        self.neuron = neuron
+
+    def forward(self, x: Tensor) -> Any:
+        """All steps."""
+        import snntorch as snn
+
+        return snn.unroll(self.neuron, x)
+
+
+class Folded(Multistep):
+    """What an expert writes: time in the batch for what has no state, `unroll` for neurons."""
+
+    def norm(self, norm: nn.Module) -> nn.Module:
+        """Its statistics are those of a step."""
+        return Unrolled(norm)
+
+    def lif(self, last: bool = False, membranes: bool = False) -> nn.Module:
+        """In one kernel."""
+        return Unrolled(Unmodified().lif(last))
+
+    def readout(self) -> nn.Module:
+        """In one kernel."""
+        return Unrolled(Unmodified().readout())
+
+    def recurrent(self, n: int) -> nn.Module:
+        """All to all."""
+        return Unrolled(Unmodified().recurrent(n))
+
+    def imported(self, weights: Sequence[Tensor]) -> nn.Module:
+        """What the graph says, by hand."""
+        import snntorch as snn
+
+        kind = partial(snn.Leaky, BETA, init_hidden=True, reset_mechanism="zero", reset_delay=False)
+        return nn.Sequential(*[part for w in weights for part in (OverTime(linear(w)), Unrolled(kind()))])
+
+    def reset(self, net: nn.Module) -> None:
+        """Forget the states."""
+        from snntorch import utils
+
+        utils.reset(net)
