@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import surrogate
-from .._engine import run, run_feedback
+from .._engine import run, run_feedback, stepped
 from .emission import listen, remember
 from .pieces import WinnerTakesAll, fitted, initial_tensor
 from .published import Published
@@ -218,11 +218,11 @@ class SpikingNeuron(Published):
         state = self._begin(input_, states, named_states)
         if state and state[0].shape != input_.shape and self._broadcasts(input_.shape, state):
             input_ = input_.expand(state[0].shape)
-        if self._by_methods():
-            return self._returned(*self._run_by_methods(input_, state))
         recorder = recording(input_, *state)
         if recorder is not None:
             spk, state = recorder.neuron(self, input_, state)
+        elif self._by_methods():
+            return self._returned(*self._run_by_methods(input_, state))
         else:
             driven = self.drive(self.project(input_), *state)
             arguments = self._arguments(input_.dtype, state)
@@ -306,6 +306,7 @@ class SpikingNeuron(Published):
         feedback = self.linear_feedback
         if feedback is not None and (whole := run_feedback(self, projected, feedback, state, arguments, steps, wanted)):
             return whole
+        stepped(self, "what it takes depends on its states, at every step")
         trains: list[list[Any]] = []
         for now in (projected,) * steps if static else projected.unbind():
             driven = self.drive(now, *state)

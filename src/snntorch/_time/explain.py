@@ -1,12 +1,14 @@
 """Which path each layer of a net takes over time, and why."""
 
-import copy
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .._engine import choices
+from .held import aside
+from .layerwise import Layerwise
 from .unroll import unroll
 
 
@@ -16,7 +18,7 @@ class Path(NamedTuple):
     Attributes:
         name: of the layer in the module, empty for the module itself.
         layer: its class.
-        path: `fused cpu`, `fused cuda`, `folded` (all steps as one batch) or `stepped`.
+        path: `fused cpu`, `fused cuda`, `folded` (all steps as one batch), `whole sequence` or `stepped`.
         reason: why, where it is not fused.
     """
 
@@ -26,27 +28,42 @@ class Path(NamedTuple):
     reason: str
 
 
-def paths(module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = None) -> list[Path]:
-    """The path of each layer that `snntorch.unroll(module, x, *states, num_steps=num_steps)` runs, in that order.
-
-    The module stays as it is: a copy runs.
-    """
-    module = copy.deepcopy(module)
-    names = {id(layer): name for name, layer in module.named_modules()}
-    with torch.no_grad(), choices() as made:
-        unroll(module, x, *states, num_steps=num_steps)
-    found = (Path(names.get(id(who), ""), type(who).__name__, path, why) for who, path, why in made)
+def paths(
+    module: Any, x: Tensor, *states: Any, num_steps: int | None = None, run: Callable[..., Any] | None = None
+) -> list[Path]:
+    """The path of each layer, in the order in which they run; see `explain`."""
+    held = module if isinstance(module, nn.Module) else nn.Module()
+    names = {id(layer): name for name, layer in held.named_modules()}
+    with torch.no_grad(), aside(held), torch.random.fork_rng(devices=()), choices() as made:
+        if run is not None:
+            run(module, x, *states)
+        elif isinstance(module, nn.Module) and not isinstance(module, Layerwise):
+            unroll(module, x, *states, num_steps=num_steps)
+        else:
+            module(x, *states)
+    stepping = {id(who) for who, path, _ in made if path == "stepped"}
+    found = (
+        Path(names.get(id(who), ""), getattr(who, "__name__", type(who).__name__), path, why)
+        for who, path, why in made
+        if path == "stepped" or id(who) not in stepping  # whose kernels are for one step each
+    )
     return list(dict.fromkeys(found))  # a stepped layer chooses at every step
 
 
-def explain(module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = None) -> None:
-    """Print which path each layer of a module takes in `snntorch.unroll`, and why.
+def explain(
+    module: Any, x: Tensor, *states: Any, num_steps: int | None = None, run: Callable[..., Any] | None = None
+) -> None:
+    """Print which path each layer of a network takes over time, and why.
+
+    It runs once without gradients; its states, buffers and attributes are as before afterwards.
 
     Args:
-        module: a neuron, an `nn.Sequential` or any module.
-        x: an input as `unroll` takes it.
+        module: a neuron, layer or module of one time step, as `snntorch.unroll` takes it; or what `snntorch.layerwise`
+            returned, which is called.
+        x: an input.
         *states: initial states, where the module takes them.
-        num_steps: number of steps for a static input.
+        num_steps: number of steps for a static input of `unroll`.
+        run: runs the network where that is neither, `run(module, x, *states)`.
 
     Example:
         >>> import snntorch as snn, torch
@@ -55,7 +72,7 @@ def explain(module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = 
         0  Linear  folded     takes all steps as one batch
         1  Leaky   fused cpu
     """
-    found = paths(module, x, *states, num_steps=num_steps)
+    found = paths(module, x, *states, num_steps=num_steps, run=run)
     widths = [max(map(len, column), default=0) for column in zip(*found, strict=True)]
     for path in found:
         print("  ".join(f"{text:{width}}" for text, width in zip(path, widths, strict=True)).rstrip())

@@ -305,7 +305,7 @@ class NeuronGroup(Group):
         """Calls each of which goes on from the states of the one before."""
         neuron: SpikingNeuron = self.function
         state = [i if type(i) is not tuple else i[0].value(i[1]) for i in nodes[0].inputs[1:]]
-        if hooks(neuron):
+        if nodes[0].extra is not None:
             self._run_watched(nodes, state)
             return
         inputs, changes = course([node.inputs[0] for node in nodes])
@@ -322,7 +322,7 @@ class NeuronGroup(Group):
         place(nodes, Batch(courses, len(nodes), last))
 
     def _run_watched(self, nodes: Sequence[Node], state: list[Tensor]) -> None:
-        """Call by call, for the hooks' sake."""
+        """Call by call, for the sake of its hooks, or of methods that replace those of its step."""
         neuron: SpikingNeuron = self.function
         for node in nodes:
             neuron._store(state)
@@ -334,7 +334,8 @@ class NeuronGroup(Group):
             state = [getattr(neuron, name) for name in neuron.states]
             node.extra = None
             place([node], Batch([out[0], *state]))
-        self._tell("stepped", "carries hooks")
+        if hooks(neuron):  # else it has said why
+            self._tell("stepped", "carries hooks")
 
 
 def _contiguous(shape: Sequence[int]) -> tuple[int, ...]:

@@ -56,7 +56,7 @@ def layerwise(net: Net) -> Net:
         torch.Size([25, 3, 2])
     """
     if isinstance(net, nn.Module):
-        if isinstance(net, _Layerwise):
+        if isinstance(net, Layerwise):
             return net  # type: ignore[return-value]
         shared: Any = _rebuild(type(net))
         shared.__dict__ = net.__dict__
@@ -92,7 +92,7 @@ def obstacle(function: Callable) -> str | None:
     return None
 
 
-class _Layerwise(nn.Module):
+class Layerwise(nn.Module):
     """Marks the classes that `layerwise` makes."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -107,7 +107,7 @@ class _Layerwise(nn.Module):
 def _layerwise_class(kind: type) -> type:
     """The subclass of a module's class whose forward is recorded."""
     members = {"forward": layerwise(kind.forward), "__module__": kind.__module__, "__doc__": kind.__doc__}
-    return type(kind)(kind.__name__, (_Layerwise, kind), members)
+    return type(kind)(kind.__name__, (Layerwise, kind), members)
 
 
 def _rebuild(kind: type) -> Any:

@@ -475,7 +475,7 @@ class Recorder(TorchFunctionMode):
         if way == "look through":
             return self._through(call, module, args, kwargs)
         if isinstance(module, SpikingNeuron) and not module.takes_sequence:
-            if way == "watched":
+            if way == "watched" or module.overrides:
                 sources: list[Any] = []
                 template = hollow((args, kwargs), sources, lambda t: True)
                 self._passed = template, [(t.node, t.out) if type(t) is Later else t for t in sources]

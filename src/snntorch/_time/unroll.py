@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._engine import note
+from .._engine import note, stepped
 from .._neurons.neurons import SpikingNeuron
 from . import layers
 from .layerwise import obstacle
@@ -75,9 +75,11 @@ def unroll(
             return _unroll_sequential(module, x, num_steps)
         if not states and num_steps is None and (out := _folded(module, x)) is not None:
             return out
-    if reason is None:
+    if reason is None and not isinstance(module, SpikingNeuron):
         return Recorder(sequences=True).run(_loop, (module, x, states, num_steps), {})
-    if not isinstance(module, SpikingNeuron):
+    if layers.hooks(module):
+        stepped(module, "it carries hooks, which expect every call")
+    elif reason:
         note(module, "stepped", reason)
     return _loop(module, x, states, num_steps)
 

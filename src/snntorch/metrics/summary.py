@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 
 from .. import utils
 from .._time.explain import paths
+from .._time.held import aside
 from .._time.unroll import unroll
 from ..functional.probe import OutputMonitor, Recorder
 from .energy import Energy, EnergyModel
@@ -35,7 +36,7 @@ class LayerSummary:
         synops: effective synaptic operations, MACs and ACs, per sample.
         membrane_updates: per sample.
         energy: joules per sample.
-        path: how `snn.unroll` runs it, as `snn.explain` says; None where a function of one's own runs the network.
+        path: how it runs over time, as `snn.explain` says.
     """
 
     name: str
@@ -142,14 +143,13 @@ def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
 @contextmanager
 def _undisturbed(net: nn.Module) -> Iterator[None]:
     """Evaluate without gradients, from states of zero, and leave states and modes as they were."""
-    states, training = utils.get_states(net), {module: module.training for module in net.modules()}
+    training = {module: module.training for module in net.modules()}
     try:
-        net.eval()
-        utils.reset(net)
-        with torch.no_grad():
+        with torch.no_grad(), aside(net):
+            net.eval()
+            utils.reset(net)
             yield
     finally:
-        utils.set_states(net, states)
         for module, mode in training.items():
             module.training = mode
 
@@ -225,7 +225,7 @@ def summary(
     neurons = {name: m for name, m in modules.items() if is_activation(m) and not isinstance(m, nn.ReLU | nn.Sigmoid)}
     recorder = Recorder(net, states=(), instance=tuple(map(type, neurons.values()))) if neurons else nullcontext()
     with _undisturbed(net):
-        ways = [] if run is not None else paths(net, x, num_steps=num_steps)  # before hooks make every layer step
+        ways = paths(net, x, num_steps=num_steps, run=run)  # before hooks make every layer step
         shapes = OutputMonitor(net, tuple(map(type, modules.values())), _shape)
         with shapes, recorder, workload.batch(1):
             run(net, x) if run is not None else unroll(net, x, num_steps=num_steps)

@@ -1,0 +1,63 @@
+"""What the modules of a network hold beside parameters, and how a run leaves no trace in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from .._neurons.neurons import SpikingNeuron
+
+# What PyTorch keeps in a module's attributes, beside those that a forward sets.
+_OF_PYTORCH = set(vars(nn.Module()))
+
+
+class Held:
+    """What the modules of a network hold beside parameters: attributes, which are states among others, and buffers.
+
+    Args:
+        module: the network.
+        copies: whether buffers are copied, since layers write into them, and lists and dicts, which may grow.
+    """
+
+    def __init__(self, module: nn.Module, copies: bool) -> None:
+        self.attributes = [(m, _attributes(m, copies)) for m in module.modules()]
+        # those of neurons do not change, and are many
+        holders = [m for m in module.modules() if not isinstance(m, SpikingNeuron)]
+        self.buffers = [(m, _copied(m._buffers) if copies else dict(m._buffers)) for m in holders]
+
+    def restore(self, copies: bool) -> None:
+        """Let the modules hold this again, or copies of it."""
+        for module, attributes in self.attributes:
+            kept = vars(module)
+            for name in [n for n in kept if n not in _OF_PYTORCH and n not in attributes]:
+                del kept[name]
+            kept.update({name: _copy(value) for name, value in attributes.items()} if copies else attributes)
+        for module, buffers in self.buffers:
+            module._buffers.update(_copied(buffers) if copies else buffers)
+
+
+def _attributes(module: nn.Module, copies: bool) -> dict[str, Any]:
+    return {n: _copy(v) if copies else v for n, v in vars(module).items() if n not in _OF_PYTORCH}
+
+
+def _copy(value: Any) -> Any:
+    return value.copy() if type(value) in (list, dict, set) else value
+
+
+def _copied(buffers: dict[str, Any]) -> dict[str, Any]:
+    """Copies of what is written in place; a buffer with a history is a state, which is set anew."""
+    return {n: b if b is None or b.requires_grad else b.detach().clone() for n, b in buffers.items()}
+
+
+@contextmanager
+def aside(module: nn.Module, start: Held | None = None) -> Iterator[None]:
+    """Run modules from what they held, or hold, and leave in them what they hold now."""
+    now = Held(module, copies=False)
+    (start or Held(module, copies=True)).restore(copies=True)
+    try:
+        yield
+    finally:
+        now.restore(copies=False)
