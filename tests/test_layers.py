@@ -1,4 +1,4 @@
-"""BatchNormTT1d, BatchNormTT2d and GradedSpikes."""
+"""BatchNormTT1d, BatchNormTT2d, GradedSpikes and Delay."""
 
 import copy
 import pickle
@@ -7,7 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+import snntorch as snn
+from helpers import loop
 from snntorch._layers.bntt import BatchNormTT1d, BatchNormTT2d
+from snntorch._layers.delay import Delay
 from snntorch._layers.gradedspikes import GradedSpikes
 
 SHAPES = [(BatchNormTT1d, (6, 4)), (BatchNormTT1d, (6, 4, 7)), (BatchNormTT2d, (6, 4, 3, 5))]
@@ -77,3 +80,13 @@ def test_graded_spikes_parameter_and_gradient():
 def test_graded_spikes_wrong_size_is_an_error():
     with pytest.raises(ValueError, match=r"\[..., 3\].*got \[3, 4\]"):
         GradedSpikes(3)(torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_delays_are_indices_whatever_the_input_s_dtype(backend, dtype):
+    x = torch.arange(1, 9).view(4, 1, 2).to(dtype)
+    with snn.backend(backend):
+        for run in (snn.unroll, loop):
+            out = run(Delay(torch.tensor([2, 0]), init_hidden=True), x)
+            assert out.dtype == dtype and out.tolist() == [[[0, 2]], [[0, 4]], [[1, 6]], [[3, 8]]]

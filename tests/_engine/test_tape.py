@@ -202,7 +202,8 @@ def test_no_neuron_of_the_package_pays_for_it(row):
 
 
 @PATHS
-def test_a_second_backward_through_stored_states_says_what_to_do(path):
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_a_second_backward_through_stored_states_says_what_to_do(path, backend):
     torch.manual_seed(0)
     lif = (
         snn.RLeaky(0.9, linear_features=3, init_hidden=True)
@@ -213,7 +214,8 @@ def test_a_second_backward_through_stored_states_says_what_to_do(path):
     x = torch.rand(T, B, F)
 
     def train():
-        out = torch.stack([net(now) for now in x]) if path == "single" else snn.unroll(net, x)
+        with snn.backend(backend):
+            out = torch.stack([net(now) for now in x]) if path == "single" else snn.unroll(net, x)
         out.sum().backward()
 
     train()
@@ -223,6 +225,22 @@ def test_a_second_backward_through_stored_states_says_what_to_do(path):
     train()
     snn.utils.reset(net)
     train()
+
+
+@pytest.mark.parametrize("delay", [True, False])
+def test_only_what_an_earlier_backward_freed_is_refused(delay):
+    """A graph that was kept, several losses in one pass, and a step of which nothing was kept."""
+    lif, x = snn.Leaky(0.9, init_hidden=True, reset_delay=delay), torch.rand(B, F, requires_grad=True)
+    with snn.backend("eager"):
+        lif(x)
+        lif(x).sum().backward(retain_graph=True)
+        (lif(x) + lif(x)).sum().backward()
+        with pytest.raises(RuntimeError, match=r"utils\.detach\(net\)"):
+            lif(x).sum().backward()
+        plain = snn.Leaky(0.9, init_hidden=True, reset_mechanism="none", surrogate_disable=True, output=True)
+        for _ in range(2):
+            plain.mem = torch.zeros(B, F)
+            plain(x)[1].sum().backward()
 
 
 # -- what was changed in place

@@ -536,23 +536,74 @@ def test_slow_decays_survive_half_precision(autocast):
     assert_equal(looped, mem)
 
 
-@pytest.mark.parametrize("kind", ["SLSTM", "SConv2dLSTM", "RLeaky-linear", "RLeaky-conv"])
-@pytest.mark.parametrize("how", ["half weights", "half inputs", "autocast"])
-def test_weights_in_half_precision(kind, how):
-    neuron = KINDS[kind]()
-    dtype = torch.bfloat16 if how != "autocast" else torch.float32
-    if how == "half weights":
-        neuron = neuron.to(dtype)
-    elif how == "half inputs" and not kind.startswith("RLeaky"):
+LOW = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+BACKENDS = pytest.mark.parametrize("backend", ["auto", "eager"])
+
+
+@pytest.mark.parametrize("kind", ["SLSTM", "SConv2dLSTM", "RLeaky", "RLeaky-linear", "RLeaky-conv", "RSynaptic"])
+@pytest.mark.parametrize("how", ["half weights", "half inputs", "autocast", "both"])
+@LOW
+@BACKENDS
+def test_weights_in_half_precision(kind, how, dtype, backend):
+    """The loop, unroll, segments and recomputation, bit for bit; graded spikes are fed back as they are returned."""
+    if how == "half inputs" and "LSTM" in kind:
         pytest.skip("a layer takes no inputs of another dtype than its weights")
-    x = torch.randn(4, 2, *(FIXED.get(kind) or (2, 3, 3))).to(dtype)
-    with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
-        found = [loop(neuron, x, *passed_empty(neuron)), snn.unroll(neuron, x, *passed_empty(neuron))]
-    for spk, *states in found:
-        assert spk.dtype == dtype
-        rest = states[1:] if kind.startswith("RLeaky") else states
-        assert {s.dtype for s in rest} == {torch.float32} or not rest
-    assert neuron.mem.dtype == torch.float32
+    torch.manual_seed(0)
+    first = KINDS[kind](threshold=0.2)
+    first.graded_spikes_factor.fill_(1.37)
+    first = first.to(dtype) if how == "half weights" else first
+    x = 2 * torch.randn(7, 2, *(FIXED.get(kind) or (2, 3, 3))).to(torch.float32 if how == "autocast" else dtype)
+    with snn.backend(backend), torch.autocast("cpu", dtype, enabled=how in ("autocast", "both")):
+        expected = flat(loop(copy.deepcopy(first), x, *passed_empty(first)))
+        hidden, pieces, twice = (copy.deepcopy(first) for _ in range(3))
+        for neuron in (hidden, pieces, twice):
+            neuron.init_hidden = neuron.output = True
+        for found in (
+            snn.unroll(copy.deepcopy(first), x, *passed_empty(first)),
+            loop(hidden, x),
+            [torch.cat(p) for p in zip(*(flat(snn.unroll(pieces, part)) for part in x.split(3)), strict=True)],
+            snn.unroll(twice, x.clone().requires_grad_(), recompute=3),
+        ):
+            assert_equal(flat(found), expected)
+    spk, *states = expected
+    assert spk.dtype == x.dtype and spk.any() and not spk.all()
+    assert {s.dtype for s in states} == {torch.float32}
+    assert {hidden.mem.dtype, twice.mem.dtype} == {torch.float32}
+
+
+@LOW
+@BACKENDS
+@pytest.mark.parametrize("autocast", [False, True])
+def test_only_the_products_of_weights_are_rounded(dtype, autocast, backend):
+    """A recurrent neuron and an LSTM written out, their states in float32."""
+    torch.manual_seed(0)
+    recurrent, lstm = snn.RLeaky(0.999, linear_features=5), snn.SLSTM(5, 5, threshold=0.1, reset_mechanism="subtract")
+    if not autocast:
+        recurrent, lstm = recurrent.to(dtype), lstm.to(dtype)
+    sequence = 2 * torch.randn(30, 2, 5)
+    sequence = sequence if autocast else sequence.to(dtype)
+
+    def product(x, weight, bias):
+        return torch.nn.functional.linear(x.to(dtype), weight.to(dtype), bias.to(dtype)).to(sequence.dtype)
+
+    beta, fed = recurrent.beta.float(), recurrent.recurrent
+    spk, mem = torch.zeros(2, 5), torch.zeros(2, 5)
+    cell, limit = lstm.lstm_cell, lstm.threshold.float()
+    syn, out = torch.zeros(2, 5), torch.zeros(2, 5)
+    courses = []
+    for x in sequence:
+        mem = beta * mem + (x + product(spk, fed.weight, fed.bias)).float() - (mem > 1).float()
+        spk = (mem > 1).float()
+        gates = product(x, cell.weight_ih, cell.bias_ih) + product(out, cell.weight_hh, cell.bias_hh)
+        i, f, g, o = gates.float().chunk(4, -1)
+        syn = torch.sigmoid(f) * syn + torch.sigmoid(i) * torch.tanh(g)
+        out = torch.sigmoid(o) * torch.tanh(syn) - (out > limit).float() * limit
+        courses.append((spk, mem, (out > limit).float(), syn, out))
+    with snn.backend(backend), torch.autocast("cpu", dtype, enabled=autocast):
+        found = (*snn.unroll(recurrent, sequence, *passed_empty(recurrent)),
+                 *snn.unroll(lstm, sequence, *passed_empty(lstm)))  # fmt: skip
+    for f, e in zip(found, map(torch.stack, zip(*courses, strict=True)), strict=True):
+        torch.testing.assert_close(f.float(), e, rtol=1e-5, atol=1e-5)
 
 
 def test_one_beta_runs_on_any_number_of_channels():

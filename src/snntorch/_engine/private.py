@@ -66,6 +66,11 @@ def exporting() -> bool:
     return known()
 
 
+# In a hook: the number of the backward pass (1.12), and whether it keeps the graph that it goes through (2.2).
+backward_pass = torch._C._current_graph_task_id
+keeps_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)  # type: ignore[attr-defined]
+
+
 def surviving(tensor: torch.Tensor) -> torch.Tensor | None:
     """The tensor, out of the `torch.func` transforms that have returned; None where its values went with one (2.0)."""
     func = torch._C._functorch  # type: ignore[attr-defined]

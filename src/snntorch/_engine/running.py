@@ -10,6 +10,7 @@ from torch import Tensor
 from . import ops
 from .choose import COMPILED, NOTHING, Call, computes, note, obstacle, of_devices, of_parameters
 from .feedback import feed_back
+from .freed import advise
 from .plans import plan, text
 from .private import watched
 from .program import Program
@@ -224,7 +225,8 @@ def _eager(
     dtype = inputs[0].dtype
     native = computes(dtype)
     states = _in(native, states)
-    arguments = {name: v.to(native) if isinstance(v, Tensor) else v for name, v in arguments.items()}
+    arguments = {name: _cast(native, value) for name, value in arguments.items()}
+    tensors = [value for value in arguments.values() if isinstance(value, Tensor)]
 
     def once(now: Sequence[Tensor], states: Sequence[Tensor]) -> list[Any]:
         returned = step(*_in(native, now), *states, **arguments)
@@ -232,9 +234,11 @@ def _eager(
 
     if steps == 0:
         returned = once(inputs, states)
+        advise((*inputs, *states, *tensors), returned)
         free = len(returned) - len(states)
         return _outputs_in(dtype, native, returned, free), returned[free:]
     courses: list[list[Tensor]] = []
+    before = states
     # unbind, as the backward of every x[t] would fill a whole [T, ...]
     trains = [x.unbind() if v else (x,) * steps for x, v in zip(inputs, varies, strict=True)]
     for now in zip(*trains, strict=True):
@@ -242,6 +246,7 @@ def _eager(
         free = len(returned) - len(states)
         states = returned[free:]
         courses.append(_outputs_in(dtype, native, returned, free))
+    advise((*inputs, *before, *tensors), [*courses[-1], *states])
     if wanted is None:
         wanted = [True] * len(courses[0])
     return [torch.stack([c[k] for c in courses]) if w else None for k, w in enumerate(wanted)], list(states)
@@ -249,3 +254,8 @@ def _eager(
 
 def _in(dtype: torch.dtype, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     return [t.to(dtype) for t in tensors] if any([t.dtype != dtype for t in tensors]) else tensors
+
+
+def _cast(dtype: torch.dtype, value: Any) -> Any:
+    """Numbers of another type are indices or masks, or no tensors."""
+    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .freed import ADVICE
 from .graph import Graph
 from .program import Gradient, Program, gradient
 
@@ -89,10 +90,7 @@ def kept(ctx: Any) -> Sequence[Any]:
     except RuntimeError as error:
         if "second time" not in str(error):
             raise
-        raise RuntimeError(
-            f"{error}\nWhere a neuron's states were stored or passed on since the first backward, reset them or detach "
-            "them from it: snntorch.utils.reset(net), snntorch.utils.detach(net), or mem.detach()."
-        ) from error
+        raise RuntimeError(f"{error}\n{ADVICE}") from error
 
 
 def pull_back(ctx: Any, cotangents: Some, backward: Callable[..., Sequence[Tensor]], key: Any) -> list[Tensor | None]:

@@ -1,7 +1,9 @@
 """The feedback of recurrent neurons: from all neurons of a layer, or from each to itself."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .neurons import SpikingNeuron, initial_tensor
@@ -99,6 +101,14 @@ class Recurrent(SpikingNeuron):
             self.V = None  # type: ignore[assignment]  # the step takes it for feedback from each neuron to itself
         if not learn_recurrent:
             self.recurrent.requires_grad_(False)
+
+    def _arguments(self, dtype: torch.dtype, state: Sequence[Tensor]) -> dict[str, Any]:
+        """The spikes that feed back are those that are returned, in the dtype of the input."""
+        arguments = super()._arguments(dtype, state)
+        factor = arguments.get("factor")
+        if isinstance(factor, Tensor) and factor.dtype != dtype:
+            arguments["factor"] = factor.to(dtype).to(factor.dtype)
+        return arguments
 
     def drive(self, projected: Tensor, spk: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """The input plus the feedback of the previous spikes, where it comes from all neurons."""
