@@ -5,15 +5,21 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test fuzz lint docs bench clean
 
+# What pip says goes into a file, and is shown where it fails.
+LOG := $(VENV)/install.log
+QUIETLY = >> $(LOG) 2>&1 || { cat $(LOG); exit 1; }
+
 $(VENV)/.installed: pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
-	touch $@
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV): minutes the first time; $(LOG) says what happens"
+	@: > $(LOG)
+	@$(BIN)/python -m pip install --upgrade pip $(QUIETLY)
+	@$(BIN)/python -m pip install -c constraints.txt torch $(QUIETLY)
+	@$(BIN)/python -m pip install -c constraints.txt -e ".[dev]" $(QUIETLY)
+	@touch $@
 
 demo: $(VENV)/.installed  ## train a spiking network on handwritten digits, write demo_out/
-	$(BIN)/python examples/digits.py
+	@$(BIN)/python examples/digits.py
 
 test: $(VENV)/.installed  ## the tests and the doctests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
@@ -30,8 +36,8 @@ docs: $(VENV)/.docs  ## the documentation, in docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 
 $(VENV)/.docs: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[docs]"
-	touch $@
+	@$(BIN)/python -m pip install -c constraints.txt -e ".[docs]" $(QUIETLY)
+	@touch $@
 
 bench: $(VENV)/.installed  ## time the workloads beside the published peers; tens of minutes
 	$(BIN)/python benchmarks/run.py
