@@ -1,7 +1,4 @@
-"""What training code keeps rewriting: states of a whole network, parts of data sets, seeds, firing rates.
-
-A file longer than others, as programs look for all of it under this one name.
-"""
+"""What training code keeps rewriting: states of a whole network, parts of data sets, seeds, firing rates."""
 
 from __future__ import annotations
 
