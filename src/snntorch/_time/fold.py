@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..surrogate import SurrogateFunction
-from .later import fill
+from .arguments import fill
 
 _ELEMENTWISE = set(
     "add sub mul div true_divide truediv divide multiply subtract radd rsub rmul rtruediv rdiv pow rpow neg negative "

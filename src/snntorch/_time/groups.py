@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from .._engine import note
 from .._neurons.neurons import SpikingNeuron
+from .arguments import Slot, fill, leaves, slots
 from .fold import fold
 from .infer import Context, Inferred, in_context
-from .later import Batch, Meta, Node, Slot, fill, hollow
+from .later import Batch, Meta, Node
 from .layers import hooks
 
 
@@ -29,20 +30,24 @@ class Group:
         module: the module that is called, where it is called as a whole.
         ordered: whether calls change something, so that they run one by one in their order.
         opaque: whether nothing is known of it.
+        draws: whether calls of the same arguments may give different results.
         applied: the `autograd.Function` that is applied.
     """
 
     def __init__(
         self, function: Any, template: Any, inferred: Any, context: Context, owner: nn.Module | None, line: str,
-        module: nn.Module | None = None, ordered: bool = False, opaque: bool = False, applied: Any = None,
+        module: nn.Module | None = None, ordered: bool = False, opaque: bool = False, draws: bool = False,
+        applied: Any = None,
     ) -> None:  # fmt: skip
         self.function, self.template, self.inferred, self.context = function, template, inferred, context
         self.owner, self.line, self.module, self.applied = owner, line, module, applied
-        self.ordered, self.opaque = ordered, opaque
-        self.random = self.repeats = False
+        self.ordered, self.opaque, self.draws = ordered, opaque, draws
+        self.repeats = False  # whether calls of the same arguments are one
         self.nodes: list[Node] = []  # those that have not run
         self.changes = 0  # what its calls change, by identity
         self.calls = 0  # how many they are when they begin to
+
+    can_be_alone = True  # whether a call may run before the others of its group
 
     def links(self, node: Node, position: int) -> bool:
         """Whether a call runs together with the one that its input at that position comes from."""
@@ -57,10 +62,6 @@ class Group:
             if self.line and hasattr(error, "add_note"):  # Python 3.11
                 error.add_note(f"in a call that was recorded at {self.line}")  # type: ignore[attr-defined]
             raise
-
-    def run_alone(self, node: Node) -> None:
-        """Run one call."""
-        self.run([node])
 
     def _run(self, nodes: Sequence[Node]) -> None:
         raise NotImplementedError
@@ -143,7 +144,7 @@ class FunctionGroup(Group):
         """Which of the deferred arguments the call writes in place."""
         if self.inferred.written is None:
             return None
-        slot = list(_slots(self.template))[self.inferred.written]
+        slot = list(slots(self.template))[self.inferred.written]
         return slot.number if isinstance(slot, Slot) else None
 
     def _unwritten(self, values: list[Tensor]) -> list[Tensor]:
@@ -154,8 +155,7 @@ class FunctionGroup(Group):
         return values
 
     def _outputs(self, returned: Any, steps: int = 0) -> list[Tensor]:
-        found: list[Tensor] = []
-        hollow(returned, found, lambda t: True)
+        found = leaves(returned)
         for tensor, meta in zip(found, self.inferred.metas, strict=True):
             shape = tensor.shape[1:] if steps else tensor.shape
             if shape != meta.shape or tensor.dtype != meta.dtype:
@@ -165,19 +165,6 @@ class FunctionGroup(Group):
                     f"{tuple(meta.shape)} was expected"
                 )
         return found
-
-
-def _slots(template: Any) -> Iterator[Any]:
-    """The slots and tensors of nested arguments, in order."""
-    if isinstance(template, Slot | Tensor):
-        yield template
-    elif isinstance(template, tuple | list):
-        for item in template:
-            yield from _slots(item)
-    elif isinstance(template, dict):
-        yield from _slots(tuple(template.values()))
-    elif isinstance(template, slice):
-        yield from _slots((template.start, template.stop, template.step))
 
 
 class ModuleGroup(FunctionGroup):
@@ -238,6 +225,8 @@ class SelectGroup(Group):
 class SequenceGroup(Group):
     """Steps for a layer that takes whole sequences."""
 
+    can_be_alone = False
+
     def __init__(self, module: nn.Module, inferred: Inferred, context: Context, owner: Any, line: str) -> None:
         super().__init__(module, (), inferred, context, owner, line, module=module)
         self.ordered = True
@@ -249,9 +238,7 @@ class SequenceGroup(Group):
         values, changes = course([node.inputs[0] for node in nodes])
         if not changes:
             values = values.expand(len(nodes), *values.shape)
-        found: list[Tensor] = []
-        hollow(self.function(values), found, lambda t: True)
-        place(nodes, Batch(found, len(nodes)))
+        place(nodes, Batch(leaves(self.function(values)), len(nodes)))
         self._tell("whole sequence", "")
 
 
@@ -273,11 +260,14 @@ class WriteGroup(FunctionGroup):
 class NeuronGroup(Group):
     """Steps of a neuron."""
 
+    can_be_alone = False
+
     def __init__(
         self, neuron: SpikingNeuron, metas: Sequence[Meta], context: Context, owner: nn.Module | None, line: str
     ) -> None:
         super().__init__(neuron, (), None, context, owner, line, module=neuron)
         self.ordered = True
+        self.in_metas, self.learns = metas, False
         input_, *states = metas
         shape = neuron.spike_shape(input_.shape, [s.shape for s in states])
         spikes = Meta(torch.Size(shape), _contiguous(shape), input_.dtype, input_.device)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode  # no public name, as long as there have been fake tensors
 
-from .later import Meta, Slot, fill, hollow
+from .arguments import Slot, fill, hollow
+from .later import Meta
 
 Context = tuple  # whether gradients are recorded, and the dtype of autocast on the CPU and on GPUs, or None
 

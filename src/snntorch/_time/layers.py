@@ -86,14 +86,15 @@ def way(module: nn.Module, sequences: bool) -> str:
         sequences: whether the caller gives single steps to layers that take whole sequences.
 
     Returns:
-        `"look through"`, `"fold"`, `"step"`, `"watched"` (step, for the hooks' sake), `"whole sequence"`, or `"stop"`
-        where nothing can be recorded any more.
+        `"look through"`, `"fold"`, `"step"`, `"watched"` (step, for the hooks' sake), `"whole sequence"`, `"neuron"`,
+        `"whole neuron"` (one that is called as it is, at every step), or `"stop"` where nothing can be recorded any
+        more.
     """
     watched = hooks(module)
     if getattr(module, "takes_sequence", False) is True:
         return "whole sequence" if sequences else "step"
     if isinstance(module, SpikingNeuron):
-        return "watched" if watched else "look through"
+        return _way_of_neuron(module, watched)
     declared = getattr(module, "memoryless", None)
     if declared is not None:
         return "watched" if watched else "fold" if declared else "step"
@@ -107,6 +108,14 @@ def way(module: nn.Module, sequences: bool) -> str:
     if isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule":
         return "step"
     return "stop" if watched and not isinstance(module, nn.ModuleList | nn.ModuleDict) else "look through"
+
+
+def _way_of_neuron(neuron: SpikingNeuron, watched: bool) -> str:
+    if watched or neuron.overrides:
+        return "whole neuron"
+    kind, plain = type(neuron), SpikingNeuron
+    begins = kind.forward is plain.forward and kind._begin is plain._begin and kind.state_shape is plain.state_shape
+    return "neuron" if begins else "look through"
 
 
 def folds(layer: nn.Module) -> bool:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from .._engine import note
-from .record import Recorder, recorder_now
+from .modules import Recorder
+from .patches import recorder_now
 
 Net = TypeVar("Net", bound=Callable[..., Any])
 

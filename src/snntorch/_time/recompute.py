@@ -11,8 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from .._engine import asked, backend
 from .._neurons.neurons import running_again
+from .arguments import fill, hollow
 from .held import Held, aside
-from .later import fill, hollow
 
 
 def unroll_in_segments(

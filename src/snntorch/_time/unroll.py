@@ -9,8 +9,8 @@ from .._engine import note, stepped
 from .._neurons.neurons import SpikingNeuron
 from . import layers
 from .layerwise import obstacle
+from .modules import Recorder
 from .recompute import unroll_in_segments
-from .record import Recorder
 
 
 def unroll(

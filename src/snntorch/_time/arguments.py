@@ -1,0 +1,100 @@
+"""Nested arguments and outputs: the tensors in them, and what is left when these are taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+
+class Slot(NamedTuple):
+    """The place of a tensor in nested arguments or outputs."""
+
+    number: int
+
+
+def fill(template: Any, values: Sequence[Any]) -> Any:
+    """Nested arguments with values in their slots."""
+    kind = type(template)
+    if kind is Slot:
+        return values[template.number]
+    if kind is tuple or kind is list:
+        return kind([fill(v, values) for v in template])
+    if kind is dict:
+        return {k: fill(v, values) for k, v in template.items()}
+    if isinstance(template, tuple) and hasattr(template, "_fields"):
+        return kind(*[fill(v, values) for v in template])
+    if isinstance(template, tuple):  # torch.return_types
+        return kind([fill(v, values) for v in template])
+    if kind is slice:
+        return slice(fill(template.start, values), fill(template.stop, values), fill(template.step, values))
+    return template
+
+
+def hollow(value: Any, tensors: list[Any], is_slot: Callable[[Tensor], bool]) -> Any:
+    """Nested arguments with a slot for each tensor that `is_slot`, which is appended to `tensors`."""
+    kind = type(value)
+    if isinstance(value, Tensor):
+        if not is_slot(value):
+            return value
+        tensors.append(value)
+        return Slot(len(tensors) - 1)
+    if kind is tuple or kind is list:
+        return kind([hollow(v, tensors, is_slot) for v in value])
+    if kind is dict:
+        return {k: hollow(v, tensors, is_slot) for k, v in value.items()}
+    if isinstance(value, tuple):
+        items = [hollow(v, tensors, is_slot) for v in value]
+        return kind(*items) if hasattr(value, "_fields") else kind(items)
+    if kind is slice:
+        return slice(*(hollow(v, tensors, is_slot) for v in (value.start, value.stop, value.step)))
+    return value
+
+
+def refilled(args: Any, values: Sequence[Any]) -> Any:
+    """Nested arguments with other tensors, in their order."""
+    return fill(hollow(args, [], lambda t: True), values)
+
+
+def leaves(value: Any) -> list[Any]:
+    """The tensors of nested arguments, in order."""
+    found: list[Any] = []
+    hollow(value, found, lambda t: True)
+    return found
+
+
+def slots(template: Any) -> Iterator[Any]:
+    """The slots and tensors of nested arguments, in order."""
+    if isinstance(template, Slot | Tensor):
+        yield template
+    elif isinstance(template, tuple | list):
+        for item in template:
+            yield from slots(item)
+    elif isinstance(template, dict):
+        yield from slots(tuple(template.values()))
+    elif isinstance(template, slice):
+        yield from slots((template.start, template.stop, template.step))
+
+
+def flatten(value: Any, structure: list, tensors: list) -> None:
+    """The structure of nested arguments, as far as two calls must have it in common, and their tensors in order."""
+    kind = type(value)
+    if isinstance(value, Tensor):
+        structure.append(Tensor)
+        tensors.append(value)
+    elif isinstance(value, tuple | list):
+        structure.append((kind, len(value)))
+        for item in value:
+            flatten(item, structure, tensors)
+    elif kind is dict:
+        structure.append((kind, tuple(value)))
+        for item in value.values():
+            flatten(item, structure, tensors)
+    elif kind is slice:
+        structure.append(kind)
+        for item in (value.start, value.stop, value.step):
+            flatten(item, structure, tensors)
+    else:
+        structure.append(kind)
+        structure.append(value)

@@ -1,0 +1,219 @@
+"""Records what a network's forward calls: functions, neurons, and modules that are to be called as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._neurons.neurons import SpikingNeuron
+from ..surrogate import SurrogateFunction
+from . import layers
+from .arguments import Slot, fill, flatten, hollow, leaves
+from .groups import NeuronGroup, SequenceGroup
+from .infer import context_now, infer, meta_of
+from .later import Batch, Later, Meta, Node, resolved
+from .patches import patched, recording
+from .record import FunctionRecorder, learns
+from .sites import ends, line
+
+_PLAIN = (Tensor, nn.Parameter)
+
+
+class Recorder(FunctionRecorder):
+    """Records the calls of one forward.
+
+    Args:
+        sequences: whether the forward is one step in a loop of ours, so that a layer that takes whole sequences is to
+            be given the steps together.
+    """
+
+    def __init__(self, sequences: bool = False) -> None:
+        super().__init__()
+        self.sequences = sequences
+        self._neurons: dict[SpikingNeuron, list[Any]] = {}  # with their states before
+        self._ways: dict[nn.Module, str] = {}  # of the modules that were called
+        self._passed: tuple | None = None  # the arguments of a neuron's call that is to be called as a whole
+
+    @ends
+    def run(self, function: Callable, args: tuple, kwargs: dict) -> Any:
+        """`function(*args, **kwargs)`, recorded and run."""
+        with patched(), recording(self):
+            try:
+                tensors: list[Tensor] = []
+                template = hollow((args, kwargs), tensors, lambda t: type(t) in _PLAIN)
+                args, kwargs = fill(template, [self.given(t) for t in tensors])
+                with self:
+                    out = function(*args, **kwargs)
+                self.flush()
+                out = resolved(out)
+            except BaseException:
+                for neuron, before in self._neurons.items():
+                    neuron._store(before)
+                raise
+            self._leave()
+            return out
+
+    def stop(self, reason: str) -> None:
+        """Run what is recorded, and from now on what is called."""
+        super().stop(reason)
+        self._settle_neurons()
+
+    def _settle_neurons(self) -> None:
+        for neuron in self._neurons:
+            neuron._store([resolved(getattr(neuron, name)) for name in neuron.states])
+
+    def _leave(self) -> None:
+        """Leave nothing of what was recorded behind."""
+        self._settle_neurons()
+        for module in self._ways:
+            for held in (vars(module), module._buffers):
+                for name, value in held.items():
+                    if isinstance(value, Later | list | tuple | dict) and name != "_buffers":
+                        _settle(held, name)
+        for reference in self.handles:
+            later = reference()
+            if later is not None and later.node.batch is not None:  # somebody keeps it: it stands for its value
+                node = Node(None, (), 0, 1)
+                node.batch = Batch([later.resolve()])
+                later.bind(node, 0)
+                later.base, later.path, later.views = None, (), []
+
+    # -- calls of modules
+
+    def module(self, call: Callable, module: Any, args: tuple, kwargs: dict) -> Any:
+        """A module that is called; `call` is how PyTorch does."""
+        way = self._ways.get(module)
+        if way is None:
+            way = self._ways[module] = layers.way(module, self.sequences)
+        if way == "look through":
+            return self._through(call, module, args, kwargs)
+        if way == "neuron":
+            states = self._steady(module, args) if not kwargs else None
+            if states is None:
+                return self._through(call, module, args, kwargs)
+            spk, states = self.neuron(module, args[0], states)
+            module._store(states)
+            return module._returned(spk, states)
+        if way == "whole neuron":
+            sources = leaves((args, kwargs))
+            template = hollow((args, kwargs), [], lambda t: True)
+            self._passed = template, [(t.node, t.out) if type(t) is Later else t for t in sources]
+            return self._through(_forward, module, args, kwargs)
+        if way == "whole sequence":
+            return self._sequence(module, args, kwargs)
+        if way == "stop":
+            self.stop(f"{type(module).__name__} carries hooks")
+            return call(module, *resolved(args), **resolved(kwargs))
+        tensors: list[Any] = []
+        structure: list[Any] = [id(module)]
+        flatten(args, structure, tensors)
+        flatten(kwargs, structure, tensors)
+        if Later not in map(type, tensors):
+            return call(module, *args, **kwargs)
+        self.path.append(module)
+        try:
+            return self.record(
+                module if way != "watched" else module.forward, ("module", id(module)), args, kwargs, structure,
+                tensors, module=module, ordered=way != "fold", opaque=way != "fold",
+            )  # fmt: skip
+        finally:
+            self.path.pop()
+
+    def _through(self, call: Callable, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        self.path.append(module)
+        try:
+            return call(module, *args, **kwargs)
+        finally:
+            self.path.pop()
+
+    def _steady(self, neuron: Any, args: tuple) -> list[Any] | None:
+        """The states of a neuron's call, where they are what a step before left and fit the input as they are."""
+        x = args[0] if args else None
+        given = args[1:] if len(args) > 1 else [getattr(neuron, name) for name in neuron.states]
+        if type(x) is not Later or len(given) != len(neuron.states) or (len(args) > 1 and neuron.init_hidden):
+            return None
+        for k, state in enumerate(given):
+            group: Any = state.node.group if type(state) is Later else None
+            if type(group) is not NeuronGroup or group.function is not neuron or group.in_metas[0] != x.meta:
+                return None
+            if state.out != k + 1 or state.meta.shape != x.meta.shape:
+                return None
+        return list(given) if given else None
+
+    def neuron(self, neuron: SpikingNeuron, input_: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """One step of a neuron: what stands for its spikes and its new states."""
+        if self.stopped:
+            x, *values = (resolved(t) for t in (input_, *state))
+            courses, finals = neuron.over_time(x[None], values, 1, False, [True] * (1 + len(values)))
+            return courses[0][0], finals
+        everything = [input_, *state]
+        context = context_now()
+        metas = tuple([t.meta if type(t) is Later else meta_of(t) for t in everything])
+        key = ("neuron", id(neuron), metas, context, None if type(input_) is Later else id(input_))
+        group: Any = self.group_of(key, True)
+        if group is None:
+            group = NeuronGroup(neuron, metas, context, self.owner(), line())
+            self.add_group(key, group)
+            tensors = [t for t in (*neuron.parameters(), *neuron.buffers())]
+            self.reads.update(map(id, tensors))
+            group.learns = learns(tensors)
+        if neuron not in self._neurons:
+            self._neurons[neuron] = [getattr(neuron, name) for name in neuron.states]
+        inputs = tuple([(t.node, t.out) if type(t) is Later else t for t in everything])
+        node = self.node(group, inputs, len(everything), context[0], group.learns or learns(everything))
+        node.extra, self._passed = self._passed, None
+        outs = [self.handle(node, k, meta) for k, meta in enumerate(group.out_metas)]
+        return outs[0], outs[1:]  # type: ignore[return-value]
+
+    def autograd_function(self, cls: Any, apply: Callable, args: tuple, kwargs: dict) -> Any:
+        """A call of an `autograd.Function`, whose backward counts, whatever its forward calls."""
+        tensors = leaves((args, kwargs))
+        if Later not in map(type, tensors) and not learns(tensors):
+            return apply(*args, **kwargs)
+        ours = issubclass(cls, SurrogateFunction)
+        return self.record(apply, ("apply", cls), args, kwargs, applied=cls, draws=not ours)
+
+    def _sequence(self, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        """A layer that takes whole sequences, called with one step of ours."""
+        if len(args) != 1 or kwargs or not isinstance(args[0], Tensor):
+            raise TypeError(f"{type(module).__name__} takes a whole sequence and nothing else in unroll")
+        x = args[0] if type(args[0]) is Later else self.given(args[0])
+        context = context_now()
+        key = ("sequence", id(module), x.meta, context)
+        group: Any = self.group_of(key, True)
+        if group is None:
+            whole = Meta(torch.Size((1, *x.meta.shape)), (x.meta.shape.numel(), *x.meta.stride), *x.meta[2:])
+            inferred = infer(module.forward, (Slot(0),), {}, [whole], context)
+            if inferred is None:
+                raise TypeError(f"what {type(module).__name__} gives can't be told before it runs")
+            group = SequenceGroup(module, inferred, context, module, line())
+            self.add_group(key, group)
+        node = self.node(group, ((x.node, x.out),), len(group.inferred.metas), context[0], True)
+        outs = [self.handle(node, k, _of_one_step(meta)) for k, meta in enumerate(group.inferred.metas)]
+        return fill(group.inferred.outputs, outs)
+
+
+def _forward(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    return module.forward(*args, **kwargs)
+
+
+def _of_one_step(meta: Meta) -> Meta:
+    return Meta(meta.shape[1:], meta.stride[1:], meta.dtype, meta.device)
+
+
+def _settle(where: Any, name: Any) -> None:
+    """Put values for what stands for them, in an attribute and in the lists and dicts that it holds."""
+    value = where[name]
+    if isinstance(value, Later):
+        where[name] = value.resolve()
+    elif isinstance(value, list):
+        for k in range(len(value)):
+            _settle(value, k)
+    elif type(value) is dict:
+        for key in list(value):
+            _settle(value, key)
+    elif isinstance(value, tuple) and any(isinstance(v, Later) for v in value):
+        where[name] = resolved(value)

@@ -1,0 +1,74 @@
+"""Calls that PyTorch does not tell its function modes: of modules, and of `autograd.Function`s."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from .later import resolved
+
+_active = threading.local()
+
+
+def recorder_now() -> Any:
+    """Who records in this thread."""
+    return getattr(_active, "recorder", None)
+
+
+@contextmanager
+def recording(recorder: Any) -> Iterator[None]:
+    before, _active.recorder = recorder_now(), recorder
+    try:
+        yield
+    finally:
+        _active.recorder = before
+
+
+_lock = threading.Lock()
+_patches = 0
+
+
+@contextmanager
+def patched() -> Iterator[None]:
+    """Calls of modules and of `autograd.Function`s go through the recorder of their thread, where there is one."""
+    global _patches
+    with _lock:
+        _patches += 1
+        if _patches == 1:
+            nn.Module.__call__, torch.autograd.Function.apply = _call, _apply  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        with _lock:
+            _patches -= 1
+            if _patches == 0:
+                nn.Module.__call__, torch.autograd.Function.apply = _MODULE_CALL, _FUNCTION_APPLY  # type: ignore[method-assign]
+
+
+_MODULE_CALL = nn.Module.__call__
+_FUNCTION_APPLY = torch.autograd.Function.__dict__["apply"]
+
+
+def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    recorder = recorder_now()
+    if recorder is None:
+        return _MODULE_CALL(module, *args, **kwargs)
+    if recorder.stopped:
+        return _MODULE_CALL(module, *resolved(args), **resolved(kwargs))
+    return recorder.module(_MODULE_CALL, module, args, kwargs)
+
+
+@classmethod
+def _apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    recorder = recorder_now()
+    apply = _FUNCTION_APPLY.__get__(None, cls)
+    if recorder is None:
+        return apply(*args, **kwargs)
+    if recorder.stopped:
+        return apply(*resolved(args), **resolved(kwargs))
+    return recorder.autograd_function(cls, apply, args, kwargs)
