@@ -1,6 +1,7 @@
 """BatchNormTT1d, BatchNormTT2d, GradedSpikes and Delay."""
 
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -12,6 +13,30 @@ from helpers import loop
 from snntorch._layers.bntt import BatchNormTT1d, BatchNormTT2d
 from snntorch._layers.delay import Delay
 from snntorch._layers.gradedspikes import GradedSpikes
+
+MADE = {
+    BatchNormTT1d: (lambda: BatchNormTT1d(4, 3), (3, 6, 4)),
+    BatchNormTT2d: (lambda: BatchNormTT2d(4, 3), (3, 6, 4, 3, 5)),
+    GradedSpikes: (lambda: GradedSpikes(4), (3, 6, 4)),
+}  # what makes each exported layer, and the shape of an input
+
+
+def test_every_exported_layer_has_its_row():
+    exported = {c for c in vars(snn).values() if inspect.isclass(c) and c.__module__.startswith("snntorch._layers")}
+    assert exported == set(MADE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layer", MADE, ids=lambda layer: layer.__name__)
+def test_copies_dtypes_and_gradients(layer, dtype):
+    make, shape = MADE[layer]
+    made, x = make().to(dtype), torch.randn(shape).to(dtype).requires_grad_()
+    copies = copy.deepcopy(made), pickle.loads(pickle.dumps(made))
+    out = made(x)
+    assert out.dtype == dtype and all(torch.equal(other(x), out) for other in copies)
+    out.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in [x, *made.parameters()])
+
 
 SHAPES = [(BatchNormTT1d, (6, 4)), (BatchNormTT1d, (6, 4, 7)), (BatchNormTT2d, (6, 4, 3, 5))]
 

@@ -1,4 +1,7 @@
-"""What training code keeps rewriting: states of a whole network, parts of data sets, seeds, firing rates."""
+"""What training code keeps rewriting: states of a whole network, parts of data sets, seeds, firing rates.
+
+A file longer than others, as programs look for all of it under this one name.
+"""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import snntorch.functional as SF
+from snntorch.backprop._truncated import _READOUTS
 from snntorch.functional.loss import check_labels, pool_population
 
 NAMES = """
@@ -425,6 +426,12 @@ ALL = [
     *[pytest.param(make, kwargs, id=name) for name, (make, kwargs, _) in DEFINITIONS.items()],
     pytest.param(SF.van_rossum_loss, {}, id="van_rossum"),
 ]
+
+
+def test_every_loss_has_its_definition_and_its_readout():
+    losses = {name for name in SF.loss.__all__ if name.endswith("_loss")}
+    assert losses == {param.values[0].__name__ for param in ALL}
+    assert losses <= set(_READOUTS)
 
 
 @pytest.mark.parametrize(("make", "kwargs"), ALL)

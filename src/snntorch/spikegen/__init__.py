@@ -35,21 +35,14 @@ from ._latency import (
     latency_code_linear,
     latency_code_log,
     latency_decode,
-    latency_interpolate,
 )
+from ._latency_train import latency_interpolate
+from ._one_hot import from_one_hot, to_one_hot, to_one_hot_inverse
 from ._phase import phase, phase_decode
 from ._population import population, population_decode
 from ._rate import poisson, rate, rate_conv
-from ._targets import (
-    from_one_hot,
-    rate_interpolate,
-    target_rate_code,
-    targets_convert,
-    targets_latency,
-    targets_rate,
-    to_one_hot,
-    to_one_hot_inverse,
-)
+from ._rate_code import rate_interpolate, target_rate_code
+from ._targets import targets_convert, targets_latency, targets_rate
 from ._ttfs import ttfs, ttfs_decode
 
 __all__ = [

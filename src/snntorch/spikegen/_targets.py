@@ -3,70 +3,11 @@
 import torch
 from torch import Tensor
 
-from ._checks import finite, given_steps, real, required_steps, whole
-from ._latency import Normalize, emit, latency_code
-
-
-def to_one_hot(targets: Tensor, num_classes: int) -> Tensor:
-    """1 at the label, 0 elsewhere.
-
-    Args:
-        targets: labels `[...]`; floating ones are truncated.
-        num_classes: C.
-
-    Returns:
-        float32 `[..., C]`.
-
-    Raises:
-        ValueError: if a label lies outside 0 … C-1.
-
-    Example:
-        >>> to_one_hot(torch.tensor([2, 0]), num_classes=3)
-        tensor([[0., 0., 1.],
-                [1., 0., 0.]])
-    """
-    label = finite(targets, "targets").long()
-    if label.numel() and (label.min() < 0 or label.max() >= num_classes):
-        raise ValueError(
-            f"targets must lie in 0 … num_classes - 1 = {num_classes - 1}, got {label.min()} … {label.max()}"
-        )
-    return torch.zeros(*label.shape, num_classes, device=label.device, dtype=torch.float32).scatter_(
-        -1, label[..., None], 1
-    )
-
-
-def to_one_hot_inverse(one_hot: Tensor) -> Tensor:
-    """1 where the input is 0, and 0 elsewhere.
-
-    Args:
-        one_hot: any shape.
-
-    Returns:
-        A new tensor of the same shape and dtype.
-
-    Example:
-        >>> to_one_hot_inverse(torch.tensor([[0.0, 0.0, 1.0]]))
-        tensor([[1., 1., 0.]])
-    """
-    return (finite(one_hot, "one_hot") == 0).to(one_hot.dtype)
-
-
-def from_one_hot(one_hot: Tensor) -> Tensor:
-    """The labels: where the last dimension is largest.
-
-    Args:
-        one_hot: `[..., C]`.
-
-    Returns:
-        int64 `[...]`, or `[1]` for an input `[C]`.
-
-    Example:
-        >>> from_one_hot(torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
-        tensor([2, 0])
-    """
-    # Booleans have no argmax.
-    comparable = finite(one_hot, "one_hot").to(torch.promote_types(one_hot.dtype, torch.uint8))
-    return torch.atleast_1d(comparable.argmax(-1))
+from ._checks import given_steps, real, required_steps, whole
+from ._latency import Normalize, latency_code
+from ._latency_train import emit
+from ._one_hot import to_one_hot
+from ._rate_code import check_pattern, check_rate, check_start, rate_interpolate, target_rate_code
 
 
 def targets_convert(
@@ -207,11 +148,11 @@ def targets_rate(
                 [0., 1.],
                 [0., 0.]])
     """
-    _check_rate(correct_rate, "correct_rate")
-    _check_rate(incorrect_rate, "incorrect_rate")
+    check_rate(correct_rate, "correct_rate")
+    check_rate(incorrect_rate, "incorrect_rate")
     if incorrect_rate > correct_rate:
         raise ValueError(f"incorrect_rate must not exceed correct_rate, got {incorrect_rate} > {correct_rate}")
-    pattern = _check_pattern(firing_pattern)
+    pattern = check_pattern(firing_pattern)
     start = whole(first_spike_time, "first_spike_time", least=0)
     correct = to_one_hot(targets, num_classes) != 0
 
@@ -220,7 +161,7 @@ def targets_rate(
         if start == 0:
             return constant
         steps = required_steps(num_steps)
-        _check_start(steps, start)
+        check_start(steps, start)
         train = constant.repeat(steps, *[1] * constant.dim())
         train[:start] = off_target
         return train
@@ -236,97 +177,6 @@ def targets_rate(
         return levels.to(correct.device, torch.float32).view(-1, *[1] * correct.dim())
 
     return torch.where(correct, shared_train(correct_rate), shared_train(incorrect_rate))
-
-
-def target_rate_code(
-    num_steps: int | None,
-    first_spike_time: int = 0,
-    rate: float = 1,
-    firing_pattern: str = "regular",
-    *,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """One spike train of a given rate.
-
-    regular: spikes in steps ⌊f + k / rate⌋, k = 0, 1, …; uniform: as many spikes, each in a step drawn
-    uniformly from f … T-1; poisson: a spike with probability `rate` in every step from f on.
-
-    Args:
-        num_steps: length T of the train.
-        first_spike_time: first step f in which a spike may fall; T leaves no room for any.
-        rate: spikes a step, in [0, 1].
-        firing_pattern: "regular", "uniform" or "poisson", in any case.
-        generator: source of randomness; the default one if None. It must be on the CPU.
-
-    Returns:
-        The train, float32 `[T]`, and its spike times, int64. Uniform times are in the order in which they
-        were drawn and may repeat; the train holds one spike for all that fall in a step.
-
-    Raises:
-        ValueError: if `rate` lies outside [0, 1], `first_spike_time` is negative or beyond T, the pattern is
-            unknown, or `num_steps` is missing.
-
-    Example:
-        >>> target_rate_code(5, rate=0.3)
-        (tensor([1., 0., 0., 1., 0.]), tensor([0, 3]))
-    """
-    _check_rate(rate, "rate")
-    pattern = _check_pattern(firing_pattern)
-    steps = required_steps(num_steps)
-    start = whole(first_spike_time, "first_spike_time", least=0)
-    _check_start(steps, start)
-    if pattern == "poisson":
-        times = (torch.rand(steps, generator=generator) < rate).nonzero().flatten()
-        times = times[times >= start]
-    else:
-        times = _regular(steps - start, rate)
-        if pattern == "uniform":
-            times = (torch.rand(len(times), generator=generator) * (steps - start)).long()
-        times = times + start
-    return torch.zeros(steps, dtype=torch.float32).index_fill_(0, times, 1), times
-
-
-def rate_interpolate(
-    spike_time: Tensor,
-    num_steps: int | None,
-    on_target: float = 1,
-    off_target: float = 0,
-    epsilon: float = 1e-7,
-) -> Tensor:
-    """Ramp up to every spike: linspace(off, on) over the steps since the one before, then off after the last.
-
-    A spike right after another has no ramp. The first ramp starts at step 0.
-
-    Args:
-        spike_time: steps of the spikes `[n]`, in any order; those outside the train are ignored.
-        num_steps: length T of the train.
-        on_target: level in the step of a spike.
-        off_target: level at the start of a ramp and after the last spike.
-        epsilon: not used; part of the established signature.
-
-    Returns:
-        `[T]` in the floating dtype of the times (the default one for integers).
-
-    Raises:
-        ValueError: if `num_steps` is missing.
-
-    Example:
-        >>> rate_interpolate(torch.tensor([0, 4]), num_steps=5)
-        tensor([1.0000, 0.0000, 0.3333, 0.6667, 1.0000])
-    """
-    steps = required_steps(num_steps)
-    real(on_target, "on_target")
-    real(off_target, "off_target")
-    dtype = spike_time.dtype if spike_time.is_floating_point() else torch.get_default_dtype()
-    times = finite(spike_time, "spike_time").long().unique()
-    times = times[(times >= 0) & (times < steps)]
-    step = torch.arange(steps, device=times.device)
-    upcoming = torch.searchsorted(times, step)  # the first spike at or after each step
-    edges = torch.cat([times.new_tensor([-1]), times, times.new_tensor([steps])])
-    before, peak = edges[upcoming], edges[upcoming + 1]
-    progress = torch.where(step == peak, 1.0, (step - before - 1) / (peak - before - 1).clamp(min=1)).to(dtype)
-    ramp = torch.lerp(progress.new_tensor(off_target), progress.new_tensor(on_target), progress)
-    return torch.where(peak < steps, ramp, off_target)
 
 
 def targets_latency(
@@ -397,30 +247,3 @@ def _levels(mask: Tensor, on: float, off: float) -> Tensor:
     real(on, "on_target")
     real(off, "off_target")
     return torch.full_like(mask, off, dtype=torch.float32).masked_fill_(mask, on)
-
-
-def _regular(steps: int, rate: float) -> Tensor:
-    """Steps ⌊k / rate⌋ below `steps`. The slack keeps 7 / 0.07, a hair below 100 in floats, at 100."""
-    if rate == 0:
-        return torch.empty(0, dtype=torch.long)
-    spike = torch.arange(int(steps * rate) + 2, dtype=torch.float64)
-    times = spike / rate + 1e-6
-    return times[times < steps].long()
-
-
-def _check_rate(rate: float, name: str) -> None:
-    real(rate, name)
-    if not 0 <= rate <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], got {rate}")
-
-
-def _check_pattern(firing_pattern: str) -> str:
-    pattern = firing_pattern.lower()
-    if pattern not in ("regular", "uniform", "poisson"):
-        raise ValueError(f'firing_pattern must be "regular", "uniform" or "poisson", got {firing_pattern!r}')
-    return pattern
-
-
-def _check_start(steps: int, start: int) -> None:
-    if start > steps:
-        raise ValueError(f"first_spike_time must not exceed num_steps = {steps}, got {start}")

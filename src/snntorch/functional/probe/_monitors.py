@@ -1,4 +1,7 @@
-"""Monitors: one with a hook, and one short subclass for each thing that flows by it."""
+"""Monitors: one with a hook, and one short subclass for each thing that flows by it.
+
+A file longer than others by the subclasses' examples, to be read side by side.
+"""
 
 from __future__ import annotations
 
@@ -81,15 +84,19 @@ class BaseMonitor:
 
     def _recorder(self, name: str) -> Callable[[Any], None]:
         # The hook must not keep the monitor alive: dropping the monitor removes its hooks.
-        reference = weakref.ref(self)
+        reference = weakref.WeakMethod(self._record)
 
         def record(value: Any) -> None:
-            monitor = reference()
-            if monitor is not None and monitor._enabled:
-                monitor.name_records_index[name].append(len(monitor.records))
-                monitor.records.append(monitor._function(value))
+            method = reference()
+            if method is not None:
+                method(name, value)
 
         return record
+
+    def _record(self, name: str, value: Any) -> None:
+        if self._enabled:
+            self.name_records_index[name].append(len(self.records))
+            self.records.append(self._function(value))
 
     def __getitem__(self, key: int | str) -> Any:
         if isinstance(key, int):

@@ -1,0 +1,168 @@
+"""A net's neurons with their synapses, run so that what a step's learning needs can be read off them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .._neurons.neurons import SpikingNeuron
+from .._neurons.recurrent import RecurrentOneToOne
+from ._traces import (
+    WEIGHTED,
+    StepDerivatives,
+    Synapses,
+    Traces,
+    carried,
+    gradients_of,
+)
+
+# Layers that keep channels apart, so that they may stand between weights and their neuron.
+_CHANNELWISE = (
+    nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
+    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
+    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softplus,
+)  # fmt: skip
+
+
+class Cell:
+    """A neuron of the net, run so that the derivatives of one step can be read off it.
+
+    Its old states are leaves of the step's graph; so are copies of its learnable parameters, one value an element.
+    With `spike_decay`, the filtered spikes `f = spike_decay * f + spk` count as one more state.
+    """
+
+    def __init__(self, neuron: SpikingNeuron, synapses: list[Synapses], spike_decay: float) -> None:
+        self.neuron = neuron
+        self.synapses = synapses
+        self.learning = [s for s in synapses if s.parameters]  # a recurrent layer may be frozen
+        self.spike_decay = spike_decay
+        weights = {id(p) for s in synapses if s.recurrent for p in s.parameters}
+        self.parameters = {n: p for n, p in neuron.named_parameters() if p.requires_grad and id(p) not in weights}
+        self.traces: dict[str, Traces] = {}
+
+    def __call__(self, x: Tensor) -> Any:
+        self.input = x if x.requires_grad else x.detach().requires_grad_()
+        if tuple(self.neuron.state_shape(x)) != tuple(x.shape):
+            raise NotImplementedError(f"{type(self.neuron).__name__} is not elementwise: its states have another shape")
+        for name in self.neuron.states:
+            state = self.neuron._stored_state(name, x, x.shape)
+            setattr(self.neuron, name, state.detach().requires_grad_())
+        self.before = [getattr(self.neuron, name) for name in self.neuron.states]
+        self.copies: dict[str, Tensor] = {name: self._copy(name, p, x) for name, p in self.parameters.items()}
+        out = functional_call(self.neuron, self.copies, (self.input,)) if self.copies else self.neuron(self.input)
+        self.spk = out if isinstance(out, Tensor) else out[0]
+        self.after = [getattr(self.neuron, name) for name in self.neuron.states]
+        return out
+
+    def _copy(self, name: str, parameter: Tensor, x: Tensor) -> nn.Parameter:
+        try:
+            return nn.Parameter(parameter.detach().expand(x.shape).clone())
+        except RuntimeError:
+            raise NotImplementedError(
+                f"{type(self.neuron).__name__}.{name} of shape {tuple(parameter.shape)} is not elementwise: it does "
+                f"not broadcast to the input's shape {tuple(x.shape)}"
+            ) from None
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """What the loss of this step is to be differentiated by: old states, parameters, and the spikes if filtered."""
+        return [*self.before, *self.copies.values(), *[self.spk] * bool(self.spike_decay)]
+
+    def learn(self, gradients: list[Tensor | None]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Parameters and their gradients from this step's loss, given its gradients by the `leaves`."""
+        count = len(self.before)
+        credit = gradients[:count]
+        if self.spike_decay and (by_spike := gradients[-1]) is not None:
+            credit = [*credit, self.spike_decay * by_spike]
+        direct = gradients[count : count + len(self.parameters)]
+        for (name, parameter), gradient in zip(self.parameters.items(), direct, strict=True):
+            terms = [] if gradient is None else [gradient]
+            past = zip(credit, self.traces.get(name, []), strict=False)
+            terms += [c * e for c, e in past if c is not None and e is not None]
+            yield from ((parameter, term.sum_to_size(parameter.shape)) for term in terms)
+        for synapses in self.learning:
+            yield from zip(synapses.parameters, synapses.gradient(credit, self.input), strict=True)
+
+    def advance(self) -> None:
+        """Carry all traces over this step."""
+        by = [self.input, *self.before, *self.copies.values()]
+        count = len(self.before)
+        rows = [gradients_of(new, by) for new in (*self.after, self.spk)]
+        # A state that nothing reads a step later, such as the spikes that recurrent weights were cut from, needs no
+        # trace. The spikes' row counts as one more state where they are filtered.
+        read = [any(row[1 + b] is not None for row in rows) for b in range(count)] + [bool(self.spike_decay)]
+        rows = [row if used else [None] * len(by) for row, used in zip(rows, read, strict=True)]
+        jacobian = [[*row[1 : 1 + count], None] for row in rows]
+        if self.spike_decay:
+            jacobian[-1][-1] = self.input.new_full((), self.spike_decay)
+        derivatives = StepDerivatives(jacobian, [row[0] for row in rows])
+        for synapses in self.learning:
+            synapses.advance(derivatives, self.input)
+        for i, name in enumerate(self.parameters):
+            sources = [row[1 + count + i] for row in rows]
+            self.traces[name] = carried(self.traces.get(name, []), jacobian, sources)
+
+
+def layers_of(net: nn.Module) -> list[nn.Module]:
+    """The layers of a net in the order in which data passes them."""
+    if isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward:
+        return [layer for child in net for layer in layers_of(child)]
+    inner = [type(m).__name__ for m in net.modules() if isinstance(m, SpikingNeuron)]
+    if inner and not isinstance(net, SpikingNeuron):
+        raise TypeError(
+            f"net must be an nn.Sequential of layers and neurons, but {type(net).__name__} holds {inner[0]}; list its "
+            "layers, which stay shared: nn.Sequential(net.fc1, net.lif1, ...)"
+        )
+    return [net]
+
+
+def cells_of(layers: list[nn.Module], rule: type[Synapses], readout_decay: float) -> dict[nn.Module, Cell]:
+    """Each neuron with the weights in front of it and inside it."""
+    cells: dict[nn.Module, Cell] = {}
+    segment: list[nn.Module] = []  # the layers since the last neuron
+    for i, layer in enumerate(layers):
+        if layer in layers[:i] and (isinstance(layer, SpikingNeuron) or list(layer.parameters())):
+            raise ValueError(f"every layer must occur once in net, {type(layer).__name__} occurs again")
+        if isinstance(layer, SpikingNeuron):
+            synapses = [rule(w) for w in _learning_layer(segment)] + [rule(w, True) for w in _recurrent_layer(layer)]
+            cells[layer] = Cell(layer, synapses, readout_decay)
+            segment = []
+        else:
+            segment.append(layer)
+    if not cells:
+        raise TypeError("net must hold a spiking neuron, got none")
+    cells[next(reversed(cells))].spike_decay = 0.0  # the readout itself
+    return cells
+
+
+def _learning_layer(segment: list[nn.Module]) -> list[nn.Module]:
+    """The one layer of weights that learns, of those in front of a neuron."""
+    learning = [layer for layer in segment if any(p.requires_grad for p in layer.parameters())]
+    for layer in learning:
+        if type(layer) not in WEIGHTED:
+            raise NotImplementedError(f"in front of a neuron only Linear and Conv layers can learn, got {layer}")
+    if len(learning) > 1:
+        raise NotImplementedError(f"in front of a neuron only one layer can learn, got {learning[0]}, {learning[1]}")
+    if learning:
+        for layer in segment[segment.index(learning[0]) + 1 :]:
+            if type(layer) not in _CHANNELWISE or getattr(layer, "inplace", False):
+                raise NotImplementedError(f"{layer} may not stand between a layer that learns and its neuron")
+    return learning
+
+
+def _recurrent_layer(neuron: SpikingNeuron) -> list[nn.Module]:
+    """The weights inside a recurrent neuron that learn."""
+    name = type(neuron).__name__
+    if neuron.takes_sequence or type(neuron).forward is not SpikingNeuron.forward:
+        raise NotImplementedError(f"{name} does not run step by step")
+    overridden = [n for n in ("project", "drive") if getattr(type(neuron), n, 0) is not getattr(SpikingNeuron, n, 0)]
+    recurrent = getattr(neuron, "recurrent", None)
+    if not overridden or (overridden == ["drive"] and isinstance(recurrent, RecurrentOneToOne)):
+        return []
+    if overridden != ["drive"] or not isinstance(recurrent, WEIGHTED):
+        raise NotImplementedError(f"{name} mixes its input and states by other weights than a recurrent Linear or Conv")
+    return [recurrent]
