@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz lint docs bench clean
+.PHONY: demo test fuzz lint docs bench wheel clean
 
 # What pip says goes into a file, and is shown where it fails.
 LOG := $(VENV)/install.log
@@ -42,5 +42,11 @@ $(VENV)/.docs: $(VENV)/.installed
 bench: $(VENV)/.installed  ## time the workloads beside the published peers; tens of minutes
 	$(BIN)/python benchmarks/run.py
 
+wheel: $(VENV)/.installed  ## wheel and sdist in dist: what is in them, and the wheel used in an empty environment
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet "build>=1.2"
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python tests/wheel.py dist
+
 clean:
-	rm -rf $(VENV) demo_out docs/_build .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) dist demo_out docs/_build .pytest_cache .hypothesis .ruff_cache

@@ -1,0 +1,73 @@
+"""What `make wheel` built: the right files, and a package that works where nothing else is installed."""
+
+import argparse
+import subprocess
+import sys
+import tarfile
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+AT_HOME = (".ci/", ".github/", ".gitignore", ".pre-commit-config.yaml")  # of the repository, not of the package
+USE = """
+import sys
+import torch
+import snntorch as snn
+from snntorch import backprop, conversion, functional, metrics, spikegen, utils
+
+assert "site-packages" in snn.__file__, snn.__file__
+assert not {"numba", "matplotlib", "nir"} & set(sys.modules)
+net = torch.nn.Sequential(torch.nn.Linear(8, 4), snn.Leaky(beta=0.9, init_hidden=True))
+with snn.backend("fused"):
+    spikes = snn.unroll(net, spikegen.rate(torch.rand(2, 8), num_steps=10))
+functional.ce_rate_loss()(spikes, torch.tensor([0, 1])).backward()
+assert spikes.shape == (10, 2, 4) and net[0].weight.grad.isfinite().all()
+print("snntorch", snn.__version__, "works")
+"""
+
+
+def tracked() -> set[str]:
+    """The repository's files."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(listed.stdout.splitlines())
+
+
+def in_wheel(wheel: Path) -> set[str]:
+    """The files of the package, beside what describes it."""
+    return {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+
+def in_sdist(sdist: Path) -> set[str]:
+    """Its files, beside what describes them."""
+    with tarfile.open(sdist) as archive:
+        names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    return names - {"PKG-INFO"}
+
+
+def main() -> None:
+    """Check the one wheel and the one sdist of a directory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--contents", action="store_true", help="do not install the wheel")
+    options = parser.parse_args()
+    (wheel,), (sdist,) = options.directory.glob("*.whl"), options.directory.glob("*.tar.gz")
+    files = tracked()
+    package = {name.removeprefix("src/") for name in files if name.startswith("src/")}
+    rest = {name for name in files if not name.startswith(AT_HOME)} | {".gitignore"}  # which hatchling adds
+    for found, wanted in ((in_wheel(wheel), package), (in_sdist(sdist), rest)):
+        if found != wanted:
+            sys.exit(f"missing: {sorted(wanted - found)}; too many: {sorted(found - wanted)}")
+    if options.contents:
+        return
+    with tempfile.TemporaryDirectory() as place:
+        venv.create(place, with_pip=True)
+        python = str(Path(place) / "bin" / "python")
+        constraints = str(ROOT / "constraints.txt")
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", constraints, str(wheel)], check=True)
+        subprocess.run([python, "-I", "-W", "error", "-c", USE], cwd=place, check=True)
+
+
+if __name__ == "__main__":
+    main()
