@@ -24,14 +24,21 @@ def test_at_rest_it_is_silent():
     assert spk.flatten().nonzero().flatten().tolist() == [t for t in range(40) if 0.8**t > 0.1]
 
 
-def test_delta_threshold_is_a_buffer_and_the_rest_is_leaky_s():
+def test_delta_threshold_is_in_no_checkpoint_and_the_rest_is_leaky_s():
     neuron = snn.DeltaLeaky(0.5, 0.9, 2.0, learn_beta=True, graded_spikes_factor=3.0)
     assert isinstance(neuron, snn.Leaky)
     assert (neuron.delta_threshold, neuron.threshold, neuron.graded_spikes_factor) == (0.5, 2, 3)
     assert [name for name, _ in neuron.named_parameters()] == ["beta"]
-    assert set(neuron.state_dict()) == {
-        "beta", "threshold", "delta_threshold", "graded_spikes_factor", "reset_mechanism_val",
-    }  # fmt: skip
+    assert set(neuron.state_dict()) == {"beta", "threshold", "graded_spikes_factor", "reset_mechanism_val"}
+
+
+@pytest.mark.parametrize("value", [0.25, 2, torch.tensor(0.25), torch.tensor([0.25, 2])])
+def test_delta_threshold_may_be_assigned_and_follows_the_module(value):
+    neuron = snn.DeltaLeaky(0.5, beta=0.9).double()
+    neuron.delta_threshold = value
+    x = torch.tensor([[0.4, 1.9]], dtype=torch.float64)
+    spk, _ = neuron(x, (None, None))
+    assert torch.equal(spk, (x > torch.as_tensor(value)).double())
 
 
 @pytest.mark.parametrize("given", [(), (torch.zeros(2, 3),), ((None,),), ((None, None, None),)])

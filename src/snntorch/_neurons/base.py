@@ -75,7 +75,6 @@ class SpikingNeuron(Published):
     """
 
     takes_sequence: ClassVar[bool] = False
-    recurs: bool = True  # where a class has a `drive` of its own: whether it depends on the states
     threshold: Tensor
     graded_spikes_factor: Tensor
     reset_mechanism_val: Tensor
@@ -111,10 +110,11 @@ class SpikingNeuron(Published):
         self.register_buffer("reset_mechanism_val", torch.tensor(RESET_MECHANISMS[reset_mechanism]))
         self._init_mem()
 
-    def register_value(self, name: str, value: Any, learn: bool = False) -> None:
+    def register_value(self, name: str, value: Any, learn: bool = False, persistent: bool = True) -> None:
         """Register a number or tensor as a parameter (`learn=True`) or a buffer of the module.
 
-        An `nn.Parameter` that is to be learnt is shared, everything else copied.
+        An `nn.Parameter` that is to be learnt is shared, everything else copied. A buffer that is not `persistent` is
+        in no `state_dict`.
 
         Raises:
             TypeError: where `value` is complex.
@@ -124,7 +124,7 @@ class SpikingNeuron(Published):
             checked = initial_tensor(name, value)
             self.register_parameter(name, value if isinstance(value, nn.Parameter) else nn.Parameter(checked))
         else:
-            self.register_buffer(name, initial_tensor(name, value))
+            self.register_buffer(name, initial_tensor(name, value), persistent)
 
     # -- settings that may change after construction
 
@@ -173,6 +173,11 @@ class SpikingNeuron(Published):
     def drive(self, projected: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """What `step` takes before the states: the projected input, or what a weight makes of the states added."""
         return (projected,)
+
+    @property
+    def recurs(self) -> bool:
+        """Whether a `drive` of the class's own depends on the states."""
+        return True
 
     @property
     def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:

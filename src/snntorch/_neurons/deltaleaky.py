@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from .leaky import Leaky
-from .pieces import fraction, graded, quantised
+from .pieces import fraction, graded, initial_tensor, quantised
 
 
 class DeltaLeaky(Leaky):
@@ -14,7 +14,7 @@ class DeltaLeaky(Leaky):
     `m = beta * mem + x`, `spk = S(|m - mem| - delta_threshold)`.
 
     Args:
-        delta_threshold: smallest change that makes a spike.
+        delta_threshold: smallest change that makes a spike, a number or a tensor; in no `state_dict`.
         *args: as `Leaky`.
         **kwargs: as `Leaky`.
 
@@ -36,7 +36,12 @@ class DeltaLeaky(Leaky):
 
     def __init__(self, delta_threshold: float | Tensor = 1.0, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.register_value("delta_threshold", delta_threshold)
+        self.register_value("delta_threshold", delta_threshold, persistent=False)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "delta_threshold" and not isinstance(value, Tensor):
+            value = initial_tensor(name, value).to(self.threshold)
+        super().__setattr__(name, value)
 
     @staticmethod
     def step(x, mem, mem_prev, *, beta, delta_threshold, spike, factor, state_quant):

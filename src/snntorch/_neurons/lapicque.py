@@ -71,10 +71,10 @@ class Lapicque(LIF):
             raise ValueError(f"give beta, or two of beta, R and C; got {', '.join(given) or 'none of them'}")
         step = torch.as_tensor(float(time_step))
         if "beta" not in given:
-            given["beta"] = torch.exp(-step / (given["R"] * given["C"]))
+            given["beta"] = torch.atleast_1d(torch.exp(-step / (given["R"] * given["C"])))
         leak = -given["beta"].log()
         if "R" not in given:
-            given["R"] = step / (given["C"] * leak) if "C" in given else torch.ones_like(leak)
+            given["R"] = step / (given["C"] * leak) if "C" in given else torch.ones_like(step)
         if "C" not in given:
             given["C"] = step / (given["R"] * leak)
         if bool((step > given["R"] * given["C"]).any()):
@@ -84,9 +84,9 @@ class Lapicque(LIF):
             beta if isinstance(beta, torch.nn.Parameter) else given["beta"], threshold, spike_grad, surrogate_disable,
             init_hidden, inhibition, learn_beta, learn_threshold, reset_mechanism, state_quant, output,
         )  # fmt: skip
+        self.register_value("time_step", time_step)
         self.register_value("R", given["R"])
         self.register_value("C", given["C"])
-        self.register_value("time_step", time_step)
 
     def _begin(self, input_: Tensor, given: Any, named: dict[str, Any]) -> list[Tensor]:
         if isinstance(self.beta, torch.nn.Parameter):  # the buffers show what the step derives from beta

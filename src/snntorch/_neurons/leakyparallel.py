@@ -10,14 +10,35 @@ from .neurons import graded, initial_tensor
 from .states import state_dtype
 
 
-class RecurrentWeights(nn.Module):
-    """The parameters of a one-layer `nn.RNN`, by its names and its initialisation; unlike it they compile."""
+class Rectified(nn.Module):
+    """A one-layer `nn.RNN` with ReLU, by its names and its initialisation; unlike it, it compiles.
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool, device: Any, dtype: torch.dtype | None) -> None:
+    Args:
+        input_size: features of the input `[T, B, input_size]`.
+        hidden_size: features of the result `[T, B, hidden_size]`.
+        bias: whether there are biases.
+        diagonal: let each unit feed back to itself alone.
+        device: of the weights.
+        dtype: of the weights.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool, diagonal: bool, device: Any, dtype: torch.dtype | None
+    ) -> None:
         super().__init__()
-        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
-        for name, p in nn.RNN(input_size, hidden_size, bias=bias, device=device, dtype=dtype).named_parameters():
-            self.register_parameter(name, p)
+        self.input_size, self.hidden_size, self.bias, self.diagonal = input_size, hidden_size, bias, diagonal
+        model = nn.RNN(input_size, hidden_size, bias=bias, device=device, dtype=dtype)
+        self.names = [name for name, _ in model.named_parameters()]
+        for name, parameter in model.named_parameters():
+            self.register_parameter(name, parameter)
+
+    def forward(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        """The hidden states over time, from zero, and the last ones."""
+        weights: list[Tensor] = [getattr(self, name) for name in self.names]  # pruned ones are no parameters
+        if self.diagonal:
+            weights[1] = weights[1].diagonal().diag_embed()  # off the diagonal neither weight nor gradient
+        start = input.new_zeros(1, input.shape[1], self.hidden_size)
+        return torch.rnn_relu(input, start, weights, self.bias, 1, 0.0, self.training, False, False)
 
 
 class LeakyParallel(nn.Module):
@@ -28,7 +49,7 @@ class LeakyParallel(nn.Module):
     Args:
         input_size: features of the input.
         hidden_size: number of neurons.
-        beta: the diagonal of the hidden weights, a number or one per neuron; None for random.
+        beta: the diagonal of the hidden weights, a number or one per neuron, clamped to [0, 1]; None for random.
         bias: whether there are biases.
         dropout: share of the hidden states that is dropped in training.
         learn_beta: train the hidden weights.
@@ -68,16 +89,17 @@ class LeakyParallel(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.rnn = RecurrentWeights(input_size, hidden_size, bias, device, dtype)
+        self.rnn = Rectified(input_size, hidden_size, bias, not weight_hh_enable, device, dtype)
         self.dropout = dropout
         self.weight_hh_enable = weight_hh_enable
         self.spike_grad = no_gradient if surrogate_disable else resolve(spike_grad)
+        if beta is not None:
+            self._register("beta", torch.atleast_1d(initial_tensor("beta", beta)).clamp(0, 1), False)
         self._register("threshold", threshold, learn_threshold)
         self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
         hidden: Tensor = self.rnn.weight_hh_l0  # type: ignore[assignment]
         with torch.no_grad():
             if beta is not None:
-                self._register("beta", torch.atleast_1d(initial_tensor("beta", beta)), False)
                 hidden.copy_(torch.diag(self.beta.to(hidden).expand(hidden_size)))
             elif not weight_hh_enable:
                 hidden.mul_(torch.eye(hidden_size).to(hidden))
@@ -95,11 +117,7 @@ class LeakyParallel(nn.Module):
         """Run over `[T, B, input_size]`; see the class."""
         if input_.dim() != 3 or input_.shape[-1] != self.rnn.input_size:
             raise ValueError(f"input_ must be [T, B, {self.rnn.input_size}], got shape {tuple(input_.shape)}")
-        weights: list[Tensor] = list(self.rnn.parameters())
-        if not self.weight_hh_enable:
-            weights[1] = weights[1].diagonal().diag_embed()  # off the diagonal neither weight nor gradient
-        start = input_.new_zeros(1, input_.shape[1], self.rnn.hidden_size)
-        h, _ = torch.rnn_relu(input_, start, weights, self.rnn.bias, 1, 0.0, self.training, False, False)
+        h, _ = self.rnn(input_)
         h = nn.functional.dropout(h.to(state_dtype(input_.dtype)), self.dropout, self.training)
         spk = graded(self.spike_grad(h - self.threshold.to(h.dtype)), self.graded_spikes_factor.to(h.dtype))
         return spk.to(input_.dtype)

@@ -1,12 +1,13 @@
 """The feedback of recurrent neurons: from all neurons of a layer, or from each to itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .neurons import SpikingNeuron, initial_tensor
+from .neurons import SpikingNeuron
+from .weights import in_dtype_of, is_plain
 
 
 class SameConv2d(nn.Conv2d):
@@ -44,12 +45,23 @@ class RecurrentOneToOne(nn.Module):
     """`V * spk`: each neuron feeds back to itself.
 
     Args:
-        V: the weight, a scalar or one per neuron.
+        V: the weight, a scalar or one per neuron; a parameter, or else a buffer that is in no `state_dict`.
     """
+
+    V: Tensor
 
     def __init__(self, V: Tensor) -> None:
         super().__init__()
-        self.V = V
+        self.take(V)
+
+    def take(self, V: Tensor) -> None:
+        """Take another weight, whatever kind the last one was."""
+        for kept in (self._parameters, self._buffers, self.__dict__):
+            kept.pop("V", None)
+        if isinstance(V, nn.Parameter):
+            self.V = V
+        else:
+            self.register_buffer("V", V, persistent=False)
 
     def forward(self, spk: Tensor) -> Tensor:
         """Feedback current for the previous spikes."""
@@ -61,6 +73,7 @@ class Recurrent(SpikingNeuron):
 
     all_to_all: bool
     recurrent: nn.Module
+    V: Tensor
 
     def add_recurrence(
         self,
@@ -88,19 +101,50 @@ class Recurrent(SpikingNeuron):
             raise TypeError(
                 f"{name} with all_to_all=False takes V, and no linear_features, conv2d_channels, kernel_size"
             )
-        self.all_to_all = self.recurs = all_to_all
+        self.all_to_all = all_to_all
         if linear_features is not None:
             self.recurrent = nn.Linear(linear_features, linear_features)
         elif conv2d_channels is not None and kernel_size is not None:
             self.recurrent = SameConv2d(conv2d_channels, conv2d_channels, kernel_size)
         else:
-            value = V if isinstance(V, nn.Parameter) else nn.Parameter(initial_tensor("V", V))
-            self.recurrent = RecurrentOneToOne(value)
-            self.V = value
+            self.register_value("V", V, learn=learn_recurrent)
+            self.recurrent = RecurrentOneToOne(self.V)
         if all_to_all:
             self.V = None  # type: ignore[assignment]  # the step takes it for feedback from each neuron to itself
         if not learn_recurrent:
             self.recurrent.requires_grad_(False)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "V":
+            self._hand_on()
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> "Recurrent":
+        super()._apply(fn, recurse)
+        self._hand_on()
+        return self
+
+    def _hand_on(self) -> None:
+        """Let the one-to-one feedback have the neuron's own V, one tensor for both."""
+        recurrent = self._modules.get("recurrent")
+        V = _own(self)
+        if isinstance(recurrent, RecurrentOneToOne) and V is not None:
+            recurrent.take(V)
+
+    @property
+    def recurs(self) -> bool:
+        """Whether `drive` adds the feedback; else the step does, from each neuron to itself."""
+        if self.all_to_all or not is_plain(self.recurrent, RecurrentOneToOne):
+            return True
+        V = _own(self)
+        return V is not None and V is not _own(self.recurrent)
+
+    def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
+        """As of every neuron; V is None where `drive` adds the feedback."""
+        arguments = super().step_arguments(dtype)
+        if "V" in arguments and self.recurs:
+            arguments["V"] = None
+        return arguments
 
     def _arguments(self, dtype: torch.dtype, state: Sequence[Tensor]) -> dict[str, Any]:
         """The spikes that feed back are those that are returned, in the dtype of the input."""
@@ -111,16 +155,19 @@ class Recurrent(SpikingNeuron):
         return arguments
 
     def drive(self, projected: Tensor, spk: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
-        """The input plus the feedback of the previous spikes, where it comes from all neurons."""
-        if not self.all_to_all:
+        """The input plus the feedback of the previous spikes, where the step itself does not add it."""
+        if not self.recurs:
             return (projected,)
-        weight: Tensor = self.recurrent.weight  # type: ignore[assignment]
-        return (projected + self.recurrent(spk.to(weight.dtype)).to(projected.dtype),)
+        return (projected + self.recurrent(in_dtype_of(self.recurrent, spk)).to(projected.dtype),)
 
     @property
     def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
         """Weight and bias of the feedback from all neurons, where it is a linear layer."""
         layer = self.recurrent
-        if type(layer) is not nn.Linear or layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks:
-            return None
-        return 0, layer.weight, layer.bias
+        return (0, layer.weight, layer.bias) if is_plain(layer, nn.Linear) else None  # type: ignore[return-value]
+
+
+def _own(module: nn.Module) -> Tensor | None:
+    """The parameter or buffer V, where a module has one."""
+    V = module._parameters.get("V")
+    return module._buffers.get("V") if V is None else V

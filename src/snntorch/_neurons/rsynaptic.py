@@ -77,9 +77,9 @@ class RSynaptic(Recurrent, LIF):
             beta, threshold, spike_grad, surrogate_disable, init_hidden, inhibition, learn_beta, learn_threshold,
             reset_mechanism, state_quant, output,
         )  # fmt: skip
-        self.register_value("alpha", alpha, learn=learn_alpha)
         self.reset_delay = reset_delay
         self.add_recurrence(V, all_to_all, linear_features, conv2d_channels, kernel_size, learn_recurrent)
+        self.register_value("alpha", alpha, learn=learn_alpha)  # after V, as optimisers number the published parameters
 
     @staticmethod
     def step(x, spk, syn, mem, *, alpha, beta, V, threshold, spike, factor, reset_mechanism, reset_delay, state_quant):

@@ -10,6 +10,7 @@ from .base import SpikingNeuron
 from .emission import spiked
 from .pieces import graded, quantised, reset
 from .recurrent import SameConv2d
+from .weights import is_plain
 
 
 class SConv2dLSTM(SpikingNeuron):
@@ -90,7 +91,9 @@ class SConv2dLSTM(SpikingNeuron):
         return (*input_.shape[:-3], self.out_channels, *input_.shape[-2:])
 
     def project(self, input_: Tensor) -> Tensor:
-        """The input's part of the four gates, `[..., B, 4 * out_channels, H, W]`."""
+        """The input's part of the four gates, `[..., B, 4 * out_channels, H, W]`, or the input where conv is called."""
+        if not is_plain(self.conv, SameConv2d):
+            return input_
         weight = self.conv.weight[:, : self.in_channels]
         images = input_.flatten(0, -4) if input_.dim() > 4 else input_
         projected = self.conv.convolve(images, weight, self.conv.bias).to(input_.dtype)
@@ -98,6 +101,9 @@ class SConv2dLSTM(SpikingNeuron):
 
     def drive(self, projected: Tensor, syn: Tensor, mem: Tensor) -> tuple[Tensor, ...]:
         """The four gates before their nonlinearities."""
+        if not is_plain(self.conv, SameConv2d):
+            both = torch.cat((projected.expand(*mem.shape[:-3], *projected.shape[-3:]), mem.to(projected.dtype)), -3)
+            return self.conv(both).to(projected.dtype).chunk(4, -3)
         weight = self.conv.weight[:, self.in_channels :]
         recurrent = self.conv.convolve(mem.to(weight.dtype), weight)
         return (projected + recurrent.to(projected.dtype)).chunk(4, -3)
