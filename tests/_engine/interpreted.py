@@ -127,7 +127,7 @@ def test_operators_are_registered_as_pytorch_wants(dtype):
     arguments = lif.step_arguments(torch.float32)
     from snntorch._engine.plans import plan
 
-    program = plan(lif, (True,), 1, arguments, torch.float32, costly=True).program
+    program = plan(lif, (True,), 1, arguments, torch.float32, torch.device("cpu"), costly=True, fixed=True).program
     params = [v for v in arguments.values() if isinstance(v, torch.Tensor)]
     x = torch.rand(T, B, N).to(dtype).requires_grad_()
     states = [torch.rand(B, N).requires_grad_()]

@@ -11,8 +11,8 @@ import torch
 
 import snntorch as snn
 from snntorch._engine.numba_printer import Source, print_backward, print_forward
+from snntorch._engine.plans import plan
 from snntorch._engine.program import gradient
-from snntorch._engine.trace import trace
 
 KERNELS = Path(__file__).parent / "kernels"
 
@@ -44,11 +44,11 @@ NEURONS = {
 def sources(neuron: snn.SpikingNeuron) -> dict[str, Source]:
     """The kernels forward and backward, over time and for a single step."""
     arguments = neuron.step_arguments(torch.float32)
-    params = [name for name, value in arguments.items() if isinstance(value, torch.Tensor)]
-    constants = {name: value for name, value in arguments.items() if name not in params}
-    program, _ = trace(type(neuron).step, (True,), len(neuron.states), params, constants, torch.float32)
-    dense = [arguments[name].numel() != 1 for name in params]
-    learn = tuple(arguments[name].requires_grad for name in params)
+    found = plan(neuron, (True,), len(neuron.states), arguments, torch.float32, torch.device("cpu"), costly=True)
+    program = found.program
+    params = [value for value in arguments.values() if isinstance(value, torch.Tensor)] + [*found.beside]
+    dense = [value.numel() != 1 for value in params]
+    learn = tuple(value.requires_grad for value in params)
     n = len(program.outputs)
     found = {}
     for single in (False, True):

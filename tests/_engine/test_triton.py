@@ -32,8 +32,9 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 def printed(lif):
     """The kernels of a neuron whose spikes and membrane are asked for, forward and backward, by file name."""
     arguments = lif.step_arguments(torch.float32)
-    program = plan(lif, (True,), len(lif.states), arguments, torch.float32, costly=True).program
-    params = [v for v in arguments.values() if isinstance(v, torch.Tensor)]
+    found = plan(lif, (True,), len(lif.states), arguments, torch.float32, torch.device("cpu"), costly=True)
+    program = found.program
+    params = [v for v in arguments.values() if isinstance(v, torch.Tensor)] + [*found.beside]
     dense = [p.numel() != 1 for p in params]
     given = (True,) * (len(program.outputs) + program.states)
     step = gradient(program, given, (True,), tuple(p.requires_grad for p in params))
@@ -57,8 +58,8 @@ def test_printed_kernels_are_those_reviewed(direction):
 
 def test_a_single_step_has_no_loop():
     arguments = (lif := learning_leaky()).step_arguments(torch.float32)
-    program = plan(lif, (True,), 1, arguments, torch.float32, costly=True).program
-    text = triton_printer.print_forward(program, [True, False], [True, False], single=True).text
+    program = plan(lif, (True,), 1, arguments, torch.float32, torch.device("cpu"), costly=True).program
+    text = triton_printer.print_forward(program, [True, *[False] * program.params], [True, False], single=True).text
     assert "for " not in text
     assert "tl.store(F0 + here" in text
 

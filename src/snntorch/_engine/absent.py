@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .graph import LEAVES, PREDICATES, Graph
 from .program import Gradient, Program
+from .recent import SMALL
 from .tape import Some, Tape, step_back
 
 _LINEAR = {"add", "sub", "neg", "single", "float"}
@@ -18,7 +19,7 @@ _FINITE = (
 )  # fmt: skip
 
 
-@functools.cache
+@functools.lru_cache(SMALL)
 def meets_infinity(step: Gradient, outputs: int) -> bool:
     """Whether the final states' cotangents are multiplied by what may be infinite where states and inputs are finite.
 

@@ -5,6 +5,7 @@ and an operand is the number of an earlier node. Nodes hold only strings and num
 `ast.literal_eval` reads it. Equal expressions are one node.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from .operations import OPERATIONS, PREDICATES, Expression
@@ -31,19 +32,24 @@ class Graph:
         self._number = {node: i for i, node in enumerate(self.nodes)}
 
     def __call__(self, operation: str, *operands: int | float) -> int:
-        node = (operation, *operands)
         if operation not in LEAVES:
             simpler = self._simplify(operation, operands)
             if simpler is not None:
                 return simpler
+        return self._intern((operation, *operands))
+
+    def _intern(self, node: Node) -> int:
         if node not in self._number:
             self._number[node] = len(self.nodes)
             self.nodes.append(node)
         return self._number[node]
 
     def const(self, value: float) -> int:
-        """The number of a constant's node."""
-        return self("const", float(value))
+        """The number of a constant's node, for -0.0, which equals 0.0, of that one's negative."""
+        value = float(value)
+        if value == 0 and math.copysign(1, value) < 0:
+            return self._intern(("neg", self.const(0)))
+        return self("const", value)
 
     def value(self, number: int) -> float | None:
         """The value of a constant's node, else None."""

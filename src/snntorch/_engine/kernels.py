@@ -12,13 +12,14 @@ from torch import Tensor
 from . import cpu, gpu, numba_printer, triton_printer
 from .printing import Source
 from .program import Gradient, Program
+from .recent import KERNELS
 from .target import PACKAGES
 
 _MAKERS = {"numba": (numba_printer, cpu.Kernel), "triton": (triton_printer, gpu.Kernel)}  # package -> printer, compiler
 Kernel = cpu.Kernel | gpu.Kernel
 
 
-@functools.cache
+@functools.lru_cache(KERNELS)
 def forward_kernel(
     program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype, device: str
 ) -> Kernel:
@@ -29,7 +30,7 @@ def forward_kernel(
     return compiler(source, dtype)
 
 
-@functools.cache
+@functools.lru_cache(KERNELS)
 def backward_kernel(
     step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype, device: str
 ) -> Kernel:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .graph import LEAVES, Graph, vjp
+from .recent import SMALL
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +43,10 @@ class Program:
         return len(self.outputs) - self.states
 
 
-program = functools.cache(Program)
+program = functools.lru_cache(SMALL)(Program)
 
 
-@functools.cache
+@functools.lru_cache(SMALL)
 def load(text: str) -> Program:
     """The program with that text."""
     return program(*ast.literal_eval(text))
@@ -89,7 +90,7 @@ class Gradient:
         return self.needs["state"] | self.needs["new"]
 
 
-@functools.cache
+@functools.lru_cache(SMALL)
 def gradient(
     program: Program, given: tuple[bool, ...], inputs: tuple[bool, ...], params: tuple[bool, ...],
     kept: tuple[bool, ...] | None = None, again: bool = False,

@@ -54,14 +54,14 @@ def run(
     backend, reason = asked(), "the backend is eager"
     if backend != "eager":
         call = _call(neuron, inputs, states, arguments, steps, varies)
-        program, captured, reason = _program(call, costly=bool(steps) or backend == "fused")
+        program, beside, reason = _program(call, costly=bool(steps) or backend == "fused")
         if program is not None:
             note(neuron, f"fused {inputs[0].device.type}")
             moving, params = inputs, call.params
             if steps and not all(varies):  # what does not vary is a parameter
                 moving = [x for x, v in zip(inputs, varies, strict=True) if v]
                 params = [*params, *(x for x, v in zip(inputs, varies, strict=True) if not v)]
-            return _fused(program, moving, states, [*params, *captured], steps, wanted, inputs[0].dtype)
+            return _fused(program, moving, states, [*params, *beside], steps, wanted, inputs[0].dtype)
         if backend == "fused" and reason not in (NOTHING, COMPILED):
             raise RuntimeError(f"the backend is fused, but {reason}")
     note(neuron, "stepped", reason)
@@ -128,11 +128,11 @@ def run_feedback(
     sequence = projected if projected.dim() == 3 else projected[None]
     inputs = sequence.chunk(weight.shape[0] // weight.shape[1], -1)
     call = _call(neuron, inputs, states, arguments, steps, (True,) * len(inputs))
-    program, captured, _ = _program(call, costly=True, beside=[weight] if bias is None else [weight, bias])
-    if not isinstance(program, Program) or captured:
+    program, more, _ = _program(call, costly=True, beside=[weight] if bias is None else [weight, bias])
+    if not isinstance(program, Program):
         return None
     note(neuron, f"fused {device}", "around a matrix product at every step")
-    states, params = ([t.to(native) for t in tensors] for tensors in (states, call.params))
+    states, params = ([t.to(native) for t in tensors] for tensors in (states, [*call.params, *more]))
     matrix, offset = weight.to(dtype), bias if bias is None else bias.to(dtype)
     with _without_autocast(device):
         courses, finals = feed_back(program, steps, index, tuple(wanted), sequence, matrix, offset, states, params)
@@ -142,7 +142,7 @@ def run_feedback(
 def _program(
     call: Call, costly: bool, beside: Sequence[Tensor] = ()
 ) -> tuple[Program | str | None, Sequence[Tensor], str]:
-    """The program, or for torch.compile its text, and the tensors that it captured; or None and why."""
+    """The program, or for torch.compile its text, and the tensors that it takes beside its arguments; or why not."""
     reason = obstacle(call, beside)
     if reason:
         return None, (), reason
@@ -150,9 +150,11 @@ def _program(
     if torch.compiler.is_compiling():
         found = text(call.neuron, call.varies, len(call.states), dtype) or None
         return found, (), "torch.compile can't take what the step captures or can't be traced"
-    made = plan(call.neuron, call.varies, len(call.states), call.arguments, dtype, costly)
-    reason = of_devices([call.inputs[0], *made.captured]) or of_parameters(made.captured, call.states[0].shape)
-    return (None, (), reason) if reason else (made.program, made.captured, made.reason)
+    device, fixed = call.inputs[0].device, watched()  # who watches sees a program's text, which holds its numbers
+    made = plan(call.neuron, call.varies, len(call.states), call.arguments, dtype, device, costly, fixed)
+    if made.captures:
+        reason = of_devices([call.inputs[0], *made.beside]) or of_parameters(made.beside, call.states[0].shape)
+    return (None, (), reason) if reason else (made.program, made.beside, made.reason)
 
 
 def _memory_order(x: Tensor, steps: int) -> list[int] | None:

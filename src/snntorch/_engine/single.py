@@ -11,10 +11,11 @@ from torch import Tensor
 
 from .kernels import Kernel, backward_kernel, forward_kernel, launch, spread
 from .program import Program
+from .recent import KERNELS
 from .tape import step_gradient
 
 
-@functools.cache
+@functools.lru_cache(KERNELS)
 def _kernel(program: Program, dense: tuple[bool, ...], dtype: torch.dtype, device: str) -> Kernel:
     """The kernel that writes every output and the new states."""
     return forward_kernel(program, dense, (True,) * program.free + (False,) * program.states, True, dtype, device)

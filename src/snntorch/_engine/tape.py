@@ -11,11 +11,12 @@ from torch import Tensor
 from .freed import ADVICE
 from .graph import Graph
 from .program import Gradient, Program, gradient
+from .recent import SMALL
 
 Some = Sequence[Tensor | None]
 
 
-@functools.cache
+@functools.lru_cache(SMALL)
 def step_gradient(
     program: Program, needs: tuple, given: tuple, kept: tuple | None = None, again: bool = False
 ) -> Gradient:
@@ -44,7 +45,7 @@ class Tape:
     courses: tuple[bool, ...]
 
 
-@functools.cache
+@functools.lru_cache(SMALL)
 def tape(program: Program, single: bool, written: tuple[bool, ...], needs: tuple[bool, ...]) -> Tape:
     """The tape of a call: what the gradient from all that it returns is computed from."""
     step = step_gradient(program, needs, (*written, *[True] * program.states))
@@ -123,7 +124,7 @@ def _absent(state: Tensor, dtype: torch.dtype) -> Tensor:
 
 # -- where the gradient is to be differentiated again: step by step, in operations that autograd sees
 
-_graph = functools.cache(lambda step: Graph(step.nodes))
+_graph = functools.lru_cache(SMALL)(lambda step: Graph(step.nodes))
 
 
 def step_back(

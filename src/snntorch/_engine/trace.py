@@ -1,4 +1,7 @@
-"""A step run on symbols: what it computes becomes a graph."""
+"""A step run on symbols: what it computes becomes a graph.
+
+Longer than others, as symbols, the trace and the calls that it knows are made of one another.
+"""
 
 import functools
 import inspect
@@ -7,13 +10,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .graph import Graph
+from .host import Number, Ref, constant
 from .operations import COMPOSED, OPERATIONS, Expression, bounded, nan_to_num
 from .private import enable_grad
 from .program import Program, program
 
 LONGEST = 5000  # operations of a step: a kernel takes some seconds for each thousand to compile, forward and back
+
+
+_BY_VALUE = ("pow", "lerp")  # which compute with their numbers before a tensor meets them
 
 
 class TraceError(Exception):
@@ -71,16 +79,26 @@ for _name in ("add", "sub", "mul", "truediv", "mod", "pow"):
     setattr(Symbol, f"__r{_name}__", _reflected(_name))
 for _name in ("neg", "abs", "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "invert"):
     setattr(Symbol, f"__{_name}__", _method(_name))
+Symbol.__rtruediv__ = lambda self, number: self.reciprocal() * number  # type: ignore[attr-defined]  # as PyTorch does
 Symbol.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
+class _Draws(TorchDispatchMode):
+    """Refuses random numbers, which would be drawn once for all steps."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            raise TraceError("the step draws random numbers")
+        return func(*args, **(kwargs or {}))
+
+
 class Trace:
-    """One tracing: the graph, and the tensors that were met on the way, which become parameters."""
+    """One tracing: the graph, and the tensors and numbers that were met on the way, which become parameters."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.graph = Graph()
-        self.captured: list[Tensor] = []
+        self.captured: list[Tensor | Ref] = []
 
     def symbol(self, kind: str, number: int) -> Symbol:
         """A leaf."""
@@ -90,19 +108,21 @@ class Trace:
         """The node of a symbol, a number or a tensor."""
         if isinstance(value, Symbol):
             return value.number
+        if type(value) is Number:
+            return self.graph("param", self._capture(Ref(value.number)))
         if isinstance(value, Tensor):
+            if not value.is_floating_point():
+                raise TraceError(f"the step uses a tensor of {value.dtype}")
             return self.graph("param", self._capture(value))
         if isinstance(value, bool | int | float):
             return self.graph.const(value)
         raise TraceError(f"the step computes with {type(value).__name__}, which is no tensor or number")
 
-    def _capture(self, tensor: Tensor) -> int:
-        if not tensor.is_floating_point():
-            raise TraceError(f"the step uses a tensor of {tensor.dtype}")
+    def _capture(self, value: Tensor | Ref) -> int:
         for k, known in enumerate(self.captured):
-            if known is tensor:
+            if known is value or (type(known) is type(value) is Ref and known == value):
                 return k
-        self.captured.append(tensor)
+        self.captured.append(value)
         return len(self.captured) - 1
 
     def arithmetic(self, value: Any) -> int:
@@ -123,6 +143,8 @@ class Trace:
             raise TraceError("part of the step runs in torch.no_grad or in an autograd.Function")
         if len(self.graph.nodes) > LONGEST:
             raise TraceError(f"the step has more than {LONGEST} operations, which would take too long to compile")
+        if name in _BY_VALUE:
+            args, kwargs = tuple(map(constant, args)), {key: constant(value) for key, value in kwargs.items()}
         try:
             if kwargs.pop("inplace", False):
                 raise TypeError("it works in place")
@@ -248,6 +270,8 @@ def _differentiable(function: type[torch.autograd.Function]) -> Callable:
 
 
 def _traceable(value: Any) -> Any:
+    if type(value) is Number:
+        return value
     function = getattr(value, "__self__", None)
     if inspect.isclass(function) and issubclass(function, torch.autograd.Function):
         return _differentiable(function)
@@ -257,7 +281,7 @@ def _traceable(value: Any) -> Any:
 def trace(
     step: Callable, varies: Sequence[bool], states: int, params: Sequence[str], constants: dict[str, Any],
     dtype: torch.dtype,
-) -> tuple[Program, list[Tensor]]:  # fmt: skip
+) -> tuple[Program, list[Tensor | Ref]]:  # fmt: skip
     """Run a step on symbols.
 
     Args:
@@ -265,15 +289,15 @@ def trace(
         varies: for each input whether it changes from step to step; one that does not is a parameter.
         states: how many states it takes.
         params: names of its keywords that are tensors.
-        constants: its other keywords, by name.
+        constants: its other keywords, by name, or what stands for their numbers.
         dtype: the dtype that it computes in.
 
     Returns:
-        The program, and the tensors that the step holds beside its arguments. Parameters are `params`, then the inputs
-        that do not vary, then these tensors.
+        The program, and the tensors and numbers that it computes with beside its arguments. Parameters are `params`,
+        then the inputs that do not vary, then these.
 
     Raises:
-        TraceError: for a step that is not elementwise arithmetic.
+        TraceError: for a step that is not elementwise arithmetic, or draws random numbers.
     """
     t = Trace(dtype)
     static = [t.symbol("param", len(params) + k) for k in range(len(varies) - sum(varies))]
@@ -282,7 +306,7 @@ def trace(
     t.captured = [torch.empty(0) for _ in range(known)]  # these parameters' numbers are taken
     keywords = {name: t.symbol("param", k) for k, name in enumerate(params)}
     keywords |= {name: _traceable(value) for name, value in constants.items()}
-    with enable_grad():
+    with enable_grad(), _Draws():
         returned = step(
             *((inputs if v else static).pop(0) for v in varies),
             *(t.symbol("state", k) for k in range(states)),
