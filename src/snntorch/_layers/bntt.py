@@ -9,6 +9,7 @@ from torch import Tensor, nn
 class _BatchNormTT(nn.ModuleList):
     """A list of batch norms, one a time step; the subclass names the kind."""
 
+    takes_sequence = True
     _norm: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]
 
     def __init__(

@@ -61,7 +61,9 @@ def fold(
         x = values[0]
         if name in _OF_LAST and x.dim() > 2:
             return function(*fill(args, values), **fill(kwargs, values))
-        if name in _RANKS and (_RANKS[name] == x.dim() - 1 or (_RANKS[name] == 0 and x.dim() > 2)):
+        # normalised by each step's own statistics
+        own = name == "batch_norm" and (function is not torch.nn.functional.batch_norm or args[1] is None)
+        if not own and name in _RANKS and (_RANKS[name] == x.dim() - 1 or (_RANKS[name] == 0 and x.dim() > 2)):
             flat = [x.flatten(0, 1), *values[1:]]
             out = function(*fill(args, flat), **fill(kwargs, flat))
             if isinstance(out, Tensor):
@@ -74,8 +76,18 @@ def fold(
     def of_one_step(*now: Tensor) -> Any:
         return function(*fill(args, now), **fill(kwargs, now))
 
-    dims = tuple(0 if b else None for b in batched)
-    return torch.vmap(of_one_step, in_dims=dims, randomness="different")(*values)
+    return over_steps(of_one_step, values, tuple(0 if b else None for b in batched))
+
+
+def over_steps(function: Callable, values: Sequence[Tensor], dims: tuple[int | None, ...]) -> Any:
+    """`torch.vmap` of a function of one step, also where PyTorch has to loop for it, without its warning of that."""
+    functorch = getattr(torch._C, "_functorch", None)  # no public name
+    switch = getattr(functorch, "_set_vmap_fallback_warning_enabled", lambda on: None)
+    switch(False)
+    try:
+        return torch.vmap(function, in_dims=dims, randomness="different")(*values)
+    finally:
+        switch(True)
 
 
 def _aligned(values: Sequence[Tensor], batched: Sequence[bool], args: Any, kwargs: Any) -> list[Tensor] | None:

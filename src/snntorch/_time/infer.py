@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode  # no public name, as long as there have been fake tensors
 
+from .._engine import choices
 from .arguments import Slot, fill, hollow
 from .later import Meta
 
@@ -95,7 +96,8 @@ def infer(
 
 
 def _infer(function: Any, args: Any, kwargs: Any, metas: Sequence[Meta], context: Context) -> Inferred | None:
-    with FakeTensorMode(allow_non_fake_inputs=True), in_context((False, *context[1:])):
+    # what neurons choose meanwhile concerns nobody
+    with FakeTensorMode(allow_non_fake_inputs=True), in_context((False, *context[1:])), choices():
         fakes = [
             torch.empty_strided(meta.shape, meta.stride, dtype=meta.dtype, device=meta.device) for meta in metas
         ]  # fmt: skip

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from .._neurons.neurons import SpikingNeuron
+from .fold import over_steps
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
@@ -138,6 +139,6 @@ def fold(layer: nn.Module, x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():
         raise NotImplementedError
     try:
-        return torch.vmap(layer, randomness="different")(x)
+        return over_steps(layer, (x,), (0,))
     except Exception as error:  # what it is, the layer will say by itself
         raise NotImplementedError(str(error)) from error

@@ -12,9 +12,10 @@ from .._neurons.neurons import SpikingNeuron
 from ..surrogate import SurrogateFunction
 from . import layers
 from .arguments import Slot, fill, flatten, hollow, leaves
-from .groups import NeuronGroup, SequenceGroup
+from .groups import SequenceGroup
 from .infer import context_now, infer, meta_of
 from .later import Batch, Later, Meta, Node, resolved
+from .neuron_group import NeuronGroup
 from .patches import patched, recording
 from .record import FunctionRecorder, learns
 from .sites import ends, line

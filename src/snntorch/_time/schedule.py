@@ -5,8 +5,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 
-from .groups import Group, NeuronGroup, WriteGroup
+from .groups import Group, WriteGroup
 from .later import Node
+from .neuron_group import NeuronGroup
 
 
 def run_pending(groups: Sequence[Group]) -> None:

@@ -1,0 +1,138 @@
+"""What folds: layers whose result for a sample depends on that sample alone, alone and inside of modules."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+import snntorch as snn
+from snntorch._time.explain import paths
+
+T, B = 4, 3
+
+LAYERS = {
+    "relu6": (nn.ReLU6(), (4,)), "prelu": (nn.PReLU(), (4,)), "softmax": (nn.Softmax(-1), (4,)),
+    "softmax by number": (nn.Softmax(1), (4,)), "upsample": (nn.Upsample(scale_factor=2), (2, 4, 4)),
+    "rms norm": (nn.RMSNorm(4), (4,)), "unflatten": (nn.Unflatten(1, (2, 2)), (4,)),
+    "transposed": (nn.ConvTranspose2d(2, 3, 2), (2, 4, 4)), "graded": (snn.GradedSpikes(4), (4,)),
+    "glu": (nn.GLU(), (4,)), "shuffle": (nn.PixelShuffle(2), (4, 4, 4)), "pad": (nn.ReflectionPad2d(1), (2, 4, 4)),
+    "local norm": (nn.LocalResponseNorm(2), (2, 4, 4)), "fold": (nn.Fold((4, 4), 2), (8, 9)),
+    "unfold": (nn.Unfold(2), (2, 4, 4)), "lp pool": (nn.LPPool2d(2, 2), (2, 4, 4)),
+    "instance norm": (nn.InstanceNorm2d(2), (2, 4, 4)), "group norm": (nn.GroupNorm(1, 2), (2, 4, 4)),
+    "batch norm without statistics": (nn.BatchNorm1d(4, track_running_stats=False), (4,)),
+    "encoder": (nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True), (5, 4)),
+    "cell": (nn.GRUCell(4, 3), (4,)), "flatten all": (nn.Flatten(0), (4,)), "linear": (nn.Linear(4, 2), (4,)),
+    "parametrised": (nn.utils.parametrizations.weight_norm(nn.Linear(4, 2)), (4,)),
+    "pruned": (prune.l1_unstructured(nn.Linear(4, 2), "weight", 0.5), (4,)),
+    "batch norm": (nn.BatchNorm2d(2).eval(), (2, 4, 4)), "max pool": (nn.MaxPool1d(2), (2, 4)),
+}  # fmt: skip
+
+
+class Called(nn.Module):
+    """A layer inside a module of the user's."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x) * 2
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_fold(name):
+    layer, shape = LAYERS[name]
+    layer = layer.double()
+    x = torch.randn(T, B, *shape, dtype=torch.float64, requires_grad=True)
+    for module in (layer, Called(layer)):
+        want = torch.stack([module(now) for now in x])
+        got = snn.unroll(module, x)
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+        draw = torch.randn_like(want)
+        wrt = [x, *(p for p in module.parameters() if p.requires_grad)]
+        grads = [torch.autograd.grad((out * draw).sum(), wrt, allow_unused=True) for out in (got, want)]
+        torch.testing.assert_close(*grads, rtol=1e-10, atol=1e-10)
+        assert {path.path for path in paths(module, x) if path.layer != "Called"} == {"folded"}
+
+
+class Memory(nn.Module):
+    """Counts its calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x + self.calls
+
+
+class Declared(Memory):
+    """Says that what a sample gives depends on that sample alone, so that one call will do."""
+
+    memoryless = True
+
+    def forward(self, x):
+        self.calls += 1
+        return torch.relu(x)
+
+
+def test_users_declare_what_folds():
+    x = torch.rand(T, B, 4)
+    for net in (Declared(), nn.Sequential(Declared(), snn.Leaky(0.9, init_hidden=True))):
+        layer = net[0] if isinstance(net, nn.Sequential) else net
+        snn.unroll(net, x)
+        assert layer.calls == 1
+    memory = Memory()
+    assert torch.equal(snn.unroll(memory, x), torch.stack([x[t] + t + 1 for t in range(T)]))
+
+
+class Whole(nn.Module):
+    """Takes whole sequences: each step minus the first one."""
+
+    takes_sequence = True
+
+    def forward(self, x):
+        return x - x[:1]
+
+
+@pytest.mark.parametrize(
+    "make", [Whole, lambda: snn.BatchNormTT1d(4, T), lambda: snn.LeakyParallel(4, 4), lambda: snn.StateLeaky(0.9, 4)]
+)
+def test_layers_that_take_whole_sequences(make):
+    """By themselves, in a Sequential, and in a module of one step they get the sequence once."""
+    torch.manual_seed(0)
+    layer, fc = make().double().eval(), nn.Linear(4, 4).double()
+    x = torch.rand(T, B, 4, dtype=torch.float64)
+
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.fc = layer, fc
+
+        def forward(self, x):
+            out = self.layer(self.fc(x))
+            return out[0] + 1 if isinstance(out, tuple) else out + 1
+
+    def first(out):
+        return out[0] if isinstance(out, tuple) else out
+
+    want = first(layer(fc(x)))
+    torch.testing.assert_close(first(snn.unroll(layer, fc(x))), want)
+    torch.testing.assert_close(first(snn.unroll(nn.Sequential(fc, layer), x)), want)
+    torch.testing.assert_close(snn.unroll(Step(), x), want + 1)
+    assert "whole sequence" in {path.path for path in paths(Step(), x)}
+
+
+def test_a_layer_of_whole_sequences_can_not_feed_back_on_itself():
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.last = Whole(), torch.zeros(B, 4)
+
+        def forward(self, x):
+            self.last = self.layer(x + self.last)
+            return self.last
+
+    with pytest.raises(ValueError, match="what it takes must not depend on what it gives"):
+        snn.unroll(Step(), torch.rand(T, B, 4))
