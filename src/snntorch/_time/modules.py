@@ -123,6 +123,11 @@ class Recorder(FunctionRecorder):
         finally:
             self.path.pop()
 
+    def about_to_set(self, module: nn.Module, name: str) -> None:
+        """An attribute is to change: what was called before runs with what it is."""
+        if isinstance(module, SpikingNeuron) and module in self._neurons and name not in module.states:
+            self.flush()
+
     def _through(self, call: Callable, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         self.path.append(module)
         try:

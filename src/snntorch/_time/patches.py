@@ -1,4 +1,4 @@
-"""Calls that PyTorch does not tell its function modes: of modules, and of `autograd.Function`s."""
+"""What PyTorch does not tell its function modes: calls of modules and `autograd.Function`s, settings of modules."""
 
 from __future__ import annotations
 
@@ -40,17 +40,19 @@ def patched() -> Iterator[None]:
     with _lock:
         _patches += 1
         if _patches == 1:
-            nn.Module.__call__, torch.autograd.Function.apply = _call, _apply  # type: ignore[method-assign]
+            nn.Module.__call__, nn.Module.__setattr__ = _call, _set  # type: ignore[method-assign]
+            torch.autograd.Function.apply = _apply  # type: ignore[method-assign]
     try:
         yield
     finally:
         with _lock:
             _patches -= 1
             if _patches == 0:
-                nn.Module.__call__, torch.autograd.Function.apply = _MODULE_CALL, _FUNCTION_APPLY  # type: ignore[method-assign]
+                nn.Module.__call__, nn.Module.__setattr__ = _MODULE_CALL, _MODULE_SET  # type: ignore[method-assign]
+                torch.autograd.Function.apply = _FUNCTION_APPLY  # type: ignore[method-assign]
 
 
-_MODULE_CALL = nn.Module.__call__
+_MODULE_CALL, _MODULE_SET = nn.Module.__call__, nn.Module.__setattr__
 _FUNCTION_APPLY = torch.autograd.Function.__dict__["apply"]
 
 
@@ -61,6 +63,13 @@ def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     if recorder.stopped:
         return _MODULE_CALL(module, *resolved(args), **resolved(kwargs))
     return recorder.module(_MODULE_CALL, module, args, kwargs)
+
+
+def _set(module: nn.Module, name: str, value: Any) -> None:
+    recorder = recorder_now()
+    if recorder is not None:
+        recorder.about_to_set(module, name)
+    _MODULE_SET(module, name, value)
 
 
 @classmethod

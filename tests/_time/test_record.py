@@ -1,0 +1,213 @@
+"""Recording: where it ends, what it notices, what it leaves behind, what it says."""
+
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+import snntorch as snn
+from snntorch._time.explain import paths
+from snntorch._time.patches import recorder_now
+
+T, B = 6, 3
+F64 = torch.float64
+
+
+class Net(nn.Module):
+    """Two layers, a hook for what a test does between the steps."""
+
+    def __init__(self, between=lambda net, t, spk: None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc1, self.lif1 = nn.Linear(4, 6), snn.Leaky(beta=0.9)
+        self.fc2, self.lif2 = nn.Linear(6, 3), snn.Leaky(beta=0.8)
+        self.between = between
+        self.double()
+        with torch.no_grad():
+            for p in self.parameters():
+                p.mul_(3)
+
+    def forward(self, x):
+        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        out = []
+        for t, now in enumerate(x):
+            spk1, mem1 = self.lif1(self.fc1(now), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            out.append(mem2)
+            self.between(self, t, spk2)
+        return torch.stack(out)
+
+
+def scale_weights(net, t, spk):
+    with torch.no_grad():
+        net.fc2.weight.mul_(0.9)
+
+
+def fill_threshold(net, t, spk):
+    net.lif1.threshold.fill_(0.5 + t / 4)
+
+
+def set_threshold(net, t, spk):
+    net.lif1.threshold = torch.tensor(0.5 + t / 4, dtype=F64)
+
+
+def set_mechanism(net, t, spk):
+    net.lif1.reset_mechanism = ("zero", "subtract", "none")[t % 3]
+
+
+def exchange_layer(net, t, spk):
+    if t == 2:
+        net.fc1 = nn.Linear(4, 6).double()
+
+
+def reset_now(net, t, spk):
+    if t == 3:
+        snn.utils.reset(net.lif2)
+
+
+@pytest.mark.parametrize(
+    "between", [scale_weights, fill_threshold, set_threshold, set_mechanism, exchange_layer, reset_now]
+)
+def test_what_changes_inside_the_loop_is_noticed(between):
+    x = torch.rand(T, B, 4, dtype=F64)
+    results = []
+    for wrap in (lambda net: net, snn.layerwise):
+        net = wrap(Net(between))
+        with torch.no_grad():
+            results.append(net(x))
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
+
+
+def test_explain_names_the_line_that_looks(capsys):
+    def look(net, t, spk):
+        if t == 1 and spk.sum() > -1:
+            pass
+
+    snn.explain(snn.layerwise(Net(look)), torch.rand(T, B, 4, dtype=F64))
+    assert "test_record.py" in (printed := capsys.readouterr().out) and "needs a value" in printed
+
+
+@pytest.mark.parametrize("look", [print, str, bool, float, lambda spk: spk.numpy(), lambda spk: spk.tolist()])
+def test_looking_is_right(look, capsys):
+    net = Net(lambda net, t, spk: look(spk.detach().sum()) if t == 2 else None)
+    x = torch.rand(T, B, 4, dtype=F64)
+    torch.testing.assert_close(snn.layerwise(net)(x), net(x), rtol=1e-12, atol=1e-12)
+
+
+def test_backward_inside_the_loop():
+    def learn(net, t, spk):
+        if t == T - 1:
+            spk.sum().backward()
+
+    x = torch.rand(T, B, 4, dtype=F64)
+    grads = []
+    for wrap in (lambda net: net, snn.layerwise):
+        net = wrap(Net(learn))
+        net(x)
+        grads.append([p.grad for p in net.parameters()])
+    torch.testing.assert_close(*grads, rtol=1e-10, atol=1e-10)
+
+
+def test_errors_are_those_of_the_loop_and_leave_no_trace():
+    net = Net(lambda net, t, spk: (_ for _ in ()).throw(KeyError("mine")) if t == 2 else None)
+    call = nn.Module.__call__
+    with pytest.raises(KeyError, match="mine"):
+        snn.layerwise(net)(torch.rand(T, B, 4, dtype=F64))
+    assert type(net.lif1.mem) is torch.Tensor and nn.Module.__call__ is call and recorder_now() is None
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        snn.layerwise(Net())(torch.rand(T, B, 5, dtype=F64))
+
+
+def test_what_somebody_keeps_stands_for_its_value():
+    kept = []
+    net = Net(lambda net, t, spk: kept.append(spk))
+    x = torch.rand(T, B, 4, dtype=F64)
+    snn.layerwise(net)(x)
+    recorded, kept[:] = list(kept), []
+    net(x)
+    for a, b in zip(recorded, kept, strict=True):
+        assert torch.equal(a + 0, b) and a.sum().item() == b.sum().item()
+
+
+def test_threads_record_by_themselves():
+    x = torch.rand(T, B, 4, dtype=F64)
+    nets = [snn.layerwise(Net()) for _ in range(4)]
+    want, results = Net()(x), [None] * 4
+
+    def work(k):
+        results[k] = [nets[k](x) for _ in range(5)]
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert all(torch.allclose(out, want) for found in results for out in found)
+
+
+def test_unroll_inside_layerwise():
+    class Layers(Net):
+        def forward(self, x):
+            spk, _ = snn.unroll(self.lif1, snn.unroll(self.fc1, x), self.lif1.init_leaky())
+            return snn.unroll(self.lif2, self.fc2(spk), self.lif2.init_leaky())[1]
+
+    x = torch.rand(T, B, 4, dtype=F64)
+    torch.testing.assert_close(snn.layerwise(Layers())(x), Net()(x), rtol=1e-12, atol=1e-12)
+
+
+def test_functions_and_classes_are_decorated():
+    net = Net()
+
+    @snn.layerwise
+    def run(x, *, scale):
+        return Net.forward(net, x) * scale
+
+    x = torch.rand(T, B, 4, dtype=F64)
+    torch.testing.assert_close(run(x, scale=2.0), 2 * net(x), rtol=1e-12, atol=1e-12)
+    fast = snn.layerwise(type("Decorated", (Net,), {}))()
+    torch.testing.assert_close(fast(x), net(x), rtol=1e-12, atol=1e-12)
+    assert {p.path for p in paths(fast, x, run=lambda net, x: net(x))} >= {"folded", "fused cpu"}
+    with pytest.raises(TypeError, match="a module or a function, got int"):
+        snn.layerwise(3)
+
+
+class Draw(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return (torch.rand_like(x) < x).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+@pytest.mark.parametrize("draw", [Draw.apply, torch.bernoulli, lambda x: torch.dropout(x, 0.5, True)])
+def test_every_step_draws_by_itself(draw):
+    @snn.layerwise
+    def run(x):
+        return torch.stack([draw(x) for _ in range(T)])
+
+    spikes = run(torch.full((100,), 0.5))
+    assert len({tuple(s.tolist()) for s in spikes}) == T
+
+
+def test_generators_run_as_they_are():
+    class Steps(Net):
+        def forward(self, x):
+            mem1 = self.lif1.init_leaky()
+            for now in x:
+                spk1, mem1 = self.lif1(self.fc1(now), mem1)
+                yield spk1
+
+    x = torch.rand(T, B, 4, dtype=F64)
+    assert torch.equal(torch.stack(list(snn.layerwise(Steps())(x))), torch.stack(list(Steps()(x))))
+
+
+def test_hidden_layers_write_only_what_is_asked_for():
+    """The potentials of a layer whose spikes alone are used are no course, unless the gradient needs them."""
+    calls = []
+    net = snn.layerwise(Net())
+    over_time = net.lif1.over_time
+    object.__setattr__(net.lif1, "over_time", lambda *a: calls.append(a[4]) or over_time(*a))
+    with torch.no_grad():
+        net(torch.rand(T, B, 4, dtype=F64))
+    assert calls == [[True, False]]
