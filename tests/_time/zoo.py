@@ -152,6 +152,23 @@ class SharedNeuron(nn.Module):
         return torch.stack(out)
 
 
+class TwoChains(nn.Module):
+    """One neuron with the states of two branches."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.fc2, self.lif = nn.Linear(5, 4), nn.Linear(5, 4), snn.Leaky(beta=0.8)
+
+    def forward(self, x):
+        mem1, mem2 = self.lif.init_leaky(), self.lif.init_leaky()
+        out = []
+        for now in x:
+            spk1, mem1 = self.lif(self.fc1(now), mem1)
+            spk2, mem2 = self.lif(self.fc2(now), mem2)
+            out.append(spk1 - spk2 + mem1 * mem2)
+        return torch.stack(out)
+
+
 class SharedWeights(nn.Module):
     """One linear layer in two places of a step."""
 
@@ -382,6 +399,7 @@ LOOPS = {
     "unbound": (Unbound, (T, B, 5)), "hidden": (Hidden, (T, B, 2, 6, 6)),
     "functional conv": (FunctionalConv, (T, B, 2, 6, 6)), "feedback": (Feedback, (T, B, 5)),
     "shared neuron": (SharedNeuron, (T, B, 5)), "shared weights": (SharedWeights, (T, B, 5)),
+    "two chains": (TwoChains, (T, B, 5)),
     "loss per step": (LossPerStep, (T, B, 5)), "early exit": (EarlyExit, (T, B, 5)),
     "skips silence": (SkipsSilence, (T, B, 5)), "in place": (InPlace, (T, B, 5)),
     "states modified": (StatesModified, (T, B, 5)), "no-grad segment": (NoGradSegment, (T, B, 5)),

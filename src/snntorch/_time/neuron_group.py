@@ -41,13 +41,14 @@ class NeuronGroup(Group):
         )
 
     def _run(self, nodes: Sequence[Node]) -> None:
-        run: list[Node] = []
+        chains: dict[Node, list[Node]] = {}  # calls each of which goes on from the one before, by the last of them
         for node in nodes:
-            if run and not (self.links(node, 1) and node.inputs[1][0] is run[-1]):
-                self._run_on(run)
-                run = []
-            run.append(node)
-        self._run_on(run)
+            before = node.inputs[1][0] if len(node.inputs) > 1 and self.links(node, 1) else None
+            chain = chains.pop(before, []) if before is not None else []
+            chain.append(node)
+            chains[node] = chain
+        for chain in chains.values():
+            self._run_on(chain)
 
     def _run_on(self, nodes: Sequence[Node]) -> None:
         """Calls each of which goes on from the states of the one before."""
