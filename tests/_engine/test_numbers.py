@@ -12,6 +12,7 @@ from helpers import flat, gradients, start
 from helpers import run as looped
 from rows import CHANNELS, FEATURES, ROWS, Adaptive, per_channel, per_neuron, row_named, rows
 from snntorch import surrogate
+from snntorch._engine.target import PACKAGES
 from snntorch._time.explain import paths
 
 F32, F64 = torch.float32, torch.float64
@@ -332,9 +333,12 @@ def test_a_state_given_as_one_number():
 # -- sizes
 
 
+BLOCK, LARGE = {"numba": (4096, [(40, (2, 5000))]), "triton": (64, [])}[PACKAGES["cpu"]]
+
+
 @pytest.mark.parametrize(("steps", "shape"), [
-    (1, (1,)), (1, (B, FEATURES)), (2, (1, 1)), (9, ()), (3, (4095,)), (3, (4096,)), (3, (4097,)), (2, (3, 4097)),
-    (40, (2, 5000)),
+    (1, (1,)), (1, (B, FEATURES)), (2, (1, 1)), (9, ()),
+    (3, (BLOCK - 1,)), (3, (BLOCK,)), (3, (BLOCK + 1,)), (2, (3, BLOCK + 1)), *LARGE,
 ], ids=str)  # fmt: skip
 def test_sizes_around_the_block(steps, shape):
     """Also above the size from which several threads share the work."""

@@ -120,7 +120,7 @@ def test_unroll_is_the_loop(name, mode):
 
 
 @pytest.mark.parametrize("name", LOOPS)
-def test_nothing_recorded_outlives_the_call(name):
+def test_nothing_recorded_outlives_the_call(name, new_objects_only):
     make, shape = LOOPS[name]
     net, x = build(make, shape)
     net = snn.layerwise(net)
