@@ -250,7 +250,7 @@ def network(case: Case) -> tuple[nn.Module, tuple[int, ...]]:
 # -- layouts
 
 
-def laid_out(case: Case, x: Tensor) -> Tensor:
+def laid_out(case: Case, x: Tensor, normalised: bool) -> Tensor:
     """The same values in some other order in memory."""
     how = case.any("contiguous", "contiguous", "transposed", "strided", "offset", "last", "flipped", "expanded")
     case.note(how)
@@ -266,7 +266,7 @@ def laid_out(case: Case, x: Tensor) -> Tensor:
         return x.movedim(-3, -1).contiguous().movedim(-1, -3)
     if how == "flipped":
         return x.flip(0).clone().flip(0)
-    if how == "expanded":
+    if how == "expanded" and not normalised:  # by a deviation of nothing but rounding
         return x[..., :1].expand(x.shape)
     return x
 
@@ -389,7 +389,8 @@ def _check(case: Case) -> str:
                 for module in each.modules():
                     if isinstance(module, Feedback) and module.before is not None:
                         module.before = module.before.detach()
-        x = laid_out(case, case.grid(*(() if static else (T,)), B, *shape, scale=1.5).to(case.dtype))
+        x = case.grid(*(() if static else (T,)), B, *shape, scale=1.5).to(case.dtype)
+        x = laid_out(case, x, any(isinstance(m, nn.LayerNorm) for m in net.modules()))
         pair = (x.detach().requires_grad_(wants["x"]), x.double().detach().requires_grad_(wants["x"]))
         with torch.set_grad_enabled(wants["grad"]):
             with snn.backend("eager"):

@@ -57,7 +57,7 @@ SIGNATURES = {
     "surrogate_disable=False, learn_beta=False, learn_threshold=False, graded_spikes_factor=1.0, "
     "learn_graded_spikes_factor=False, weight_hh_enable=False, device=None, dtype=None",
     "AssociativeLeaky": "in_dim, d_value, d_key, num_spiking_neurons, use_q_projection=True",
-    "unroll": "module, x, *states, num_steps=None, recompute=None",
+    "unroll": "module, x, *states, num_steps=None, recompute=None, pack_spikes=False",
     "surrogate.atan": "alpha=2.0",
     "surrogate.fast_sigmoid": "slope=25",
     "surrogate.sigmoid": "slope=25",

@@ -25,6 +25,7 @@ from ._neurons.stateleaky import StateLeaky as StateLeaky
 from ._neurons.synaptic import Synaptic as Synaptic
 from ._time.explain import explain as explain
 from ._time.layerwise import layerwise as layerwise
+from ._time.packed import packed_spikes as packed_spikes
 from ._time.unroll import unroll as unroll
 from ._version import __version__ as __version__
 

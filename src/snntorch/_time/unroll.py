@@ -10,12 +10,14 @@ from .._neurons.neurons import SpikingNeuron
 from . import layers
 from .layerwise import obstacle
 from .modules import Recorder
+from .packed import packed_spikes
 from .recompute import unroll_in_segments
 
 
 def unroll(
-    module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = None, recompute: int | None = None
-) -> Any:
+    module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = None, recompute: int | None = None,
+    pack_spikes: bool = False,
+) -> Any:  # fmt: skip
     """Run a module over time.
 
     Returns exactly what this loop returns, output by output, each stacked over time, and leaves the module's stored
@@ -40,6 +42,7 @@ def unroll(
         recompute: keep for the backward pass only the states every so many steps, and run the steps between a second
             time: about `1 / recompute` of the memory for one and a half times the work. Chen et al., "Training deep
             nets with sublinear memory cost", 2016.
+        pack_spikes: keep spikes for the backward pass as bits, see `snntorch.packed_spikes`.
 
     Returns:
         A tensor `[T, B, ...]`; or tuples, lists and dicts of them, as the module returns.
@@ -54,14 +57,10 @@ def unroll(
         >>> snn.unroll(net, torch.rand(10, 2, 4)).shape
         torch.Size([10, 2, 3])
     """
-    if not isinstance(x, Tensor):
-        raise TypeError(f"x must be a tensor, got {type(x).__name__}")
-    if num_steps is not None and (not isinstance(num_steps, int) or num_steps < 1):
-        raise ValueError(f"num_steps must be a positive int, got {num_steps!r}")
-    if recompute is not None and (not isinstance(recompute, int) or recompute < 1):
-        raise ValueError(f"recompute must be a positive int, got {recompute!r}")
-    if num_steps is None and (x.dim() == 0 or x.shape[0] == 0):
-        raise ValueError(f"x must be [T, B, ...] with T > 0, got shape {tuple(x.shape)}")
+    _check(x, num_steps, recompute)
+    if pack_spikes:
+        with packed_spikes():
+            return unroll(module, x, *states, num_steps=num_steps, recompute=recompute)
     reason = obstacle(module.forward)
     if recompute is not None and torch.is_grad_enabled():
         return unroll_in_segments(unroll, module, x, states, num_steps, recompute)
@@ -82,6 +81,17 @@ def unroll(
     elif reason:
         note(module, "stepped", reason)
     return _loop(module, x, states, num_steps)
+
+
+def _check(x: Any, num_steps: Any, recompute: Any) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a tensor, got {type(x).__name__}")
+    if num_steps is not None and (not isinstance(num_steps, int) or num_steps < 1):
+        raise ValueError(f"num_steps must be a positive int, got {num_steps!r}")
+    if recompute is not None and (not isinstance(recompute, int) or recompute < 1):
+        raise ValueError(f"recompute must be a positive int, got {recompute!r}")
+    if num_steps is None and (x.dim() == 0 or x.shape[0] == 0):
+        raise ValueError(f"x must be [T, B, ...] with T > 0, got shape {tuple(x.shape)}")
 
 
 def _loop(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) -> Any:
