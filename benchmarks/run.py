@@ -247,18 +247,23 @@ def main() -> None:
     def wanted(*texts: str) -> bool:
         return any(only.lower() in text.lower() for only in options.only for text in texts)
 
+    chosen = [w for w in REGISTRY.values() if wanted(w.name, w.group, *w.impls)]
     describe = ["git", "rev-parse", "--short", options.base]
     base = subprocess.check_output(describe, cwd=HERE, text=True).strip() if options.base else None
     with contextlib.ExitStack() as stack:
         pythons = {"ours": sys.executable}
         if not options.base:
-            pythons |= {name: environment(name, options.peers) for name in ENVIRONMENTS}
+            fresh = [*(MEMORY if wanted("memory") else ()), *([START] if wanted("start") else ())]
+            homes = {
+                IMPLEMENTATIONS[impl].environment for w in (*chosen, *(REGISTRY[n] for n in fresh)) for impl in w.impls
+            }
+            pythons |= {name: environment(name, options.peers) for name in ENVIRONMENTS if name in homes}
         workers = {name: stack.enter_context(Worker(python)) for name, python in pythons.items()}
         if options.base:
             workers["base"] = stack.enter_context(Worker(**stack.enter_context(revision(options.base))))
         result: dict[str, Any] = dict(date=date, rounds=rounds, base=base, machine=machine(workers), rows=[])
         threads = result["machine"]["software"]["ours"]["threads"]
-        for workload in (w for w in REGISTRY.values() if wanted(w.name, w.group, *w.impls)):
+        for workload in chosen:
             for row in rows(workers, workload, rounds, options.quick, threads):
                 result["rows"].append(row)
                 times = {impl: f"{1e3 * np.median(s):.3g} ms" for impl, s in row["seconds"].items()}

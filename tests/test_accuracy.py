@@ -37,12 +37,12 @@ def test_a_run_is_kept_in_place_of_the_one_before(accuracy, monkeypatch, one_thr
 def test_the_table_says_when_the_aim_was_passed(accuracy):
     def row(library, seed, *reached):
         epochs = [{"seconds": 9, "core_seconds": 10.0 * (i + 1), "accuracy": a} for i, a in enumerate(reached)]
-        return {"recipe": "fc", "library": library, "seed": seed, "epochs": epochs}
+        return {"recipe": "fc", "library": library, "seed": seed, "planned": 3, "epochs": epochs}
 
-    rows = [row("ours", 0, 0.9, 0.981, 0.983), row("ours", 1, 0.98, 0.97, 0.985), row("snntorch 1.0.0", 0, 0.9, 0.95)]
+    rows = [row("ours", 0, 0.9, 0.981, 0.983), row("ours", 1, 0.98, 0.97, 0.985), row("snntorch 1.0.0", 4, 0.9, 0.95)]
     text = accuracy.table(rows)
     assert "| ours | 2 | 98.40% (98.30% to 98.50%) | 98% | 15 | 30 |" in text
-    assert "| snntorch 1.0.0 | 1 | 95.00% | 98% | – | 20 |" in text
+    assert "| snntorch 1.0.0 | 1 | 95.00%; seed 4 after 2 of 3 epochs | 98% | – | 20 |" in text
 
 
 def test_unknown_recipes_are_refused(accuracy, monkeypatch, capsys):

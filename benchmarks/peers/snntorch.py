@@ -77,7 +77,7 @@ class SnnTorch(Peer):
 
     environment = "snntorch"
     package = "snntorch==1.0.0"
-    needs = ("numpy", "nir==1.0.8", "nirtorch==2.0.2", "matplotlib", "scikit-learn", "tqdm")  # accuracy.py's too
+    needs = ("numpy", "nir==1.0.8", "nirtorch==2.0.2", "matplotlib", "pandas", "scikit-learn", "tqdm")
 
     def alone(self, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Run]:
         """Explicit states; some neurons take the sequence."""
