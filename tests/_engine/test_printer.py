@@ -111,6 +111,14 @@ def test_kernels_are_shown_as_they_are_made(monkeypatch, capfd):
         assert capfd.readouterr().err == ""  # it is known
 
 
+def test_a_profile_names_the_neuron():
+    x = torch.rand(4, 2, 3, requires_grad=True)
+    with snn.backend("fused"), torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        snn.unroll(Alone(init_hidden=True), x).sum().backward()
+    names = {event.key for event in profile.key_averages()}
+    assert {"snntorch: forward of Alone", "snntorch: backward of Alone"} <= names
+
+
 if __name__ == "__main__":
     KERNELS.mkdir(exist_ok=True)
     for name, text in golden().items():

@@ -19,7 +19,7 @@ from torch import nn
 import snntorch as snn
 from helpers import flat, gradients, start
 from rows import STEP_ROWS, rows
-from snntorch._engine import choose, triton_printer
+from snntorch._engine import choose, gpu, triton_printer
 from snntorch._engine.plans import plan
 from snntorch._engine.program import gradient
 from snntorch._time.explain import paths
@@ -97,6 +97,24 @@ def test_a_gpu_too_old_for_triton_runs_step_by_step(monkeypatch, capability, lac
     monkeypatch.setitem(choose.PACKAGES, "cuda", "numba")  # which is installed
     with pytest.warns(RuntimeWarning, match=lacks) if lacks else contextlib.nullcontext():
         assert lacks in (found := choose.lacking(torch.device("cuda", 0))) and bool(found) == bool(lacks)
+
+
+@needs_triton
+def test_a_gpu_without_a_c_compiler_runs_step_by_step(monkeypatch):
+    """Here without a GPU at all: whatever stops a first kernel is told once."""
+    device = torch.device("cuda", 0)
+    monkeypatch.setattr(choose, "_lacks", {})
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+
+    def load(text):
+        raise RuntimeError("Failed to find C compiler.\nPlease specify via CC")
+
+    monkeypatch.setattr(gpu, "_load", load)
+    with pytest.warns(RuntimeWarning, match="Failed to find C compiler"):
+        reason = choose.lacking(device)
+    assert reason == "Triton can't compile a kernel here (RuntimeError: Failed to find C compiler.)"
+    assert choose.lacking(device) == reason  # without a warning
 
 
 # -- compiled, for which no GPU is needed

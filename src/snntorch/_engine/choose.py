@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .private import constant, forward_differentiating, recorded, transforming
+from . import gpu
+from .private import constant, forward_differentiating, recorded, transforming, watched
 from .target import PACKAGES
 
 Choice = tuple[object, str, str]  # who ran, the path, why not a better one
@@ -170,6 +171,11 @@ def lacking(device: torch.device) -> str:
             _lacks[device] = f"{package} is not installed"
         elif device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) < (7, 0):
             _lacks[device] = "Triton needs a GPU of compute capability 7.0 or later"
+        elif device.type == "cuda" and package == "triton":
+            if watched() or torch.cuda.is_current_stream_capturing():
+                del _lacks[device]  # not now, when nothing may be launched
+                return ""
+            _lacks[device] = gpu.failure(device)
         elif package == "numba" and os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
             _lacks[device] = "NUMBA_DISABLE_JIT is set"
             return _lacks[device]  # as the user asked: no warning

@@ -51,6 +51,8 @@ if hasattr(os, "register_at_fork"):  # a fork waits for a compilation: the child
 class Kernel:
     """A compiled kernel: call it with its tensors and strides, and it runs over all neurons."""
 
+    name = "snntorch"  # in profiles
+
     def __init__(self, source: Source, dtype: torch.dtype) -> None:
         self.source = source
         self._engine, address = _load(source, _REAL[dtype])  # the engine keeps the machine code alive

@@ -38,6 +38,8 @@ _SHARED = 48 << 10  # bytes of fast memory that every GPU gives a block, where t
 class Kernel:
     """A kernel: call it with its tensors and strides, and it runs over all neurons."""
 
+    name = "snntorch"  # in profiles
+
     def __init__(self, source: Source, dtype: torch.dtype) -> None:
         self.source = source
         self._jit = _load(_HEADER.format(real=_REAL[dtype]) + source.text)
@@ -55,6 +57,28 @@ class Kernel:
             # Products and sums are not contracted: every operation rounds, as PyTorch's do.
             launch(*tensors, steps, *numbers, BLOCK=block, STAGES=stages, ALIGN=align,
                    num_warps=max(1, block // (32 * _A_THREADS)), enable_fp_fusion=False)  # fmt: skip
+
+
+def failure(device: torch.device) -> str:
+    """Why no kernel can be compiled or launched on a device, or nothing: Triton needs a C compiler at its first use."""
+    try:
+        kernel = _load(_HEADER.format(real="float32") + _PROBE)
+        with torch.inference_mode(False), torch.cuda.device_of(there := torch.zeros(1, device=device)):
+            kernel[(1,)](there)
+    except Exception as error:  # whatever a compiler, a driver or a missing one raises
+        return f"Triton can't compile a kernel here ({type(error).__name__}: {_first_line(error)})"
+    return ""
+
+
+_PROBE = """\
+@triton.jit
+def kernel(P):
+    tl.store(P, tl.load(P) + 1)
+"""
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
 
 
 def _power_of_two(number: int) -> int:

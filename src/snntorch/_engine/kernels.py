@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.profiler import record_function
 
 from . import cpu, gpu, numba_printer, triton_printer
 from .printing import Source
+from .private import profiled
 from .program import Gradient, Program
 from .recent import KERNELS
 from .target import PACKAGES
@@ -27,7 +29,7 @@ def forward_kernel(
     printer, compiler = _MAKERS[PACKAGES[device]]
     source = printer.print_forward(program, dense, written, single)
     _show(source, f"forward of {_origins(program)}, {device}, {dtype}")
-    return compiler(source, dtype)
+    return _named(compiler(source, dtype), f"forward of {_neurons(program)}")
 
 
 @functools.lru_cache(KERNELS)
@@ -38,11 +40,20 @@ def backward_kernel(
     printer, compiler = _MAKERS[PACKAGES[device]]
     source = printer.print_backward(step, dense, outputs, single)
     _show(source, f"backward of {_origins(step.program)}, {device}, {dtype}")
-    return compiler(source, dtype)
+    return _named(compiler(source, dtype), f"backward of {_neurons(step.program)}")
 
 
 def _origins(program: Program) -> str:
     return ", ".join(sorted(program.origins)) or "an exported program"
+
+
+def _neurons(program: Program) -> str:
+    return ", ".join(sorted({origin.partition(" ")[0] for origin in program.origins})) or "an exported program"
+
+
+def _named(kernel: Kernel, name: str) -> Kernel:
+    kernel.name = f"snntorch: {name}"
+    return kernel
 
 
 def _show(source: Source, title: str) -> None:
@@ -62,4 +73,9 @@ def launch(
     """Run a kernel on the arrays of each kind, by number, and their strides; a single step's arrays have none."""
     source = kernel.source
     tensors = [memory[kind][k] for kind, k in source.slots]
-    kernel(steps, size, tensors, [strides[kind][k] for kind, k in source.stride_slots] if strides else ())
+    distances = [strides[kind][k] for kind, k in source.stride_slots] if strides else ()
+    if profiled():
+        with record_function(kernel.name):
+            kernel(steps, size, tensors, distances)
+    else:
+        kernel(steps, size, tensors, distances)

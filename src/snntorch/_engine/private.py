@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch.autograd import forward_ad
+from torch.autograd import forward_ad, profiler
 
 
 def constant(function: Callable) -> Callable:
@@ -30,6 +30,11 @@ def forward_differentiating() -> bool:
 def watched() -> bool:
     """Whether a dispatch mode wants to see every operator, as fake tensors and `make_fx` do (1.12)."""
     return torch._C._len_torch_dispatch_stack() > 0
+
+
+def profiled() -> bool:
+    """Whether a profiler is running (1.13)."""
+    return getattr(profiler, "_is_profiler_enabled", False)
 
 
 def recorded() -> bool:
