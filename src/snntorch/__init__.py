@@ -1,7 +1,7 @@
 """Gradient-based learning with spiking neural networks on PyTorch."""
 
 import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from . import surrogate as surrogate
 from ._engine import backend as backend
@@ -42,11 +42,23 @@ _LAZY = (
 )
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Import a submodule at its first use, so that `import snntorch` stays cheap."""
-    if name in _LAZY:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if TYPE_CHECKING:
+    from . import backprop as backprop
+    from . import conversion as conversion
+    from . import export_nir as export_nir
+    from . import functional as functional
+    from . import import_nir as import_nir
+    from . import metrics as metrics
+    from . import spikegen as spikegen
+    from . import spikeplot as spikeplot
+    from . import utils as utils
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import a submodule at its first use, so that `import snntorch` stays cheap."""
+        if name in _LAZY:
+            return importlib.import_module(f"{__name__}.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,6 @@
 """What every spiking neuron shares: its parameters, and the run of one pure step, once or over time."""
 
 import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -10,6 +9,8 @@ from torch import Tensor, nn
 
 from .. import surrogate
 from .._engine import run, run_feedback, stepped
+from .caller import warn
+from .describe import described
 from .emission import listen, remember
 from .pieces import WinnerTakesAll, fitted, initial_tensor
 from .published import Published
@@ -96,7 +97,7 @@ class SpikingNeuron(Published):
     ) -> None:
         super().__init__()
         if inhibition:
-            warnings.warn("inhibition allows one spike per sample and step at most", UserWarning, stacklevel=2)
+            warn("inhibition allows one spike per sample and step at most")
         self.init_hidden = init_hidden
         self.inhibition = inhibition
         self.output = output
@@ -125,6 +126,10 @@ class SpikingNeuron(Published):
             self.register_parameter(name, value if isinstance(value, nn.Parameter) else nn.Parameter(checked))
         else:
             self.register_buffer(name, initial_tensor(name, value), persistent)
+
+    def extra_repr(self) -> str:
+        """What differs from the defaults."""
+        return described(self)
 
     # -- settings that may change after construction
 

@@ -1,12 +1,12 @@
 """Lapicque's resistor-capacitor neuron."""
 
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..surrogate import SpikeGrad
+from .caller import warn
 from .emission import spiked
 from .lif import LIF
 from .pieces import graded, initial_tensor, quantised, reset
@@ -78,7 +78,7 @@ class Lapicque(LIF):
         if "C" not in given:
             given["C"] = step / (given["R"] * leak)
         if bool((step > given["R"] * given["C"]).any()):
-            warnings.warn("time_step > R * C: the membrane potential is unstable", UserWarning, stacklevel=2)
+            warn("time_step > R * C: the membrane potential is unstable")
         self.resistance_follows = R is False and C is not False
         super().__init__(
             beta if isinstance(beta, torch.nn.Parameter) else given["beta"], threshold, spike_grad, surrogate_disable,

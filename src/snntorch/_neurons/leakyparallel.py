@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..surrogate import SpikeGrad, no_gradient, resolve
+from .describe import described
 from .neurons import graded, initial_tensor
 from .states import state_dtype
 
@@ -90,7 +91,7 @@ class LeakyParallel(nn.Module):
     ) -> None:
         super().__init__()
         self.rnn = Rectified(input_size, hidden_size, bias, not weight_hh_enable, device, dtype)
-        self.dropout = dropout
+        self.input_size, self.hidden_size, self.bias, self.dropout = input_size, hidden_size, bias, dropout
         self.weight_hh_enable = weight_hh_enable
         self.spike_grad = no_gradient if surrogate_disable else resolve(spike_grad)
         if beta is not None:
@@ -112,6 +113,10 @@ class LeakyParallel(nn.Module):
             self.register_parameter(name, nn.Parameter(tensor))
         else:
             self.register_buffer(name, tensor)
+
+    def extra_repr(self) -> str:
+        """What differs from the defaults."""
+        return described(self)
 
     def forward(self, input_: Tensor) -> Tensor:
         """Run over `[T, B, input_size]`; see the class."""

@@ -101,7 +101,8 @@ class Recurrent(SpikingNeuron):
             raise TypeError(
                 f"{name} with all_to_all=False takes V, and no linear_features, conv2d_channels, kernel_size"
             )
-        self.all_to_all = all_to_all
+        self.all_to_all, self.learn_recurrent = all_to_all, learn_recurrent
+        self.linear_features, self.conv2d_channels, self.kernel_size = linear_features, conv2d_channels, kernel_size
         if linear_features is not None:
             self.recurrent = nn.Linear(linear_features, linear_features)
         elif conv2d_channels is not None and kernel_size is not None:

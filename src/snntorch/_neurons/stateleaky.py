@@ -1,6 +1,5 @@
 """Leaky integrator without reset, for whole sequences."""
 
-import warnings
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from .._engine import run
 from ..surrogate import SpikeGrad
+from .caller import warn
 from .lif import LIF
 from .pieces import graded, initial_tensor, quantised
 from .states import state_dtype
@@ -59,8 +59,9 @@ class StateLeaky(LIF):
     ) -> None:
         if not output and (
             spike_grad is not None or surrogate_disable or learn_threshold or learn_graded_spikes_factor
-        ):
-            warnings.warn("output=False returns no spikes: the spike options have no effect", UserWarning, stacklevel=2)
+            or bool((torch.as_tensor(graded_spikes_factor) != 1).any())
+        ):  # fmt: skip
+            warn("output=False returns no spikes: the spike options have no effect")
         if kernel_truncation_steps is not None and kernel_truncation_steps < 1:
             raise ValueError(f"kernel_truncation_steps must be positive or None, got {kernel_truncation_steps}")
         super().__init__(
@@ -77,6 +78,11 @@ class StateLeaky(LIF):
         self.channels = channels
         self.kernel_truncation_steps = kernel_truncation_steps
         self.register_value("tau", 1 / (1 - initial_tensor("beta", beta)), learn=learn_beta)
+
+    @property
+    def learn_beta(self) -> bool:
+        """Whether tau, and with it beta, is a parameter."""
+        return "tau" not in self._buffers
 
     @property
     def beta(self) -> Tensor:  # type: ignore[override]

@@ -1,8 +1,6 @@
 """The states that a neuron keeps between its calls."""
 
 import contextlib
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._engine import computes
+from .caller import warn
 from .fresh import is_fresh, marked_fresh
 from .pieces import expands, fitted
 from .registry import Registry
@@ -132,10 +131,10 @@ class Stateful(nn.Module, metaclass=Registry):
 
     def _warn_of_dropping(self, name: str, state: Tensor, shape: Sequence[int]) -> None:
         if torch.compiler.is_compiling():
-            return _warn(f"{type(self).__name__} drops its stored {name}, of another shape than the input asks for")
+            return warn(f"{type(self).__name__} drops its stored {name}, of another shape than the input asks for")
         if not self._warned:
             self._warned = True
-            _warn(
+            warn(
                 f"{type(self).__name__} starts anew: its stored {name} of shape {tuple(state.shape)} does not fit the "
                 f"shape {tuple(shape)} that the input asks for. Reset the states between batches "
                 "(snntorch.utils.reset), and let no two layers share a neuron"
@@ -265,14 +264,3 @@ def _detached(state: Tensor) -> Tensor:
     if torch.compiler.is_compiling() or not state.is_inference():
         return state.detach()
     return state.clone()
-
-
-def _warn(message: str) -> None:
-    """Warn whoever called the neuron."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("snntorch", "torch"):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, UserWarning, stacklevel=level)
-
-
-_warn._dynamo_marked_constant = True  # type: ignore[attr-defined]  # else it would break a compiled graph

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 def export_neuron(layer: Any, context: Context) -> Part:
     """A neuron that spikes: its membrane, the threshold, the graded factor and the recurrent weight."""
+    if layer.overrides:
+        raise context.missing(f"counterpart of {type(layer).__name__}, which overrides {', '.join(layer.overrides)}")
     if layer.inhibition:
         raise context.missing("inhibition")
     if layer.state_quant:

@@ -159,6 +159,8 @@ def _recurrent_layer(neuron: SpikingNeuron) -> list[nn.Module]:
     name = type(neuron).__name__
     if neuron.takes_sequence or type(neuron).forward is not SpikingNeuron.forward:
         raise NotImplementedError(f"{name} does not run step by step")
+    if neuron.overrides:
+        raise NotImplementedError(f"{name} overrides {', '.join(neuron.overrides)}, but traces follow its step")
     overridden = [n for n in ("project", "drive") if getattr(type(neuron), n, 0) is not getattr(SpikingNeuron, n, 0)]
     recurrent = getattr(neuron, "recurrent", None)
     if not overridden or (overridden == ["drive"] and isinstance(recurrent, RecurrentOneToOne)):

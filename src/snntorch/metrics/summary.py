@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -80,6 +81,9 @@ class Summary:
         """The table by columns, as `pandas.DataFrame` takes it."""
         rows = [asdict(layer) for layer in self.layers]
         return {column: [row[column] for row in rows] for column in LayerSummary.__dataclass_fields__}
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
 
     def __str__(self) -> str:
         heads = ["layer", "output", "parameters", "rate", "dead", "saturated", "SynOps", "energy", "path"]

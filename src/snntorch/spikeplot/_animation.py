@@ -50,8 +50,6 @@ def animator(
         >>> "<img" in movie.to_jshtml()
         True
     """
-    from matplotlib.animation import ArtistAnimation
-
     images = to_numpy(data, "data", ndim=(2, 3))
     images = images[: steps_shown(num_steps, len(images))]
     if images.ndim == 2:
@@ -61,7 +59,18 @@ def animator(
     low, high = float(images.min()), float(images.max())
     ax.axis("off")
     frames = [[ax.imshow(image, cmap=cmap, vmin=low, vmax=high, aspect=aspect)] for image in images]
-    return ArtistAnimation(fig, frames, interval=interval)
+    return _shown(fig, frames, interval=interval)
+
+
+def _shown(figure: Figure, frames: list[Any], *args: Any, **kwargs: Any) -> ArtistAnimation:
+    """An animation that a notebook shows as a player, which matplotlib's does only where it is told to."""
+    from matplotlib.animation import ArtistAnimation
+
+    class Movie(ArtistAnimation):
+        def _repr_html_(self) -> str:
+            return self.to_jshtml()
+
+    return Movie(figure, frames, *args, **kwargs)
 
 
 class Camera:
@@ -108,8 +117,6 @@ class Camera:
         Raises:
             ValueError: no frame has been recorded.
         """
-        from matplotlib.animation import ArtistAnimation
-
         if not self._frames:
             raise ValueError("the camera has no frames; call snap() after drawing each one")
-        return ArtistAnimation(self._figure, self._frames, *args, **kwargs)
+        return _shown(self._figure, self._frames, *args, **kwargs)

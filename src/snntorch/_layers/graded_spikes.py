@@ -1,0 +1,3 @@
+"""`GradedSpikes`, by the import path that public code knows."""
+
+from .gradedspikes import GradedSpikes as GradedSpikes
