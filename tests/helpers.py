@@ -49,6 +49,13 @@ def start(row: Row, neuron: Any) -> tuple:
     return () if getattr(neuron, "init_hidden", True) else row.zeros
 
 
+def resting_states(neuron: Any, x: Tensor) -> list[Tensor]:
+    """The states that a neuron starts from on the input `x` of one step, by their definition: zeros, or as it names."""
+    values = [neuron.resting.get(name, 0.0) for name in neuron.states]
+    values = [getattr(neuron, value) if isinstance(value, str) else torch.tensor(value) for value in values]
+    return [value.detach().to(torch.float32).expand(neuron.state_shape(x)) for value in values]
+
+
 def gradients(out: Any, x: Tensor, module: torch.nn.Module, *states: Tensor) -> dict[str, Tensor]:
     """Gradients of a fixed weighted sum of all outputs with respect to x, every parameter and the given states."""
     total = sum((torch.linspace(-1, 1.5, o.numel(), dtype=torch.float64).view_as(o).to(o) * o).sum() for o in flat(out))

@@ -255,13 +255,108 @@ def _associativeleaky() -> Iterator[Row]:
     yield row("no-q", d_value=3, d_key=4, num_spiking_neurons=12, use_q_projection=False)
 
 
+def _alif() -> Iterator[Row]:
+    row = functools.partial(_row, cls=snn.ALIF, beta=0.9, rho=0.8)
+    for r in RESETS:
+        yield row(r, reset_mechanism=r)
+    yield row("learn", learn_rho=True, learn_strength=True, **LEARN)
+    yield row("per-neuron-graded", strength=per_neuron(0, 2), graded_spikes_factor=2.0)
+    yield row("inhibition", inhibition=True)
+
+
+def _plif() -> Iterator[Row]:
+    row = functools.partial(_row, cls=snn.PLIF, scale=2)
+    for r, d in DELAYS:
+        yield row(f"{r}-{'delay' if d else 'now'}", reset_mechanism=r, reset_delay=d)
+    yield row("whole-input", scale=0.8, beta=0.9, decay_input=False, learn_threshold=True)
+    yield row("per-channel", shape=IMAGE, beta=per_channel(0.2, 0.7))
+
+
+def _izhikevich() -> Iterator[Row]:
+    row = functools.partial(_row, cls=snn.Izhikevich, scale=60, spike_grad=surrogate.atan(0.1))
+    yield row("default")
+    yield row("quarter-step", scale=150, time_step=0.25, c=-50, d=2)
+    yield row("learn", learn=("a", "b", "c", "d", "rest"), learn_threshold=True)
+    yield row("per-neuron-subtract", a=per_neuron(0.02, 0.1), c=per_neuron(-65, -50), reset_mechanism="subtract")
+    yield row("inhibition", inhibition=True)
+
+
+def _eif() -> Iterator[Row]:
+    row = functools.partial(_row, cls=snn.EIF, scale=2500, spike_grad=surrogate.atan(0.1))
+    yield row("default")
+    yield row("learn", learn=("C", "g_L", "E_L", "V_T", "delta_T", "V_reset"), learn_threshold=True)
+    yield row("per-neuron-none", V_T=per_neuron(-55, -50), reset_mechanism="none")
+
+
+def _adex() -> Iterator[Row]:
+    row = functools.partial(_row, cls=snn.AdEx, scale=3000, spike_grad=surrogate.atan(0.1))
+    yield row("default")
+    yield row("learn", learn=("C", "g_L", "E_L", "V_T", "delta_T", "V_reset", "a", "b", "tau_w"), learn_threshold=True)
+    yield row("per-neuron-graded", b=per_neuron(0, 200), graded_spikes_factor=2.0)
+
+
+def _qif() -> Iterator[Row]:
+    row = functools.partial(_row, cls=snn.QIF, scale=4)
+    yield row("default")
+    yield row("learn", learn=("tau", "rest", "critical", "curvature", "v_reset"), learn_threshold=True)
+    yield row("inhibition-subtract", inhibition=True, reset_mechanism="subtract", v_reset=-0.5)
+
+
+def _noisyleaky() -> Iterator[Row]:
+    """Without noise, as no two runs agree with it."""
+    row = functools.partial(_row, cls=snn.NoisyLeaky, beta=0.9, width=0.0)
+    for r in RESETS:
+        yield row(r, reset_mechanism=r)
+    yield row("per-neuron-learn", threshold=per_neuron(0.5, 1.5), **LEARN)
+    yield row("inhibition", inhibition=True)
+
+
+def _integerleaky() -> Iterator[Row]:
+    row = functools.partial(_row, cls=snn.IntegerLeaky, beta=0.6, scale=1.5)
+    yield row("default")
+    yield row("learn", levels=2, threshold=per_neuron(0.5, 2), **LEARN)
+
+
+def _brf() -> Iterator[Row]:
+    row = functools.partial(_row, cls=snn.BRF, scale=60)
+    yield row("default")
+    yield row("learn", omega=per_neuron(5, 10), learn=("omega", "damping", "gamma"), learn_threshold=True)
+    yield row("graded", damping=0, graded_spikes_factor=2.0)
+
+
+def _sigmadelta() -> Iterator[Row]:
+    row = functools.partial(_row, cls=snn.SigmaDelta)
+    yield row("default", threshold=0.5)
+    yield row("identity-learn", threshold=per_neuron(0.5, 1.5), rectify=False, learn_threshold=True)
+
+
+def _twocompartment() -> Iterator[Row]:
+    row = functools.partial(_row, cls=snn.TwoCompartment)
+    for r in RESETS:
+        yield row(r, reset_mechanism=r)
+    yield row("learn", beta=0.9, beta_dendrite=per_neuron(0.5, 0.9), learn_coupling=True, **LEARN)
+
+
+def _glif() -> Iterator[Row]:
+    row = functools.partial(_row, cls=snn.GLIF, scale=2)
+    yield row("default")
+    yield row("per-channel", shape=IMAGE, alpha=per_channel(0.2, 0.8), learn_threshold=True)
+    yield row("frozen", learn=False)
+
+
+def _psn() -> Iterator[Row]:
+    yield _row("default", snn.SlidingPSN, order=3)
+    yield _row("image", snn.SlidingPSN, shape=IMAGE, order=20, threshold=0.7)
+
+
 def _user() -> Iterator[Row]:
     yield _row("user", Adaptive, beta=0.9, rho=0.8)
 
 
 _NEURONS = (
     _leaky, _lapicque, _synaptic, _alpha, _rleaky, _rsynaptic, _slstm, _sconv2dlstm, _deltaleaky, _stateleaky,
-    _linearleaky, _leakyparallel, _associativeleaky, _user,
+    _linearleaky, _leakyparallel, _associativeleaky, _alif, _plif, _izhikevich, _eif, _adex, _qif, _noisyleaky,
+    _integerleaky, _brf, _sigmadelta, _twocompartment, _glif, _psn, _user,
 )  # fmt: skip
 ROWS = tuple(row for neuron in _NEURONS for row in neuron())
 STEP_ROWS = tuple(r for r in ROWS if not r.takes_sequence)

@@ -127,12 +127,13 @@ def test_step(row):
         torch.testing.assert_close(in_onnx(*args), flat(expected))
 
 
-@rows([*one_per_class(), *RESETS])
+@rows([r for r in (*one_per_class(), *RESETS) if r.cls is not snn.NoisyLeaky])  # its draws fix the number of steps
 @torch.no_grad()
 def test_unrolled(row):
     module, time = unrolled(row), row.cls not in STEPPED
     program = export(module, row.input(T, B), time=time)
-    assert ("snntorch.run.default" in operators(program)) == time
+    if row.cls is not snn.SlidingPSN:  # a matrix product
+        assert ("snntorch.run.default" in operators(program)) == time
     exported, in_onnx = reread(program).module(), onnx(program)
     for steps, batch in ((T, B), (T + 5 * time, B + 4)):
         x = row.input(steps, batch)

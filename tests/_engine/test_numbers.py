@@ -20,14 +20,16 @@ T, B = 7, 3
 
 # What the engine cannot take, and why.
 STEPPED = {
-    "Leaky-inhibition": "flatten",
-    "Leaky-inhibition-image": "flatten",
-    "Synaptic-inhibition": "flatten",
+    **{r.name: "flatten" for r in ROWS if r.kwargs.get("inhibition")},
     "Leaky-quant-levels": "device",
     "SConv2dLSTM-max-pool": "max_pool2d|traced at every step",  # a pooling layer is no constant: not tried by "auto"
     "SConv2dLSTM-avg-pool-learn": "avg_pool2d|traced at every step",
 }
-OTHERWISE = (snn.LeakyParallel, snn.AssociativeLeaky)  # made of PyTorch's own recurrence and of matrix products
+OTHERWISE = (
+    snn.LeakyParallel,
+    snn.AssociativeLeaky,
+    snn.SlidingPSN,
+)  # made of PyTorch's own recurrence and of matrix products
 FUSED = [r for r in ROWS if r.name not in STEPPED and r.cls not in OTHERWISE]
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import snntorch as snn
-from helpers import assert_equal, flat, gradients, loop, run, start
+from helpers import assert_equal, flat, gradients, loop, resting_states, run, start
 from rows import (
     SEQUENCE_ROWS,
     STEP_ROWS,
@@ -98,13 +98,12 @@ def test_state_by_name_by_position_and_stored_agree(row):
 
 
 @rows(without_hidden(one_per_class(STEP_ROWS)))
-def test_empty_states_are_zeros(row):
+def test_empty_states_are_what_it_starts_from(row):
     neuron, x = row.make(), row.input(2, B)
     expected = neuron(x[0])
     neuron(x[1])  # the stored states are others now
     assert_equal(neuron(x[0], *[torch.zeros(0)] * len(row.states)), expected)
-    zeros = [x.new_zeros(neuron.state_shape(x[0]))] * len(row.states)
-    assert_equal(neuron(x[0], *zeros), expected)
+    assert_equal(neuron(x[0], *resting_states(neuron, x[0])), expected)
 
 
 @rows(without_hidden(STEP_ROWS))
@@ -255,7 +254,7 @@ NUMBERS = ("beta", "alpha", "threshold", "graded_spikes_factor", "delta_threshol
 def test_nan_parameters_are_named(row):
     """Each numeric argument in turn, as a number and inside a tensor."""
     names = [name for name in NUMBERS if name in inspect.signature(row.cls).parameters]
-    assert names or row.cls is snn.AssociativeLeaky or row.cls is Adaptive
+    assert names or row.cls in (snn.AssociativeLeaky, snn.BRF, Adaptive)
     for name in names:
         if name == "V":  # an all-to-all neuron has none
             kwargs = {k: v for k, v in row.kwargs.items() if k != "linear_features"} | {"all_to_all": False}
@@ -266,13 +265,13 @@ def test_nan_parameters_are_named(row):
                 row.cls(**{**kwargs, name: nan})
 
 
-@rows([r for r in one_per_class(STEP_ROWS) if r.cls is not Adaptive])
+@rows([r for r in one_per_class(STEP_ROWS) if r.cls not in (Adaptive, snn.IntegerLeaky)])
 def test_unknown_reset_mechanism(row):
     with pytest.raises(ValueError, match="reset_mechanism must be one of subtract, zero, none, got 'soft'"):
         row.make(reset_mechanism="soft")
 
 
-@rows([r for r in one_per_class() if r.cls is not snn.AssociativeLeaky])
+@rows([r for r in one_per_class() if r.cls not in (snn.AssociativeLeaky, snn.IntegerLeaky)])
 def test_uncalled_surrogate(row):
     with pytest.raises(TypeError, match=r"call it: surrogate\.atan\("):
         row.make(spike_grad=snn.surrogate.atan)
@@ -282,8 +281,8 @@ def test_uncalled_surrogate(row):
 def test_sequence_neurons_name_the_shape_they_want(row):
     neuron = row.make()
     for wrong in (torch.zeros(4, 5), torch.zeros(4, 2, 9)):
-        if wrong.dim() == 3 and row.cls is snn.StateLeaky:
-            continue  # one beta runs on any number of channels
+        if row.cls is snn.SlidingPSN or (wrong.dim() == 3 and row.cls is snn.StateLeaky):
+            continue  # they run on any number of channels
         with pytest.raises(ValueError, match=r"input_ must be \[T, B, 5\], got shape"):
             neuron(wrong)
 

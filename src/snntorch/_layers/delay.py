@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._engine import note
 from .._neurons.neurons import SpikingNeuron
 
 
@@ -26,8 +27,8 @@ class Delay(SpikingNeuron):
         ValueError: for a negative or fractional delay.
 
     Example:
-        >>> import snntorch as snn
-        >>> out, past = snn.unroll(Delay(2), torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
+        >>> import snntorch as snn, torch
+        >>> out, past = snn.unroll(snn.Delay(2), torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
         >>> out.flatten()
         tensor([0., 0., 1., 2.])
     """
@@ -45,6 +46,10 @@ class Delay(SpikingNeuron):
         self.register_buffer("steps", steps.clone())
         self.longest = int(steps.max())
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.longest = int(self.steps.max())
+
     def state_shape(self, input_: Tensor) -> Sequence[int]:
         """One slot per step of the longest delay."""
         return (self.longest, *input_.shape)
@@ -58,3 +63,23 @@ class Delay(SpikingNeuron):
         """One time step, `x, past -> y, past`."""
         line = torch.cat([x[None], past])
         return line.gather(0, steps.expand(x.shape)[None])[0], line[:-1]
+
+    def over_time(
+        self, inputs: Tensor, state: list[Tensor], steps: int, static: bool, wanted: Sequence[bool]
+    ) -> tuple[list[Any], list[Tensor]]:
+        """All time steps as one gather over time; as `SpikingNeuron.over_time`."""
+        note(self, "folded", "takes all steps as one gather")
+        longest, past = self.longest, state[0]
+        sequence = inputs.expand(steps, *inputs.shape) if static else inputs
+        line = torch.cat([past.flip(0), sequence.to(past.dtype)])  # oldest first; at `longest + t` the input of step t
+        course = None
+        if wanted[1]:  # views, one of each step
+            course = line.unfold(0, longest, 1)[1:].movedim(-1, 1).flip(1) if longest else line[:, None][:, :0]
+        return [self._delayed(line, steps).to(inputs.dtype) if wanted[0] else None, course], [line[steps:].flip(0)]
+
+    def _delayed(self, line: Tensor, steps: int) -> Tensor:
+        if self.steps.numel() == 1:
+            return line[:steps]
+        ages = self.longest - self.steps
+        start = torch.arange(steps, device=line.device).view(-1, *(1,) * (line.dim() - 1))
+        return line.gather(0, (start + ages).expand(steps, *line.shape[1:]))

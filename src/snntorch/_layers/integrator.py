@@ -23,7 +23,7 @@ class LeakyIntegrator(LIF):
 
     Example:
         >>> import snntorch as snn, torch
-        >>> out, mem = snn.unroll(LeakyIntegrator(beta=0.5, gain=2.0), torch.ones(3, 1))
+        >>> out, mem = snn.unroll(snn.LeakyIntegrator(beta=0.5, gain=2.0), torch.ones(3, 1))
         >>> out.flatten()
         tensor([2.0000, 3.0000, 3.5000])
     """
@@ -69,7 +69,7 @@ class SynapticIntegrator(LeakyIntegrator):
 
     Example:
         >>> import snntorch as snn, torch
-        >>> out, syn, mem = snn.unroll(SynapticIntegrator(alpha=0.5, beta=0.5), torch.tensor([[1.0], [0.0], [0.0]]))
+        >>> out, syn, mem = snn.unroll(snn.SynapticIntegrator(alpha=0.5, beta=0.5), torch.eye(3)[:, :1])
         >>> out.flatten()
         tensor([1.0000, 1.0000, 0.7500])
     """

@@ -18,6 +18,13 @@ def reset(mem: Tensor, fired: Tensor, threshold: Tensor, reset_mechanism: str) -
     return mem
 
 
+def reset_to(mem: Tensor, fired: Tensor, value: Tensor, threshold: Tensor, reset_mechanism: str) -> Tensor:
+    """As `reset`, of a membrane potential that starts anew from `value` instead of 0."""
+    if reset_mechanism == "zero":
+        return (1 - fired) * mem + fired * value  # `mem` may be so large that `mem - mem + value` is not value
+    return reset(mem, fired, threshold - value, reset_mechanism)
+
+
 def reset_times(reset_mechanism: str, reset_delay: bool) -> tuple[str, str]:
     """The mechanism of the reset that the last step's spike makes, and of that which this step's makes at once."""
     return (reset_mechanism, "none") if reset_delay else ("none", reset_mechanism)
