@@ -378,11 +378,10 @@ def test_parameters_of_every_shape(size):
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
 
 
-def test_a_parameter_larger_than_the_states_runs_step_by_step():
+def test_a_parameter_larger_than_the_states_is_named():
     lif, x = snn.Leaky(beta=torch.full((B, 4), 0.9)), torch.rand(T, 1, 4)
-    (path,) = paths(lif, x, torch.zeros(0))
-    assert path.path == "stepped"
-    assert "(3, 4) does not broadcast to the states' (1, 4)" in path.reason
+    with pytest.raises(ValueError, match=r"beta of shape \(3, 4\) does not broadcast to the shape \(1, 4\)"):
+        snn.unroll(lif, x)
 
 
 def test_one_channel_per_group_of_pixels():

@@ -74,13 +74,13 @@ def _without_autocast(device: str) -> contextlib.AbstractContextManager:
     return torch.autocast(device, enabled=False) if on else contextlib.nullcontext()
 
 
-def stepped(neuron: object, reason: str) -> None:
-    """Tell that a neuron steps by itself.
+def stepped(neuron: object, reason: str, by_kernels: bool = False) -> None:
+    """Tell that a neuron steps by itself, or by a kernel for each step.
 
     Raises:
-        RuntimeError: with the backend `"fused"`.
+        RuntimeError: with the backend `"fused"`, where it has no kernels.
     """
-    if asked() == "fused":
+    if asked() == "fused" and not by_kernels:
         raise RuntimeError(f"the backend is fused, but {reason}")
     note(neuron, "stepped", reason)
 

@@ -316,7 +316,7 @@ class SpikingNeuron(Published):
         feedback = self.linear_feedback
         if feedback is not None and (whole := run_feedback(self, projected, feedback, state, arguments, steps, wanted)):
             return whole
-        stepped(self, "what it takes depends on its states, at every step")
+        stepped(self, "what it takes depends on its states, at every step", by_kernels=True)
         trains: list[list[Any]] = []
         for now in (projected,) * steps if static else projected.unbind():
             driven = self.drive(now, *state)

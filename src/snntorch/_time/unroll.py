@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .._engine import note, stepped
 from .._neurons.neurons import SpikingNeuron
 from . import layers
+from .later import Later
 from .layerwise import obstacle
 from .modules import Recorder
 from .packed import packed_spikes
@@ -67,7 +68,7 @@ def unroll(
     if getattr(module, "takes_sequence", False) is True:
         note(module, "whole sequence")
         return module(x if num_steps is None else x.expand(num_steps, *x.shape), *states)
-    if not layers.hooks(module) and type(x) in (Tensor, nn.Parameter):
+    if not layers.hooks(module) and type(x) is not Later:
         if isinstance(module, SpikingNeuron) and type(module).forward is SpikingNeuron.forward and not module.overrides:
             return module.sequence(x, states, num_steps)
         if type(module) is nn.Sequential and not states and not _reuses(module):
