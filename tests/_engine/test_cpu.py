@@ -384,4 +384,4 @@ def test_every_element_is_written(row, monkeypatch):
         tensors = [out] if isinstance(out, torch.Tensor) else out
         assert not any(t.isnan().any() for part in tensors for t in (part if isinstance(part, tuple) else (part,)))
         assert not any(g.isnan().any() for g in gradients(out, x, layer).values())
-    assert poisoned or row.cls in (snn.LeakyParallel, snn.AssociativeLeaky)
+    assert poisoned or row.cls in (snn.LeakyParallel, snn.AssociativeLeaky, snn.SlidingPSN)

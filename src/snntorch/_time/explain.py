@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .._engine import choices
+from .._neurons.neurons import SpikingNeuron
 from .held import aside
 from .layerwise import Layerwise
 from .unroll import unroll
@@ -41,11 +42,12 @@ def paths(
             unroll(module, x, *states, num_steps=num_steps)
         else:
             module(x, *states)
-    stepping = {id(who) for who, path, _ in made if path == "stepped"}
+    last = {id(who): (path, why) for who, path, why in made if path == "stepped"}
     found = (
         Path(names.get(id(who), ""), getattr(who, "__name__", type(who).__name__), path, why)
         for who, path, why in made
-        if path == "stepped" or id(who) not in stepping  # whose kernels are for one step each
+        # of a neuron that steps the last reason, and none of its kernels, which are for one step each
+        if not isinstance(who, SpikingNeuron) or last.get(id(who), (path, why)) == (path, why)
     )
     return list(dict.fromkeys(found))  # a stepped layer chooses at every step
 
