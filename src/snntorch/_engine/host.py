@@ -114,4 +114,4 @@ for _name, _function in {
     "format": format, "round": round, "trunc": math.trunc, "floor": math.floor, "ceil": math.ceil, "divmod": divmod,
 }.items():  # fmt: skip
     setattr(Number, f"__{_name}__", _asking(_function))
-Number.__rdivmod__ = lambda self, other: divmod(other, self.host.fix(self))
+Number.__rdivmod__ = lambda self, other: divmod(other, self.host.fix(self))  # type: ignore[method-assign]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .graph import Graph
@@ -178,7 +179,7 @@ def _composed(function: Callable) -> Callable:
 
 
 # Since torch 2.14 x gets nothing where it equals a bound that is a number, and shares with a bound that is a tensor.
-_CLAMP_SHARES = torch.torch_version.TorchVersion(torch.__version__) >= (2, 14)
+_CLAMP_SHARES = TorchVersion(torch.__version__) >= "2.14"
 
 
 def _clamp(t: Trace, x: Any, min: Any = None, max: Any = None) -> int:
