@@ -188,7 +188,7 @@ ROOMS = [
     ("_engine/*.py", "torch snntorch._engine", "numba triton"),
     ("_neurons/*.py",
      "torch snntorch.surrogate snntorch._engine.run snntorch._engine.run_feedback snntorch._engine.stepped "
-     "snntorch._engine.computes snntorch._engine.Prepared snntorch._engine.undisturbed snntorch._neurons", ""),
+     "snntorch._engine.computes snntorch._neurons", ""),
     ("_layers/*.py", "torch snntorch.surrogate snntorch._engine.note snntorch._neurons snntorch._layers", ""),
     ("_time/*.py",
      "torch snntorch.surrogate snntorch._engine.note snntorch._engine.choices snntorch._engine.asked "

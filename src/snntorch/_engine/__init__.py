@@ -10,8 +10,6 @@ from . import decomposition as decomposition  # registers the operators, which e
 from .choose import choices as choices
 from .choose import computes as computes
 from .choose import note as note
-from .prepared import Prepared as Prepared
-from .prepared import undisturbed as undisturbed
 from .running import run as run
 from .running import run_feedback as run_feedback
 from .running import stepped as stepped

@@ -4,11 +4,10 @@ Whatever 2.4, the first version that the package runs on, lacks is looked up sof
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.autograd import forward_ad, profiler
 
 
@@ -36,46 +35,6 @@ def watched() -> bool:
 def profiled() -> bool:
     """Whether a profiler is running (1.13)."""
     return getattr(profiler, "_is_profiler_enabled", False)
-
-
-def followed() -> bool:
-    """Whether someone follows each operation in any of these ways; one question, as single steps ask it.
-
-    A backward pass is one of them: what runs in it is run again, for which not every stored state will do.
-    """
-    c = torch._C
-    return (
-        c._are_functorch_transforms_active() or c._len_torch_dispatch_stack() > 0 or forward_ad._current_level >= 0
-        or c._is_tracing() or c._current_graph_task_id() != -1
-    )  # fmt: skip
-
-
-def same_kinds(tensors: Sequence[Tensor]) -> Callable[..., bool]:
-    """A test whether other tensors are, one by one, of the very kinds of these.
-
-    It compares type, dtype, device, layout, sizes, strides, whether autograd follows, and whatever else makes PyTorch
-    dispatch otherwise, now and at the time of the test, as a transform or inference mode. `torch.compile`'s own guards
-    do that in a tenth of the time (2.0); where they are another's, Python does.
-    """
-    sizes, strides = [list(t.shape) for t in tensors], [list(t.stride()) for t in tensors]
-    with contextlib.suppress(AttributeError, TypeError, ValueError, RuntimeError):
-        guards = torch._C._dynamo.guards.TensorGuards  # type: ignore[attr-defined]
-        test = guards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
-        if test(*tensors):
-            return test
-    expected = [_kind(t) for t in tensors]
-    return lambda *others: [_kind(t) for t in others] == expected
-
-
-def _kind(tensor: Any) -> tuple:
-    if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
-        return ()
-    follows = tensor.requires_grad and torch.is_grad_enabled()
-    keys = torch._C._dispatch_keys(tensor)
-    return (
-        type(tensor), tensor.dtype, tensor.device, tensor.shape, tensor.stride(), follows, keys.raw_repr(),
-        torch.is_inference_mode_enabled(),
-    )  # fmt: skip
 
 
 def recorded() -> bool:
@@ -117,7 +76,7 @@ backward_pass = torch._C._current_graph_task_id
 keeps_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)  # type: ignore[attr-defined]
 
 
-def surviving(tensor: Tensor) -> Tensor | None:
+def surviving(tensor: torch.Tensor) -> torch.Tensor | None:
     """The tensor, out of the `torch.func` transforms that have returned; None where its values went with one (2.0)."""
     func = torch._C._functorch  # type: ignore[attr-defined]
     if torch.compiler.is_compiling() or func.maybe_get_level(tensor) == -1:  # a plain tensor

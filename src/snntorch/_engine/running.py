@@ -12,7 +12,6 @@ from .choose import COMPILED, NOTHING, Call, computes, note, obstacle, of_device
 from .feedback import feed_back
 from .freed import advise
 from .plans import plan, text
-from .prepared import prepare
 from .private import watched
 from .program import Program
 from .setting import asked
@@ -155,11 +154,7 @@ def _program(
     made = plan(call.neuron, call.varies, len(call.states), call.arguments, dtype, device, costly, fixed)
     if made.captures:
         reason = of_devices([call.inputs[0], *made.beside]) or of_parameters(made.beside, call.states[0].shape)
-    if reason:
-        return None, (), reason
-    if not call.steps:
-        prepare(call.neuron, made, call.inputs, call.states, call.arguments)
-    return made.program, made.beside, made.reason
+    return (None, (), reason) if reason else (made.program, made.beside, made.reason)
 
 
 def _memory_order(x: Tensor, steps: int) -> list[int] | None:

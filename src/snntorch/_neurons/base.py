@@ -14,12 +14,9 @@ from .describe import described
 from .emission import listen, remember
 from .pieces import WinnerTakesAll, fitted, initial_tensor
 from .published import Published
-from .shortcut import run_shortly, step_shortly
 from .states import Stateful, recording, state_dtype
 
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
-_BEFORE = {"_begin", "state_shape", "project", "drive"}  # what is done with input and states before a step
-_ON_THE_WAY = _BEFORE | {"step_arguments"}
 _NUMBERS = {"alpha", "beta", "threshold", "delta_threshold", "V", "R", "C", "time_step", "factor"}  # broadcast
 
 
@@ -79,8 +76,6 @@ class SpikingNeuron(Published):
     """
 
     takes_sequence: ClassVar[bool] = False
-    _short: ClassVar[bool] = False  # whether its step may go the short way
-    _direct: ClassVar[bool] = False  # whether from the very input
     threshold: Tensor
     graded_spikes_factor: Tensor
     reset_mechanism_val: Tensor
@@ -115,12 +110,6 @@ class SpikingNeuron(Published):
         self._reset_mechanism = reset_mechanism
         self.register_buffer("reset_mechanism_val", torch.tensor(RESET_MECHANISMS[reset_mechanism]))
         self._init_mem()
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        own = {name for name in _ON_THE_WAY if getattr(cls, name) is not getattr(SpikingNeuron, name)}
-        cls._short = own <= _BEFORE
-        cls._direct = not own
 
     def register_value(self, name: str, value: Any, learn: bool = False, persistent: bool = True) -> None:
         """Register a number or tensor as a parameter (`learn=True`) or a buffer of the module.
@@ -178,8 +167,7 @@ class SpikingNeuron(Published):
     @property
     def factor(self) -> Tensor:
         """The graded spikes factor."""
-        factor = self._buffers.get("graded_spikes_factor")  # where nn.Module looks last
-        return self.graded_spikes_factor if factor is None else factor
+        return self.graded_spikes_factor
 
     # -- one step
 
@@ -210,8 +198,11 @@ class SpikingNeuron(Published):
         parameters, buffers = self._parameters, self._buffers
         arguments = {}
         for name in _keywords(type(self).step):
-            if (value := parameters.get(name)) is None and (value := buffers.get(name)) is None:
-                value = getattr(self, name)  # which looks there last
+            value = parameters.get(name)  # where getattr of nn.Module would look last
+            if value is None:
+                value = buffers.get(name)
+            if value is None:
+                value = getattr(self, name)
             cast = isinstance(value, Tensor) and value.dtype != dtype
             arguments[name] = value.to(dtype) if cast else value
         return arguments
@@ -234,14 +225,6 @@ class SpikingNeuron(Published):
             TypeError: for an input that is no floating-point tensor, or states beside `init_hidden=True`.
             ValueError: for a state or a parameter whose shape does not broadcast.
         """
-        eagerly = not torch.compiler.is_compiling()  # asked first: else it would guard on what is remembered
-        if (
-            eagerly
-            and self._direct
-            and not named_states
-            and (returned := step_shortly(self, input_, states)) is not None
-        ):
-            return self._stepped(returned)
         state = self._begin(input_, states, named_states)
         if state and state[0].shape != input_.shape and self._broadcasts(input_.shape, state):
             input_ = input_.expand(state[0].shape)
@@ -252,20 +235,12 @@ class SpikingNeuron(Published):
             return self._returned(*self._run_by_methods(input_, state))
         else:
             driven = self.drive(self.project(input_), *state)
-            if eagerly and self._short and (returned := run_shortly(self, driven, state)) is not None:
-                return self._stepped(returned)
             arguments = self._arguments(input_.dtype, state)
             emitting = listen(self, state, arguments)
             (spk, *_), state = run(self, driven, state, arguments)
             remember(self, state, emitting)
         self._store(state)
         return self._returned(spk, state)
-
-    def _stepped(self, returned: Sequence[Tensor]) -> Any:
-        """What `forward` returns where the step did so."""
-        state = returned[len(returned) - len(self.states) :]
-        vars(self).update(zip(self.states, state, strict=True))
-        return self._returned(returned[0], state)
 
     def _broadcasts(self, shape: Sequence[int], state: Sequence[Tensor]) -> bool:
         """Whether an input of that shape is smaller than the states."""

@@ -8,14 +8,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from .._engine import Prepared, computes
+from .._engine import computes
 from .caller import warn
 from .fresh import is_fresh, marked_fresh
 from .pieces import expands, fitted
 from .registry import Registry
-
-# The level of the `torch.func` transform whose tensor one is, or -1; no public name.
-_level = torch._C._functorch.maybe_get_level  # type: ignore[attr-defined]
 
 
 def recording(*tensors: Tensor) -> Any:
@@ -62,7 +59,6 @@ class Stateful(nn.Module, metaclass=Registry):
     resting: Mapping[str, str | float] = {}  # what a state starts from, a number or an attribute's name; else 0
     init_hidden: bool
     _warned: bool = False
-    _prepared: Prepared | None = None  # what the engine found for its single step
 
     def state_shape(self, input_: Tensor) -> Sequence[int]:
         """Shape of the states for this input; the input's own unless a class says otherwise."""
@@ -76,8 +72,6 @@ class Stateful(nn.Module, metaclass=Registry):
             raise NotImplementedError(
                 f"{type(self).__name__} defines no step: take a class that does, such as snntorch.Leaky, or write one"
             )
-        if not (named or torch.compiler.is_compiling()) and (ready := self._as_they_are(input_, given)):
-            return ready
         if not isinstance(input_, Tensor) or not input_.is_floating_point():
             kind = input_.dtype if isinstance(input_, Tensor) else type(input_).__name__
             raise TypeError(f"input_ must be a floating-point tensor, got {kind}")
@@ -98,23 +92,6 @@ class Stateful(nn.Module, metaclass=Registry):
             for name in self.states
         ]
         return states if all([s.shape == shape for s in states]) else self._broadcast(states, input_, shape)
-
-    def _as_they_are(self, input_: Any, given: Sequence[Any]) -> list[Tensor] | None:
-        """The states of most steps, where nothing is to be done to them: all given or all stored, as the input asks."""
-        if type(input_) is not Tensor or not input_.is_floating_point():
-            return None
-        if given and (self.init_hidden or len(given) != len(self.states)):
-            return None
-        if not given and torch._C._current_graph_task_id() != -1:  # a backward pass: see `_stored_state`
-            return None
-        states = list(given) if given else [getattr(self, name) for name in self.states]
-        shape, dtype, device = self.state_shape(input_), state_dtype(input_.dtype), input_.device
-        for state in states:
-            if type(state) is not Tensor or state.dtype is not dtype or state.shape != shape or state.device != device:
-                return None
-            if _level(state) != -1:  # a tensor of a `torch.func` transform
-                return None
-        return states
 
     def _given_state(self, name: str, state: Any, input_: Tensor, shape: Sequence[int]) -> Tensor:
         if not isinstance(state, Tensor):
@@ -179,12 +156,12 @@ class Stateful(nn.Module, metaclass=Registry):
         state = getattr(self, name)
         if state is None:
             return torch.zeros(0)
-        if torch.compiler.is_compiling() or _level(state) == -1:  # a plain tensor
-            return state
         func = torch._C._functorch  # type: ignore[attr-defined]  # no public name
+        if torch.compiler.is_compiling() or func.maybe_get_level(state) == -1:  # a plain tensor
+            return state
         while func.is_dead_tensor_wrapper(state):
             state = func.unwrap_if_dead(state)
-        gone = _level(state) > (func.maybe_current_level() or 0)
+        gone = func.maybe_get_level(state) > (func.maybe_current_level() or 0)
         return torch.zeros(0) if gone else state
 
     def _store(self, state: Sequence[Tensor]) -> None:
@@ -268,7 +245,6 @@ class Stateful(nn.Module, metaclass=Registry):
         kept = {name: self._kept(name) for name in self.states}
         state.update({name: value.detach() for name, value in kept.items()})
         state["_fresh"] = [name for name, value in kept.items() if is_fresh(value)]
-        state.pop("_prepared", None)
         return state
 
     def __setstate__(self, state: dict) -> None:
