@@ -147,7 +147,16 @@ def test_ottt_names_what_it_cannot_do(make):
         backprop.ottt(net, x, target, squared)
 
 
-@rows([r for r in STEP_ROWS if r.cls not in (snn.SLSTM, snn.SConv2dLSTM)])
+@pytest.mark.parametrize(("cls", "kwargs"), [(snn.Izhikevich, {}), (snn.NoisyLeaky, {"beta": 0.9})])
+def test_eprop_refuses_what_its_traces_do_not_follow(cls, kwargs):
+    with pytest.raises(NotImplementedError, match=r"starts from states of its own|draws noise"):
+        backprop.eprop(one_layer(cls(init_hidden=True, **kwargs)), *inputs(), squared)
+
+
+_UNFOLLOWED = (snn.SLSTM, snn.SConv2dLSTM, snn.NoisyLeaky)
+
+
+@rows([r for r in STEP_ROWS if r.cls not in _UNFOLLOWED and not r.cls.resting])
 def test_eprop_is_exact_for_every_neuron_of_the_table(row):
     """With recurrent weights between neurons, exact for the net that is cut at them."""
     neuron = row.make(torch.float64, init_hidden=True, output=True)

@@ -244,6 +244,8 @@ def follow(module: nn.Module, sample: Tensor, further: Sequence[Any], find: Find
     states = {m: [getattr(m, s) for s in m.states] for m in trace.paths if isinstance(m, SpikingNeuron)}
     module.eval()
     try:
+        for neuron in states:  # the sample is of another batch than they are
+            neuron.reset_mem()
         with torch.no_grad(), trace.hooked(module), trace:
             result = module(sample, *further)
     finally:

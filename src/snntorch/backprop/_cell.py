@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .._neurons.neurons import SpikingNeuron
+from .._neurons.noisyleaky import NoisyLeaky
 from .._neurons.recurrent import RecurrentOneToOne
 from ._traces import (
     WEIGHTED,
@@ -161,6 +162,9 @@ def _recurrent_layer(neuron: SpikingNeuron) -> list[nn.Module]:
         raise NotImplementedError(f"{name} does not run step by step")
     if neuron.overrides:
         raise NotImplementedError(f"{name} overrides {', '.join(neuron.overrides)}, but traces follow its step")
+    if neuron.resting or isinstance(neuron, NoisyLeaky):
+        what = "starts from states of its own" if neuron.resting else "draws noise"
+        raise NotImplementedError(f"{name} {what}, which traces do not follow yet")
     overridden = [n for n in ("project", "drive") if getattr(type(neuron), n, 0) is not getattr(SpikingNeuron, n, 0)]
     recurrent = getattr(neuron, "recurrent", None)
     if not overridden or (overridden == ["drive"] and isinstance(recurrent, RecurrentOneToOne)):
