@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from .._neurons.neurons import SpikingNeuron
+from .._neurons.recurrent import RecurrentOneToOne
 
 # What PyTorch keeps in a module's attributes, beside those that a forward sets.
 _OF_PYTORCH = set(vars(nn.Module()))
@@ -25,7 +26,7 @@ class Held:
     def __init__(self, module: nn.Module, copies: bool) -> None:
         self.attributes = [(m, _attributes(m, copies)) for m in module.modules()]
         # those of neurons do not change, and are many
-        holders = [m for m in module.modules() if not isinstance(m, SpikingNeuron)]
+        holders = [m for m in module.modules() if not isinstance(m, SpikingNeuron | RecurrentOneToOne)]
         self.buffers = [(m, _copied(m._buffers) if copies else dict(m._buffers)) for m in holders]
 
     def restore(self, copies: bool) -> None:
