@@ -1,6 +1,6 @@
 """What the package uses of PyTorch that has no public name: why, and since which version it is there.
 
-Whatever 2.4, the first version that the package runs on, lacks is looked up softly.
+Whatever older versions lack is looked up softly.
 """
 
 import contextlib
@@ -65,22 +65,6 @@ def decomposes(operator: Any, **kwargs: Any) -> Callable:
     return register_decomposition(operator, **kwargs)
 
 
-def exporting() -> bool:
-    """Whether `torch.export` is at work: public in `torch.compiler` since 2.7, before that it is as compiling."""
-    known = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-    return known()
-
-
 # In a hook: the number of the backward pass (1.12), and whether it keeps the graph that it goes through (2.2).
 backward_pass = torch._C._current_graph_task_id
 keeps_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)  # type: ignore[attr-defined]
-
-
-def surviving(tensor: torch.Tensor) -> torch.Tensor | None:
-    """The tensor, out of the `torch.func` transforms that have returned; None where its values went with one (2.0)."""
-    func = torch._C._functorch  # type: ignore[attr-defined]
-    if torch.compiler.is_compiling() or func.maybe_get_level(tensor) == -1:  # a plain tensor
-        return tensor
-    while func.is_dead_tensor_wrapper(tensor):
-        tensor = func.unwrap_if_dead(tensor)
-    return None if func.maybe_get_level(tensor) > (func.maybe_current_level() or 0) else tensor
