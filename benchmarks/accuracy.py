@@ -63,7 +63,7 @@ class Course:
     def __call__(self) -> str:
         """Take the time, test, go on."""
         self.spent += self.clocks() - self.began
-        seconds, cores = self.spent.round(1).tolist()
+        seconds, cores = self.spent.round(2).tolist()
         self.epochs.append({"seconds": seconds, "core_seconds": cores, "accuracy": self.test()})
         self.kept(self.epochs)
         self.began = self.clocks()

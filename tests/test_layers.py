@@ -1,4 +1,4 @@
-"""BatchNormTT1d, BatchNormTT2d, GradedSpikes and Delay."""
+"""BatchNormTT1d, BatchNormTT2d, GradedSpikes, Delay and the integrators."""
 
 import copy
 import inspect
@@ -13,11 +13,15 @@ from helpers import loop
 from snntorch._layers.bntt import BatchNormTT1d, BatchNormTT2d
 from snntorch._layers.delay import Delay
 from snntorch._layers.gradedspikes import GradedSpikes
+from snntorch._layers.integrator import LeakyIntegrator, SynapticIntegrator
 
 MADE = {
     BatchNormTT1d: (lambda: BatchNormTT1d(4, 3), (3, 6, 4)),
     BatchNormTT2d: (lambda: BatchNormTT2d(4, 3), (3, 6, 4, 3, 5)),
     GradedSpikes: (lambda: GradedSpikes(4), (3, 6, 4)),
+    Delay: (lambda: Delay(0, init_hidden=True), (6, 4)),
+    LeakyIntegrator: (lambda: LeakyIntegrator(0.5, learn_beta=True, init_hidden=True), (6, 4)),
+    SynapticIntegrator: (lambda: SynapticIntegrator(0.9, 0.5, learn_beta=True, init_hidden=True), (6, 4)),
 }  # what makes each exported layer, and the shape of an input
 
 
