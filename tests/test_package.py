@@ -188,11 +188,12 @@ ROOMS = [
     ("_engine/*.py", "torch snntorch._engine", "numba triton"),
     ("_neurons/*.py",
      "torch snntorch.surrogate snntorch._engine.run snntorch._engine.run_feedback snntorch._engine.stepped "
-     "snntorch._engine.computes snntorch._neurons", ""),
+     "snntorch._engine.computes snntorch._engine.private snntorch._neurons", ""),
     ("_layers/*.py", "torch snntorch.surrogate snntorch._engine.note snntorch._neurons snntorch._layers", ""),
     ("_time/*.py",
      "torch snntorch.surrogate snntorch._engine.note snntorch._engine.choices snntorch._engine.asked "
-     "snntorch._engine.backend snntorch._engine.stepped snntorch._neurons snntorch._layers snntorch._time", ""),
+     "snntorch._engine.backend snntorch._engine.stepped snntorch._engine.private snntorch._neurons snntorch._layers "
+     "snntorch._time", ""),
     ("*_nir.py _nir/*.py",
      "torch numpy snntorch.surrogate snntorch._neurons snntorch._layers snntorch._time snntorch._nir", "nir h5py"),
     ("functional/*.py spikegen/*.py", "torch numpy snntorch.functional snntorch.spikegen", ""),
@@ -289,6 +290,34 @@ def test_the_rules_see_what_they_should(tmp_path, monkeypatch):
         ("torch.nn", False), ("snntorch.surrogate", False), ("snntorch._engine.graph.Graph", False),
         ("triton", False), ("numba.njit", True),
     ]  # fmt: skip
+
+
+def private_names(tree):
+    """What a file uses of PyTorch by a name with an underscore: imports, and attributes of what it imported."""
+    of_torch = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = {name.asname or name.name.split(".")[0]: name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
+        else:
+            continue
+        of_torch |= {alias: name for alias, name in names.items() if name.split(".")[0] == "torch"}
+    found = {name for name in of_torch.values() if "._" in name and not name.endswith("__")}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr[0] == "_" and not node.attr.endswith("__"):
+            root, _, rest = ast.unparse(node).partition(".")
+            found |= {f"{of_torch[root]}.{rest}"} if root in of_torch else set()
+    return found
+
+
+def test_private_names_of_torch_stand_in_one_file():
+    """What PyTorch's modules and tensors carry is not seen; ruff's list in pyproject.toml has its names."""
+    example = "import torch\nfrom torch import nn\nfrom torch._x import y\ntorch.f(nn.m._N, torch.a.b, torch._C.c().d)"
+    assert private_names(ast.parse(example)) == {"torch._x.y", "torch.nn.m._N", "torch._C"}
+    for path, file in FILES.items():
+        found = private_names(ast.parse(file.read_text()))
+        assert not found or path == "_engine/private.py", f"{path} uses {found}: let _engine/private.py say why"
 
 
 def test_no_star_imports_and_no_global_state_at_import():

@@ -1,6 +1,7 @@
-"""What the package uses of PyTorch that has no public name: why, and since which version it is there.
+"""What the package uses of PyTorch that has no public name: why, and since which version of PyTorch it is there.
 
-Whatever older versions lack is looked up softly.
+Whatever older versions lack is looked up softly. What PyTorch's modules and tensors carry, such as `_buffers` and
+`_version`, is used where it is looked at.
 """
 
 import contextlib
@@ -8,7 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode as FakeTensorMode  # tells what a call gives (1.12)
 from torch.autograd import forward_ad, profiler
+from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode  # sees every operator (1.13)
 
 
 def constant(function: Callable) -> Callable:
@@ -30,6 +34,11 @@ def forward_differentiating() -> bool:
 def watched() -> bool:
     """Whether a dispatch mode wants to see every operator, as fake tensors and `make_fx` do (1.12)."""
     return torch._C._len_torch_dispatch_stack() > 0
+
+
+def globally_hooked() -> bool:
+    """Whether hooks on all modules expect every call (1.8)."""
+    return bool(nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks)
 
 
 def profiled() -> bool:
@@ -65,6 +74,43 @@ def decomposes(operator: Any, **kwargs: Any) -> Callable:
     return register_decomposition(operator, **kwargs)
 
 
+def surviving(tensor: Tensor) -> Tensor | None:
+    """The tensor, out of the `torch.func` transforms that have returned; None where its values went with one (2.0)."""
+    if torch.compiler.is_compiling() or _func.maybe_get_level(tensor) == -1:  # a plain tensor
+        return tensor
+    while _func.is_dead_tensor_wrapper(tensor):
+        tensor = _func.unwrap_if_dead(tensor)
+    return None if _func.maybe_get_level(tensor) > (_func.maybe_current_level() or 0) else tensor
+
+
+@contextlib.contextmanager
+def loops_in_vmap() -> Iterator[None]:
+    """Without the warning of `torch.vmap` where it has to loop over what it can't map (2.0)."""
+    switch = getattr(_func, "_set_vmap_fallback_warning_enabled", lambda on: None)
+    switch(False)
+    try:
+        yield
+    finally:
+        switch(True)
+
+
+def memory(tensor: Tensor) -> int:
+    """A number for its memory, which tensors that share it share: fake ones, too, which have no address (2.0)."""
+    return tensor.untyped_storage()._cdata
+
+
+_func = torch._C._functorch  # type: ignore[attr-defined]  # what torch.func is made of (2.0)
+
 # In a hook: the number of the backward pass (1.12), and whether it keeps the graph that it goes through (2.2).
 backward_pass = torch._C._current_graph_task_id
 keeps_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)  # type: ignore[attr-defined]
+
+# What `Tensor.__torch_function__` calls PyTorch's own functions in, so that they don't come back to it (2.0).
+past_torch_function = torch._C.DisableTorchFunctionSubclass
+# A tensor without memory, of any shape, dtype and device: no constructor makes one (1.11).
+hollow_tensor = Tensor._make_wrapper_subclass  # type: ignore[attr-defined]
+
+# What all of a kind of PyTorch's layers are subclasses of (1.4, but for dropout's: 1.10).
+NORMS = nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm
+CONVOLUTION = nn.modules.conv._ConvNd
+DROPOUT = nn.modules.dropout._DropoutNd

@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from .graph import Graph
 from .host import Number, Ref, constant
 from .operations import COMPOSED, OPERATIONS, Expression, bounded, nan_to_num
-from .private import enable_grad
+from .private import TorchDispatchMode, enable_grad
 from .program import Program, program
 
 LONGEST = 5000  # operations of a step: a kernel takes some seconds for each thousand to compile, forward and back

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from .._engine.private import TorchDispatchMode
 from ..surrogate import LearnableWidth, SpikeGrad, Surrogate, SurrogateFunction
 from .pieces import WinnerTakesAll
 

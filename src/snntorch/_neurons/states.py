@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._engine import computes
+from .._engine.private import backward_pass, surviving
 from .caller import warn
 from .fresh import is_fresh, marked_fresh
 from .pieces import expands, fitted
@@ -118,7 +119,7 @@ class Stateful(nn.Module, metaclass=Registry):
         state = self._kept(name)
         if state.device != input_.device:
             return self._start(name, shape, input_)
-        if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1 and not is_fresh(state):
+        if not torch.compiler.is_compiling() and backward_pass() != -1 and not is_fresh(state):
             _check_not_in_backward(self)
         if state.shape != shape:
             if is_fresh(state):
@@ -156,13 +157,8 @@ class Stateful(nn.Module, metaclass=Registry):
         state = getattr(self, name)
         if state is None:
             return torch.zeros(0)
-        func = torch._C._functorch  # type: ignore[attr-defined]  # no public name
-        if torch.compiler.is_compiling() or func.maybe_get_level(state) == -1:  # a plain tensor
-            return state
-        while func.is_dead_tensor_wrapper(state):
-            state = func.unwrap_if_dead(state)
-        gone = func.maybe_get_level(state) > (func.maybe_current_level() or 0)
-        return torch.zeros(0) if gone else state
+        state = surviving(state)
+        return torch.zeros(0) if state is None else state
 
     def _store(self, state: Sequence[Tensor]) -> None:
         for name, value in zip(self.states, state, strict=True):

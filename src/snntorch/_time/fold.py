@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._engine.private import loops_in_vmap
 from ..surrogate import SurrogateFunction
 from .arguments import fill
 
@@ -81,13 +82,8 @@ def fold(
 
 def over_steps(function: Callable, values: Sequence[Tensor], dims: tuple[int | None, ...]) -> Any:
     """`torch.vmap` of a function of one step, also where PyTorch has to loop for it, without its warning of that."""
-    functorch = getattr(torch._C, "_functorch", None)  # no public name
-    switch = getattr(functorch, "_set_vmap_fallback_warning_enabled", lambda on: None)
-    switch(False)
-    try:
+    with loops_in_vmap():
         return torch.vmap(function, in_dims=dims, randomness="different")(*values)
-    finally:
-        switch(True)
 
 
 def _aligned(values: Sequence[Tensor], batched: Sequence[bool], args: Any, kwargs: Any) -> list[Tensor] | None:

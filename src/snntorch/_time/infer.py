@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode  # no public name, as long as there have been fake tensors
 
 from .._engine import choices
+from .._engine.private import FakeTensorMode, memory
 from .arguments import Slot, fill, hollow
 from .later import Meta
 
@@ -111,18 +111,14 @@ def _infer(function: Any, args: Any, kwargs: Any, metas: Sequence[Meta], context
         if not tensors or not _all_tensors(outputs):
             return None
         places = {id(fake): k for k, fake in enumerate(fakes)}
-        memories = {_memory(fake): k for k, fake in reversed(list(enumerate(fakes)))}
+        memories = {memory(fake): k for k, fake in reversed(list(enumerate(fakes)))}
         return Inferred(
             outputs,
             tuple(meta_of(t) for t in tensors),
-            tuple(memories.get(_memory(t)) for t in tensors),
+            tuple(memories.get(memory(t)) for t in tensors),
             tuple(places.get(id(t)) for t in tensors),
             next((k for k, (f, v) in enumerate(zip(fakes, versions, strict=True)) if f._version != v), None),
         )
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
 
 
 def _all_tensors(outputs: Any) -> bool:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .._engine.private import hollow_tensor
+
 Source = tuple["Node", int]  # a recorded call, and which of its outputs
 
 
@@ -103,7 +105,7 @@ class Later(Tensor):
     def __new__(cls, recorder: Any, node: Node, out: int, meta: Meta) -> Later:
         """Of output `out` of a node."""
         shape, stride, dtype, device = meta
-        later = Tensor._make_wrapper_subclass(cls, shape, strides=stride, dtype=dtype, device=device)  # type: ignore[attr-defined]
+        later = hollow_tensor(cls, shape, strides=stride, dtype=dtype, device=device)
         later.recorder, later.node, later.out, later.meta = recorder, node, out, meta
         later.base, later.path, later.views = None, (), []
         node.handles[out] = weakref.ref(later)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
+from .._engine.private import CONVOLUTION, DROPOUT, NORMS
 from .._neurons.neurons import SpikingNeuron
 from .fold import over_steps
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 _CELLS = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 _OF_PACKAGES = ("torch.", "torchao.")  # whose subclasses of torch.nn's layers are what they are of
 
@@ -33,7 +33,7 @@ _RANKS = {
     nn.AdaptiveMaxPool2d: 4, nn.AdaptiveMaxPool3d: 5, nn.Dropout1d: 3, nn.Dropout2d: 4, nn.Dropout3d: 5,
     nn.BatchNorm2d: 4, nn.BatchNorm3d: 5,
 }  # fmt: skip
-_RANDOM = (nn.modules.dropout._DropoutNd, nn.RReLU)
+_RANDOM = (DROPOUT, nn.RReLU)
 
 
 def hooks(module: nn.Module) -> bool:
@@ -52,7 +52,7 @@ def _is_layer(module: nn.Module) -> bool:
     kind = type_before_parametrizations(module)
     if kind.__module__.startswith("torch.nn.modules."):
         return kind is not nn.Module and not issubclass(kind, _CONTAINERS)
-    return kind.__module__.startswith(_OF_PACKAGES) and isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
+    return kind.__module__.startswith(_OF_PACKAGES) and isinstance(module, nn.Linear | CONVOLUTION)
 
 
 def memoryless(module: nn.Module) -> bool:
@@ -62,7 +62,7 @@ def memoryless(module: nn.Module) -> bool:
         return bool(declared)
     if not _is_layer(module) or isinstance(module, torch.jit.ScriptModule):
         return False
-    if isinstance(module, _NORMS):
+    if isinstance(module, NORMS):
         return not module.training and module.running_mean is not None
     if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None:
         return False

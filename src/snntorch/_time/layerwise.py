@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .._engine import note
+from .._engine.private import globally_hooked, recorded, transforming, watched
 from .modules import Recorder
 from .patches import recorder_now
 
@@ -82,11 +83,11 @@ def layerwise(net: Net) -> Net:
 
 def obstacle(function: Callable) -> str | None:
     """Why a forward runs as it is; empty where nothing is lost by that."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None or recorder_now() is not None:
+    if torch.compiler.is_compiling() or recorded() or recorder_now() is not None:
         return ""
-    if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
+    if watched() or transforming():
         return "somebody else watches what is called"
-    if nn.modules.module._global_forward_hooks or nn.modules.module._global_forward_pre_hooks:
+    if globally_hooked():
         return "global hooks expect every call"
     if inspect.isgeneratorfunction(inspect.unwrap(function)):
         return "a generator's caller decides how far it runs"

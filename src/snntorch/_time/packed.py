@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from .._engine.private import transforming
+
 _SMALL = 1024  # elements: fewer are not worth a look
 _HEAD = 256  # elements that tell most tensors which are not spikes
 _CHUNK = 1 << 16  # elements that stay in cache between the operations of a pass; a multiple of 8
@@ -41,7 +43,7 @@ def packed_spikes() -> contextlib.AbstractContextManager:
         ...     spk = snn.unroll(net, torch.rand(20, 2, 100).round())  # keeps 500 bytes of the input for 16,000
         >>> spk.sum().backward()
     """
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling() or transforming():
         return contextlib.nullcontext()
     return saved_tensors_hooks(_pack, _unpack)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .._engine import note
+from .._engine.private import past_torch_function
 from . import known
 from .arguments import fill, flatten, hollow, leaves, refilled
 from .groups import FunctionGroup, Group, ModuleGroup, SelectGroup, StackGroup, WriteGroup
@@ -72,7 +73,7 @@ class FunctionRecorder(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in known.KNOWN:
-            with torch._C.DisableTorchFunctionSubclass():
+            with past_torch_function():
                 return func(*args, **kwargs)
         tensors: list[Any] = []
         structure: list[Any] = []
