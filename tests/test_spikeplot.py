@@ -5,6 +5,7 @@ look at every one that changed before it is committed.
 """
 
 import base64
+import html
 import io
 import json
 import os
@@ -958,6 +959,14 @@ def test_save_html_at_another_speed(movie, tmp_path):
 def test_save_refuses(movie, tmp_path, name, arguments, message):
     with pytest.raises(ValueError, match=message):
         splt.save(movie, tmp_path / name, **arguments)
+
+
+def test_a_notebook_shows_the_page_that_is_saved(movie, tmp_path):
+    shown = splt.player(movie)
+    assert shown.page == splt.save(movie, tmp_path / "animation.html").read_text("utf-8")
+    (page,) = re.findall(r'srcdoc="([^"]*)"', shown._repr_html_())
+    assert html.unescape(page) == shown.page
+    assert shown.height > 60  # the picture's, and room for the controls
 
 
 # --- the player in a browser ----------------------------------------------------------------------------

@@ -186,7 +186,7 @@ class SpikingNeuron(Published):
 
     @property
     def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
-        """Where `drive` adds `state @ weight.T + bias` to the projected input: the state's number, weight, bias."""
+        """The state's number, weight and bias, where `drive` adds `state @ weight.T + bias` to the projected input."""
         return None
 
     def spike_shape(self, input_: Sequence[int], states: Sequence[Sequence[int]]) -> Sequence[int]:

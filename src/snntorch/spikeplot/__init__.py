@@ -16,6 +16,7 @@ from ._overview import overview as overview
 from ._raster import raster as raster
 from ._raster import raster_grid as raster_grid
 from ._raster import raster_groups as raster_groups
+from ._save import player as player
 from ._save import save as save
 from ._statistics import isi_histogram as isi_histogram
 from ._statistics import psth as psth

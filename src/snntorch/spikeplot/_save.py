@@ -1,4 +1,4 @@
-"""Save an animation as a GIF, an MP4 or a web page."""
+"""Save an animation as a GIF, an MP4 or a web page, or show it in a notebook."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import base64
 import html
 import io
 import json
+import tempfile
+from dataclasses import dataclass
 from importlib.resources import files
 from os import PathLike
 from pathlib import Path
@@ -63,6 +65,48 @@ def save(animation: Animation, path: str | PathLike[str], fps: int | None = None
     else:
         raise ValueError(f"path ends in {path.suffix!r}; expected .gif, .mp4, .html or .htm")
     return path
+
+
+@dataclass(frozen=True)
+class Player:
+    """A page that plays an animation, which a notebook shows in a frame of its own."""
+
+    page: str
+    height: int
+
+    def _repr_html_(self) -> str:
+        style = f"border: 0; width: 100%; height: {self.height}px"
+        return f'<iframe class="player" title="animation" style="{style}" srcdoc="{html.escape(self.page)}"></iframe>'
+
+
+def player(animation: Animation, fps: int | None = None, dpi: float | None = None) -> Player:
+    """Show an animation in a notebook: it plays, pauses and steps, and loads nothing from elsewhere.
+
+    Args:
+        animation: what `animator`, `spike_count` or `Camera.animate` returned.
+        fps: frames a second; by default those of the animation's interval.
+        dpi: dots an inch; by default the figure's.
+
+    Returns:
+        The page of `save(animation, "x.html")`, as the last line of a cell shows it.
+
+    Raises:
+        ValueError: `fps` is not positive.
+
+    Example:
+        >>> import torch
+        >>> from matplotlib.figure import Figure
+        >>> from snntorch import spikeplot as splt
+        >>> fig = Figure(figsize=(1, 1))
+        >>> movie = splt.animator(torch.rand(3, 8, 8), fig, fig.subplots())
+        >>> splt.player(movie)._repr_html_()[:7]
+        '<iframe'
+    """
+    fig: Any = getattr(animation, "_fig", None)
+    with tempfile.TemporaryDirectory() as folder:
+        page = save(animation, Path(folder) / "animation.html", fps, dpi).read_text("utf-8")
+    controls = 100  # pixels, in up to two rows
+    return Player(page, int(fig.get_figheight() * (dpi or fig.dpi)) + controls)
 
 
 def _player_writer(interval: float) -> AbstractMovieWriter:
