@@ -438,6 +438,7 @@ REFUSED = [
     (nn.Conv1d(4, 4, 1, padding_mode="circular"), NotImplementedError, "circular"),
     (Function(lambda m, x: torch.relu(m.fc(x))), NotImplementedError, "relu"),
     (Function(lambda m, x: m.fc(x) + 1), NotImplementedError, "add"),
+    (Function(lambda m, x: (y := m.fc(x), y.view(-1).add_(1))[0]), NotImplementedError, "of add"),  # by a view
     (Function(lambda m, x: m.fc(x).T), NotImplementedError, "T"),
     (Function(lambda m, x: m.lif(m.fc(x))[1]), NotImplementedError, "mem with reset 'zero'"),
     (Function(lambda m, x: x * x), NotImplementedError, "mul"),
@@ -784,6 +785,42 @@ def small():
         net[0].weight.mul_(3)
         net[3].weight.abs_()
     return net
+
+
+class Whole(nn.Module):
+    """The loop over time in the forward; layers of single steps and of whole sequences."""
+
+    takes_sequence = True
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.flatten, self.fc = nn.Conv2d(1, 2, 3), nn.Flatten(2), nn.Linear(18, 3)
+        self.lif = snn.Leaky(0.9, reset_mechanism="zero")
+        self.out = snn.Leaky(0.8, reset_mechanism="zero", init_hidden=True)
+
+    def forward(self, x):
+        mem, recorded = self.lif.init_leaky(), []
+        x = self.fc(self.flatten(snn.unroll(self.conv, x))) * 3
+        for now in x:
+            spk, mem = self.lif(now, mem)
+            recorded.append(spk)
+        return snn.unroll(self.out, torch.stack(recorded))
+
+
+def test_a_network_that_takes_whole_sequences_is_the_graph_of_one_step():
+    net, x = Whole(), 3 * torch.rand(T, B, 1, 5, 5)
+    graph = export_to_nir(net, x)
+    assert graph.input_type["input"].tolist() == [1, 5, 5] and graph.output_type["output"].tolist() == [3]
+    assert [type(node).__name__ for node in list(graph.nodes.values())[1:-1]] == [
+        "Conv2d", "Flatten", "Affine", "Scale", "LIF", "LIF"
+    ]  # fmt: skip
+    assert (graph.nodes["flatten"].start_dim, graph.nodes["flatten"].end_dim) == (0, -1)
+    expected = net(x)
+    assert 0.05 < expected.mean() < 0.95
+    torch.testing.assert_close(run(import_from_nir(graph), x), expected, rtol=0, atol=0)
+    net.takes_sequence = False
+    with pytest.raises(ValueError, match=r"'lif' is called more than once.*takes_sequence = True"):
+        export_to_nir(net, x)
 
 
 def test_states_pass_through_the_dict_and_stay_in_the_neurons():

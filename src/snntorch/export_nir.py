@@ -48,12 +48,13 @@ def export_to_nir(
     `nir.read(path, type_check=False)`.
 
     Args:
-        module: a network or layer whose call is one time step.
-        sample_data: an input, whose values do not matter, `[B, ...]`.
+        module: a network or layer whose call is one time step; or one that takes a whole sequence, and says so by
+            `takes_sequence = True`.
+        sample_data: an input, whose values do not matter, `[B, ...]`; of a whole sequence `[T, B, ...]`.
         model_name: a name, kept in the graph's metadata.
         model_fwd_args: further positional arguments of the module's forward.
-        ignore_dims: dimensions that belong to no sample, such as `[0]`. Where empty: the first one, unless the sample
-            is one-dimensional or a convolution or pooling got it without a batch.
+        ignore_dims: dimensions of one step that belong to no sample, such as `[0]`. Where empty: the first one, unless
+            the sample is one-dimensional or a convolution or pooling got it without a batch.
         dt: length of a time step in seconds.
         fold_gain: write `r = 1`, with the neurons' resistances inside the weights before them, or as a Scale where
             there are none: the same network, for readers that ignore `r`, such as Norse.
@@ -66,8 +67,8 @@ def export_to_nir(
     Raises:
         NotImplementedError: for a layer, operation or setting that NIR does not have, by its name: inhibition,
             quantised states, spikes that are no step function, the potential of a neuron with a reset as a signal.
-        ValueError: where a neuron is called more than once (export one time step), the output does not depend on the
-            input, or parameters do not fit or are NaN.
+        ValueError: where a neuron is called more than once (a loop over time without `takes_sequence`), the output does
+            not depend on the input, or parameters do not fit or are NaN.
         TypeError: where `sample_data` is no tensor.
 
     Source: Pedersen et al., "Neuromorphic intermediate representation: a unified instruction set for interoperable
@@ -88,7 +89,7 @@ def export_to_nir(
     find = finder(exporters or {})
     trace = follow(module, sample_data, model_fwd_args, find)
     calls, output = fold_batch_norms(trace.calls, trace.output)
-    ignored = _ignored(ignore_dims, sample_data, calls)
+    ignored = _ignored(ignore_dims, trace.in_shape, calls)
     used = {signal for call in calls for signal in call.sources} | {*output}
 
     def gone(shape: Sequence[int]) -> frozenset[int]:
@@ -98,7 +99,7 @@ def export_to_nir(
         return tuple(n for d, n in enumerate(shape) if d not in gone(shape))
 
     source, sink = unique("input", trace.names), unique("output", trace.names)
-    shape = np.array(sample_shape(sample_data.shape))
+    shape = np.array(sample_shape(trace.in_shape))
     nodes: dict[str, nir.NIRNode] = {source: nir.Input(input_type={"input": shape})}
     edges: list[tuple[str, str]] = []
     outputs: dict[Signal, str] = {("", "out"): source}
@@ -141,13 +142,13 @@ def export_to_nir(
     return nir.NIRGraph(nodes=nodes, edges=edges, metadata=noted)
 
 
-def _ignored(ignore_dims: Sequence[int], sample: Tensor, calls: Sequence[Call]) -> tuple[int, ...]:
+def _ignored(ignore_dims: Sequence[int], shape: Shape, calls: Sequence[Call]) -> tuple[int, ...]:
     """The dimensions that belong to no sample."""
     if len(ignore_dims):
         return tuple(ignore_dims)
     spatial = {nn.Conv1d: 1, nn.Conv2d: 2, nn.AvgPool2d: 2}
     unbatched = any(len(call.in_shape) == spatial.get(type(call.layer), -9) + 1 for call in calls)
-    return () if unbatched or sample.dim() < 2 else (0,)
+    return () if unbatched or len(shape) < 2 else (0,)
 
 
 def _leading_to(sink: str, edges: Sequence[tuple[str, str]]) -> set[str]:
