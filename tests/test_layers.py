@@ -20,6 +20,8 @@ MADE = {
     BatchNormTT2d: (lambda: BatchNormTT2d(4, 3), (3, 6, 4, 3, 5)),
     GradedSpikes: (lambda: GradedSpikes(4), (3, 6, 4)),
     Delay: (lambda: Delay(0, init_hidden=True), (6, 4)),
+    snn.AxonalDelay: (lambda: snn.AxonalDelay(4, 3, init_hidden=True), (6, 4)),
+    snn.SynapticDelay: (lambda: snn.SynapticDelay(4, 5, 3, init_hidden=True), (6, 4)),
     LeakyIntegrator: (lambda: LeakyIntegrator(0.5, learn_beta=True, init_hidden=True), (6, 4)),
     SynapticIntegrator: (lambda: SynapticIntegrator(0.9, 0.5, learn_beta=True, init_hidden=True), (6, 4)),
 }  # what makes each exported layer, and the shape of an input

@@ -81,6 +81,9 @@ SIGNATURES = {
     "SynapticIntegrator": "alpha, beta, gain=1.0, rest=0.0, learn_alpha=False, learn_beta=False, init_hidden=False, "
     "output=False",
     "Delay": "steps, init_hidden=False, output=False",
+    "AxonalDelay": "size, max_delay, width=None, learn_delay=True, init_hidden=False, output=False",
+    "SynapticDelay": "in_features, out_features, max_delay, width=None, bias=True, learn_delay=True, "
+    "init_hidden=False, output=False",
     "bounded": "neuron, name='beta', low=0.0, high=1.0",
     "unroll": "module, x, *states, num_steps=None, recompute=None, pack_spikes=False",
     "surrogate.atan": "alpha=2.0",

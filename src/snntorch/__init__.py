@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import surrogate as surrogate
 from ._engine import backend as backend
+from ._layers.axonaldelay import AxonalDelay as AxonalDelay
 from ._layers.bntt import BatchNormTT1d as BatchNormTT1d
 from ._layers.bntt import BatchNormTT2d as BatchNormTT2d
 from ._layers.delay import Delay as Delay
 from ._layers.gradedspikes import GradedSpikes as GradedSpikes
 from ._layers.integrator import LeakyIntegrator as LeakyIntegrator
 from ._layers.integrator import SynapticIntegrator as SynapticIntegrator
+from ._layers.synapticdelay import SynapticDelay as SynapticDelay
 from ._neurons.adex import AdEx as AdEx
 from ._neurons.alif import ALIF as ALIF
 from ._neurons.alpha import Alpha as Alpha

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._engine import note
-from .._neurons.neurons import SpikingNeuron
+from .line import Line, gathered
 
 
-class Delay(SpikingNeuron):
+class Delay(Line):
     """`y[t] = x[t - steps]`, zero before the first input arrives.
 
     It takes part in `unroll`, `utils.reset` and `utils.detach` as a neuron does; it has no membrane and no spikes of
@@ -33,9 +31,6 @@ class Delay(SpikingNeuron):
         tensor([0., 0., 1., 2.])
     """
 
-    honours = frozenset()
-    states = ("past",)
-    past: Tensor
     steps: Tensor
 
     def __init__(self, steps: int | Tensor, init_hidden: bool = False, output: bool = False) -> None:
@@ -50,10 +45,6 @@ class Delay(SpikingNeuron):
         super()._load_from_state_dict(*args, **kwargs)
         self.longest = int(self.steps.max())
 
-    def state_shape(self, input_: Tensor) -> Sequence[int]:
-        """One slot per step of the longest delay."""
-        return (self.longest, *input_.shape)
-
     def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """The delays stay integers."""
         return {"steps": self.steps}
@@ -64,22 +55,6 @@ class Delay(SpikingNeuron):
         line = torch.cat([x[None], past])
         return line.gather(0, steps.expand(x.shape)[None])[0], line[:-1]
 
-    def over_time(
-        self, inputs: Tensor, state: list[Tensor], steps: int, static: bool, wanted: Sequence[bool]
-    ) -> tuple[list[Any], list[Tensor]]:
-        """All time steps as one gather over time; as `SpikingNeuron.over_time`."""
-        note(self, "folded", "takes all steps as one gather")
-        longest, past = self.longest, state[0]
-        sequence = inputs.expand(steps, *inputs.shape) if static else inputs
-        line = torch.cat([past.flip(0), sequence.to(past.dtype)])  # oldest first; at `longest + t` the input of step t
-        course = None
-        if wanted[1]:  # views, one of each step
-            course = line.unfold(0, longest, 1)[1:].movedim(-1, 1).flip(1) if longest else line[:, None][:, :0]
-        return [self._delayed(line, steps).to(inputs.dtype) if wanted[0] else None, course], [line[steps:].flip(0)]
-
-    def _delayed(self, line: Tensor, steps: int) -> Tensor:
-        if self.steps.numel() == 1:
-            return line[:steps]
-        ages = self.longest - self.steps
-        start = torch.arange(steps, device=line.device).view(-1, *(1,) * (line.dim() - 1))
-        return line.gather(0, (start + ages).expand(steps, *line.shape[1:]))
+    def read(self, line: Tensor, steps: int) -> Tensor:
+        """All steps; as `Line.read`."""
+        return line[:steps] if self.steps.numel() == 1 else gathered(line, steps, self.longest - self.steps)

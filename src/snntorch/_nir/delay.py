@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from .._layers.axonaldelay import AxonalDelay
 from .._layers.delay import Delay
+from .._layers.synapticdelay import SynapticDelay
 from .equations import whole_steps
 from .exporting import Context, nir_node
 from .importing import Node
@@ -26,6 +29,25 @@ def export_delay(layer: Any, context: Context) -> nir.NIRNode:
     return nir_node("Delay", delay=seconds)
 
 
+def export_learnt_delay(layer: Any, context: Context) -> nir.NIRNode:
+    """The delays in seconds; of a Gaussian its middle."""
+    steps = context.array(layer.delay.clamp(0, layer.max_delay), "delay")
+    if layer.width:
+        warnings.warn(
+            f"layer {context.name!r}: NIR has sharp delays alone, so that the width {layer.width:g} is left out",
+            UserWarning,
+            stacklevel=3,
+        )
+    seconds = (np.rint(steps) if layer.width == 0 else steps) * context.dt
+    whole_steps(seconds, context.dt, f"layer {context.name!r}")
+    return nir_node("Delay", delay=seconds)
+
+
+def export_synaptic_delay(layer: Any, context: Context) -> nir.NIRNode:
+    """Raises NotImplementedError."""
+    raise context.missing("delay of each weight")
+
+
 def import_delay(node: Node) -> nn.Module:
     """A Delay by the nearest number of steps."""
     seconds = node.array("delay")
@@ -41,5 +63,5 @@ def import_delay(node: Node) -> nn.Module:
     return Delay(torch.as_tensor(steps.astype(np.int64)), init_hidden=True)
 
 
-EXPORTERS = {Delay: export_delay}
+EXPORTERS = {Delay: export_delay, AxonalDelay: export_learnt_delay, SynapticDelay: export_synaptic_delay}
 IMPORTERS = {"Delay": import_delay}
