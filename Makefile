@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz lint docs bench wheel clean
+.PHONY: demo test fuzz lint docs bench gpu wheel clean
 
 # What pip says goes into a file, and is shown where it fails.
 LOG := $(VENV)/install.log
@@ -41,6 +41,9 @@ $(VENV)/.docs: $(VENV)/.installed
 
 bench: $(VENV)/.installed  ## time the workloads beside the published peers; tens of minutes
 	$(BIN)/python benchmarks/run.py
+
+gpu:  ## the first run on a GPU: right, then fast; at most twenty minutes, with a PyTorch for CUDA in $(PYTHON)
+	$(PYTHON) benchmarks/gpu_first.py
 
 wheel: $(VENV)/.installed  ## wheel and sdist in dist: what is in them, and the wheel used in an empty environment
 	rm -rf dist

@@ -6,18 +6,18 @@ Writes `benchmarks/results/<date>-gpu-<device>.json` and prints a line a measure
 neuron, if it is installed.
 
 A time is the median over repetitions between two CUDA events: once as a caller sees it, and once with the device kept
-busy for a millisecond before, so that the launches' own time hides behind it. Everything is compiled and run before,
-inputs rotate through more memory than the L2 cache holds, and the device is synchronised after each repetition. The
-bound on bytes uses the bandwidth of a large copy, that on operations the rate of a large matrix product, both measured
-in the same process.
+busy before for as long as the host takes to launch it all, so that the device has no gaps. Everything is compiled and
+run before, inputs rotate through more memory than the L2 cache holds, and the device is synchronised after each
+repetition. The bound on bytes uses the bandwidth of a large copy, that on operations the rate of a large matrix
+product, both measured in the same process.
 
 What a step must do, with N = B·n neurons over T steps, and for a net's layers I inputs, O outputs and M
 multiplications a sample and step, of which M1 in the first layer, whose input wants no gradient:
 
 | workload | operations | bytes, float32 | bytes, bfloat16 |
 |---|---|---|---|
-| LIF, forward | 9·T·N | 12·T·N: x read, spikes and membranes written | 8·T·N: 2 + 2 + 4, membranes in float32 |
-| LIF, backward | 9·T·N | 12·T·N: spikes' gradient and membranes read, x's gradient written | 8·T·N: 2 + 4 + 2 |
+| LIF, forward | 9·T·N | 12·T·N: x read, spikes and membranes written | 6·T·N, were membranes kept in half, too |
+| LIF, backward | 9·T·N | 12·T·N: spikes' gradient and membranes read, x's gradient written | 6·T·N, likewise |
 | Linear(n, n) + LIF | 4·T·B·n² + 18·T·N | (24 + 16)·T·N + 12·n² | (16 + 14)·T·N + 12·n²: x is cast |
 | spiking VGG | T·B·(6·M − 2·M1) | T·B·(24·O + 12·(I + O)) | T·B·(16·O + 6·(I + O)) |
 | recurrent (SHD) | T·B·(6·M − 2·M1) | T·B·(40·O + 8·700) | T·B·(28·O + 8·700) |
@@ -32,10 +32,12 @@ twin has too. Bytes of pooling, biases and (but for the linear layer) weights ar
 
 import argparse
 import datetime
+import functools
 import itertools
 import json
 import platform
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +93,7 @@ def layer(
     impl: str, dtype: torch.dtype, device: str, *, T: int = 500, B: int = 16, n: int, backward: bool = False
 ) -> Task:
     """Neurons alone: forward that keeps what backward needs, or both."""
-    each = 12 if dtype == torch.float32 else 8
+    each = 12 if dtype == torch.float32 else 6
     size = T * B * n
     moved = float(each * size * (2 if backward else 1))
     if impl == "copy":  # the same bytes, half of them read and half written
@@ -239,20 +241,37 @@ def jobs(peer: bool) -> Iterator[tuple[str, str, str, Callable[..., Task], dict[
 # -- the clock
 
 
+@functools.cache
+def cycles_per_second() -> float:
+    """Of the device's idle loop."""
+    start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda._sleep(1_000_000)  # the clock may rise at first
+    start.record()
+    torch.cuda._sleep(50_000_000)
+    stop.record()
+    stop.synchronize()
+    return 50_000_000 / (start.elapsed_time(stop) / 1e3)
+
+
 def median_seconds(task: Task, inputs: list[Tensor], repeat: int, ahead: bool = False) -> dict[str, float]:
     """Of one step: the median, and the quartiles; with launches `ahead` of a busy device."""
     rotating = itertools.cycle(inputs)
+    host = []
     for _ in range(3 + len(inputs)):
         task.cleanup()
+        torch.cuda.synchronize()
+        begun = time.perf_counter()
         task.step(next(rotating))
+        host.append(time.perf_counter() - begun)
     torch.cuda.synchronize()
+    wait = int(1.5 * statistics.median(host) * cycles_per_second()) if ahead else 0
     seconds = []
     for _ in range(repeat):
         task.cleanup()
         x = next(rotating)
         start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         if ahead:
-            torch.cuda._sleep(2_000_000)  # cycles
+            torch.cuda._sleep(wait)
         start.record()
         task.step(x)
         stop.record()
@@ -295,6 +314,61 @@ def summary(row: dict[str, Any]) -> str:
     return f"{times}, {row['of_bound']:.0%} of the bound" if "of_bound" in row else times
 
 
+def measure(
+    build: Callable[..., Task], impl: str, dtype: str, sizes: dict[str, Any], repeat: int, bounds: dict[str, float]
+) -> dict[str, Any]:
+    """A workload's times, bytes and share of its bound; or the error that it met."""
+    device = "cuda"
+    try:
+        task = build(impl, DTYPES[dtype], device, **sizes)
+        whole = build is not layer  # a net's inputs are float32, and autocast converts them
+        l2 = torch.cuda.get_device_properties(0).L2_cache_size
+        inputs = rotation(task, torch.float32 if whole else DTYPES[dtype], l2, device)
+        torch.cuda.reset_peak_memory_stats()
+        row: dict[str, Any] = median_seconds(task, inputs, repeat)
+        row |= {"bytes": task.bytes, "flops": task.flops, "peak_memory": torch.cuda.max_memory_allocated()}
+        row["device_seconds"] = median_seconds(task, inputs, repeat, ahead=True)["seconds"]
+        if impl != "relu":  # which has less to do
+            row["of_bound"] = least_seconds(task, dtype, bounds) / row["device_seconds"]
+    except (ImportError, RuntimeError) as error:  # an absent peer, or too little memory
+        row = {"error": f"{type(error).__name__}: {error}"[:500]}
+    torch.cuda.empty_cache()
+    return row
+
+
+def rows(only: str, peer: bool, quick: bool, bounds: dict[str, float]) -> Iterator[dict[str, Any]]:
+    """Every measurement whose name has a text, printed as it is made."""
+    for name, impl, dtype, build, sizes in jobs(peer):
+        if only not in name or (quick and sizes.get("n", 0) > 2048):
+            continue
+        row = {"workload": name, "impl": impl, "dtype": dtype}
+        row |= measure(build, impl, dtype, sizes, 10 if quick else 50, bounds)
+        print(f"{name:36} {impl:13} {dtype}  {summary(row)}", flush=True)
+        yield row
+
+
+def environment() -> dict[str, Any]:
+    """The device and the versions, by which a result is known."""
+    import triton
+
+    return {
+        "device": torch.cuda.get_device_name(0), "machine": platform.processor() or platform.machine(),
+        "date": str(datetime.date.today()), "python": platform.python_version(), "torch": torch.__version__,
+        "cuda": torch.version.cuda, "triton": triton.__version__, "snntorch": snn.__version__,
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+    }  # fmt: skip
+
+
+def keep(result: dict[str, Any], name: str = "") -> Path:
+    """Write a result beside the others, under the device's name."""
+    label = name or "".join(c if c.isalnum() else "-" for c in result["device"].lower())
+    path = HERE / "results" / f"{result['date']}-gpu-{label}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wrote {path.relative_to(HERE.parent)}")
+    return path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few repetitions, and no layer wider than 2048")
@@ -304,43 +378,10 @@ def main() -> None:
     options = parser.parse_args()
     if not torch.cuda.is_available():
         raise SystemExit(f"benchmarks/gpu.py needs a CUDA GPU, and torch {torch.__version__} sees none")
-    device, repeat = "cuda", 10 if options.quick else 50
-    properties = torch.cuda.get_device_properties(0)
-    bounds = measured_bounds(device, repeat)
-    import triton
-
-    result: dict[str, Any] = {
-        "device": properties.name, "machine": platform.processor() or platform.machine(),
-        "date": str(datetime.date.today()),
-        "torch": torch.__version__, "cuda": torch.version.cuda, "triton": triton.__version__,
-        "tf32": torch.backends.cuda.matmul.allow_tf32, "repeat": repeat, "bounds": bounds, "rows": [],
-    }  # fmt: skip
+    bounds = measured_bounds("cuda", 10 if options.quick else 50)
     print(json.dumps(bounds))
-    for name, impl, dtype, build, sizes in jobs(options.peer):
-        if options.only not in name or (options.quick and sizes.get("n", 0) > 2048):
-            continue
-        row = {"workload": name, "impl": impl, "dtype": dtype}
-        try:
-            task = build(impl, DTYPES[dtype], device, **sizes)
-            whole = build is not layer  # a net's inputs are float32, and autocast converts them
-            inputs = rotation(task, torch.float32 if whole else DTYPES[dtype], properties.L2_cache_size, device)
-            torch.cuda.reset_peak_memory_stats()
-            row |= median_seconds(task, inputs, repeat)
-            row |= {"bytes": task.bytes, "flops": task.flops, "peak_memory": torch.cuda.max_memory_allocated()}
-            row["device_seconds"] = median_seconds(task, inputs, repeat, ahead=True)["seconds"]
-            if impl != "relu":  # which has less to do
-                row["of_bound"] = least_seconds(task, dtype, bounds) / row["device_seconds"]
-        except (ImportError, RuntimeError) as error:  # an absent peer, or too little memory
-            row["error"] = f"{type(error).__name__}: {error}"[:500]
-        task = inputs = None  # type: ignore[assignment]
-        torch.cuda.empty_cache()
-        result["rows"].append(row)
-        print(f"{name:36} {impl:13} {dtype}  {summary(row)}", flush=True)
-    label = options.name or "".join(c if c.isalnum() else "-" for c in properties.name.lower())
-    path = HERE / "results" / f"{result['date']}-gpu-{label}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"wrote {path.relative_to(HERE.parent)}")
+    found = list(rows(options.only, options.peer, options.quick, bounds))
+    keep({**environment(), "bounds": bounds, "rows": found}, options.name)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,28 @@ def test_half_precision_is_read_and_written_as_it_is_and_states_kept_in_float32(
     assert forward["S0"] == forward["Y1"] == backward["N0"] == backward["A0"] == torch.float32
 
 
+WRITES = {"aten::copy_", "aten::fill_", "aten::zero_", "aten::sum", "aten::mul", "aten::add"}  # each a launch on a GPU
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_few_launches_beside_the_kernel(monkeypatch, dtype):
+    """A copy of a state that the kernel writes over, forward; backward zeros for its cotangent. Half costs no cast."""
+    monkeypatch.setattr(Kernel, "__call__", lambda *args: None)
+    lif, x = snn.Leaky(0.9, init_hidden=True), torch.rand(T, B, N, dtype=dtype, requires_grad=True)
+    snn.unroll(lif, x)
+
+    def launches(call):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            result = call()
+        return result, [event.name for event in profile.events() if event.name in WRITES]
+
+    snn.utils.reset(lif)
+    spk, forward = launches(lambda: snn.unroll(lif, x))
+    ones = torch.ones_like(spk)
+    _, backward = launches(lambda: torch.autograd.grad(spk, x, ones))
+    assert (forward, backward) == (["aten::copy_"], ["aten::zero_"])
+
+
 @pytest.mark.parametrize("cls", ["Leaky", "RLeaky"])
 def test_autocast(cls):
     torch.manual_seed(0)

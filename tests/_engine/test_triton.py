@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import copy
 import importlib.util
 import os
 import re
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 import snntorch as snn
 from helpers import flat, gradients, start
@@ -203,7 +201,7 @@ def test_the_engines_tests_pass_interpreted():
     environment = {**os.environ, "TRITON_INTERPRET": "1", "SNNTORCH_KERNELS": "triton", "CUDA_VISIBLE_DEVICES": ""}
     # Values outside a block are computed too, though never stored: zeros divided by zeros among them.
     command = [sys.executable, "-m", "pytest", "-q", "-W", "ignore::RuntimeWarning", "-p", "no:cacheprovider"]
-    files = [HERE / "test_numbers.py", HERE / "test_operations.py", HERE / "interpreted.py"]
+    files = [HERE / "test_numbers.py", HERE / "test_operations.py", HERE / "test_gpu.py", HERE / "interpreted.py"]
     run = subprocess.run([*command, *files], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
 
@@ -229,71 +227,6 @@ def test_native_equals_eager(row):
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     tolerance = 2e-6 if "quant" in row.name else 1e-10
     torch.testing.assert_close(d_found, d_expected, rtol=tolerance, atol=tolerance)
-
-
-def small_net():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Linear(32, 64), snn.Leaky(0.9, learn_beta=True, init_hidden=True), nn.Linear(64, 10),
-        snn.Synaptic(0.9, 0.8, init_hidden=True),
-    ).cuda()  # fmt: skip
-
-
-@pytest.mark.cuda
-@needs_cuda
-def test_a_training_step_can_be_captured_as_a_cuda_graph():
-    net = small_net()
-    twin = copy.deepcopy(net)
-    x = torch.rand(20, 8, 32, device="cuda")
-
-    def step(net):
-        snn.unroll(net, x).sum(0).square().mean().backward()
-
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            snn.utils.reset(net)
-            net.zero_grad()
-            step(net)
-    torch.cuda.current_stream().wait_stream(side)
-    snn.utils.reset(net)
-    net.zero_grad()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step(net)
-    x.copy_(torch.rand(20, 8, 32, device="cuda"))
-    net.zero_grad(set_to_none=False)
-    graph.replay()
-    step(twin)
-    for p, q in zip(net.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(p.grad, q.grad)
-
-
-@pytest.mark.cuda
-@needs_cuda
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_keeps_the_fused_path(dtype):
-    net, x = small_net(), torch.rand(20, 8, 32, device="cuda")
-    with torch.autocast("cuda", dtype):
-        assert all(path.path in ("folded", "fused cuda") for path in paths(net, x))
-        out = snn.unroll(net, x)
-    assert out.dtype == dtype
-    out.float().sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
-
-
-@pytest.mark.cuda
-@needs_cuda
-def test_offsets_beyond_32_bits():
-    if torch.cuda.mem_get_info()[0] < 24 << 30:
-        pytest.skip("needs 24 GiB of free GPU memory")
-    x = torch.zeros(129, 1 << 24, dtype=torch.bfloat16, device="cuda")
-    x[-1, -1] = 2
-    with torch.no_grad():
-        spk = snn.unroll(snn.Leaky(0.9, init_hidden=True), x)
-    assert spk[-1, -1] == 1
-    assert spk.count_nonzero() == 1
 
 
 if __name__ == "__main__":

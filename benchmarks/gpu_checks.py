@@ -1,0 +1,284 @@
+"""What a GPU's kernels must compute, as plain functions of a device: `make gpu` runs them, and so do the tests.
+
+Each compares with the same steps, operation by operation, on the same device: spikes and states bit by bit, as kernels
+round where PyTorch rounds; gradients to the rounding of their sums. A check raises AssertionError at a wrong number.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import snntorch as snn
+
+Check = Callable[[str], None]
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+SIZES = (1, 63, 65, 8192, 70001, 131072, 600000)  # around a block, the number of programs, and alignment
+STEPS = (1, 15, 16, 17, 40, 257)  # around the number of steps that are loaded ahead
+FEW_SIZES, FEW_STEPS = (1, 65, 130), (1, 17)
+
+
+class Adaptive(snn.SpikingNeuron):
+    """A user's neuron of two states: each spike raises the threshold, which decays."""
+
+    states = ("mem", "raised")
+
+    def __init__(self, beta: float, rho: float) -> None:
+        super().__init__()
+        self.register_value("beta", beta, learn=True)
+        self.register_value("rho", rho)
+
+    @staticmethod
+    def step(
+        x: Tensor, mem: Tensor, raised: Tensor, *, beta: Tensor, rho: Tensor, threshold: Tensor, spike: Callable
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`mem = beta mem + x`, less the threshold at a spike; `raised = rho raised + spk`."""
+        mem = beta * mem + x
+        spk = spike(mem - threshold - raised)
+        return spk, mem - spk.detach() * threshold, rho * raised + spk
+
+
+NEURONS: dict[str, Callable[[int], nn.Module]] = {
+    "Leaky": lambda size: snn.Leaky(0.9),
+    "learnt per neuron": lambda size: snn.Leaky(torch.linspace(0.5, 0.99, size), learn_beta=True),
+    "Synaptic": lambda size: snn.Synaptic(0.9, 0.8, learn_alpha=True),
+    "a user's": lambda size: Adaptive(0.9, 0.95),
+    "one-to-one": lambda size: snn.RLeaky(0.9, all_to_all=False),
+}
+
+
+def both(neuron: nn.Module, x: Tensor) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Outputs and gradients of a neuron over time, by kernels and then operation by operation."""
+    for backend in ("fused", "eager"):
+        leaf = x.detach().requires_grad_()
+        states = [torch.zeros(0, device=x.device)] * len(neuron.states)  # type: ignore[arg-type]
+        with snn.backend(backend):  # type: ignore[arg-type]
+            out = snn.unroll(neuron, leaf, *states)
+        weights = [torch.linspace(-1, 1.5, o.numel(), device=o.device).to(o.dtype).view_as(o) for o in out]
+        learnt = [p for p in neuron.parameters() if p.requires_grad]
+        yield [o.detach() for o in out], list(torch.autograd.grad(list(out), [leaf, *learnt], weights))
+
+
+def equals_eager(device: str, neuron: nn.Module, x: Tensor) -> None:
+    """Spikes and states to the last bit; the gradients as far as sums over batch and time are rounded."""
+    (out, gradients), (expected, expected_gradients) = both(neuron.to(device), x)
+    for found, value in zip(out, expected, strict=True):
+        assert found.dtype == value.dtype, f"{found.dtype} for {value.dtype}"
+        assert torch.equal(found, value), f"{(found != value).sum()} of {found.numel()} values differ"
+    eps = torch.finfo(x.dtype).eps
+    torch.testing.assert_close(gradients[0], expected_gradients[0], rtol=8 * eps, atol=8 * eps)
+    many = 1e-10 if x.dtype == torch.float64 else 1e-3
+    for found, value in zip(gradients[1:], expected_gradients[1:], strict=True):
+        torch.testing.assert_close(found, value, rtol=many, atol=many * float(value.abs().max()))
+
+
+def drawn(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> Tensor:
+    """Normal noise above zero, by which about a third of the neurons fire at a step."""
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return (0.8 * (noise + 0.3)).to(device, dtype)
+
+
+def sequence(device: str, *, kind: str, dtype: torch.dtype, size: int, steps: int) -> None:
+    """A neuron over dense input, `[T, 1, N]`."""
+    equals_eager(device, NEURONS[kind](size), drawn((steps, 1, size), dtype, device))
+
+
+def recurrent(device: str, *, dtype: torch.dtype, features: int, steps: int) -> None:
+    """A matrix product at every step; it rounds otherwise in another order, so only float64 is compared."""
+    torch.manual_seed(0)
+    neuron = snn.RLeaky(0.9, linear_features=features).to(device, dtype)
+    (out, gradients), (expected, expected_gradients) = both(neuron, drawn((steps, 3, features), dtype, device))
+    torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradients, expected_gradients, rtol=1e-9, atol=1e-9)
+
+
+def _offset(x: Tensor) -> Tensor:
+    return torch.cat((x.new_zeros(1), x.flatten()))[1:].view_as(x)
+
+
+def _strided(x: Tensor) -> Tensor:
+    return x.repeat_interleave(2, -1)[..., ::2]
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "offset": _offset,
+    "strided": _strided,
+    "transposed": lambda x: x.transpose(1, 2).contiguous().transpose(1, 2),
+    "static": lambda x: x[:1].expand(x.shape),
+    "batch first": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
+}
+
+
+def layout(device: str, *, name: str, dtype: torch.dtype) -> None:
+    """Input that lies otherwise in memory."""
+    equals_eager(device, snn.Leaky(0.9, learn_beta=True), LAYOUTS[name](drawn((17, 3, 65), dtype, device)))
+
+
+def channels_last(device: str, *, dtype: torch.dtype) -> None:
+    """Images whose channels lie side by side, and a decay for each channel."""
+    x = drawn((5 * 2, 3, 4, 4), dtype, device).to(memory_format=torch.channels_last).unflatten(0, (5, 2))
+    equals_eager(device, snn.Leaky(torch.tensor([0.5, 0.9, 0.99])[:, None, None], learn_beta=True), x)
+
+
+def segments(device: str) -> None:
+    """A run cut in two is the whole run."""
+    neuron, x = snn.Synaptic(0.9, 0.8).to(device), drawn((40, 4, 65), torch.float32, device)
+    whole = snn.unroll(neuron, x)
+    snn.utils.reset(neuron)
+    first = snn.unroll(neuron, x[:17])
+    second = snn.unroll(neuron, x[17:], *(course[-1] for course in first[1:]))
+    for found, a, b in zip(whole, first, second, strict=True):
+        assert torch.equal(found, torch.cat((a, b)))
+
+
+# -- what only a GPU shows
+
+
+def small_net(device: str) -> nn.Module:
+    """Two layers, of one state and of two."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(32, 64), snn.Leaky(0.9, learn_beta=True, init_hidden=True), nn.Linear(64, 10),
+        snn.Synaptic(0.9, 0.8, init_hidden=True),
+    ).to(device)  # fmt: skip
+
+
+def train(net: nn.Module, x: Tensor) -> Tensor:
+    """A training step's forward and backward; the spike counts."""
+    snn.utils.reset(net)
+    net.zero_grad(set_to_none=False)
+    counts = snn.unroll(net, x).sum(0)
+    counts.float().square().mean().backward()
+    return counts.detach()
+
+
+def same_gradients(net: nn.Module, twin: nn.Module) -> None:
+    """Of every parameter, to rounding."""
+    for p, q in zip(net.parameters(), twin.parameters(), strict=True):
+        assert p.grad is not None
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-6)
+
+
+def synchronises_never(device: str) -> None:
+    """A training step under PyTorch's own watch."""
+    net, x = small_net(device), torch.rand(20, 8, 32, device=device)
+    train(net, x)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        train(net, x)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def side_stream(device: str) -> None:
+    """Kernels run on the stream that is current."""
+    net, twin, x = small_net(device), small_net(device), torch.rand(200, 64, 32, device=device)
+    expected = train(twin, x)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(50_000_000)  # so that another stream would run ahead of its input
+        counts = train(net, x * 1)
+    torch.cuda.current_stream().wait_stream(stream)
+    assert torch.equal(counts, expected)
+    same_gradients(net, twin)
+
+
+def captured(device: str) -> None:
+    """A training step as a CUDA graph, replayed on another batch."""
+    net, twin, x = small_net(device), small_net(device), torch.rand(20, 8, 32, device=device)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            train(net, x)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        train(net, x)
+    x.copy_(torch.rand(x.shape, device=device))
+    graph.replay()
+    train(twin, x)
+    same_gradients(net, twin)
+
+
+def compiled(device: str) -> None:
+    """`torch.compile` with CUDA graphs of its own."""
+    net, twin = small_net(device), small_net(device)
+
+    def run(x: Tensor) -> Tensor:
+        return snn.unroll(net, x, *()).sum(0)
+
+    fast = torch.compile(run, mode="reduce-overhead", fullgraph=True)
+    for _ in range(4):
+        x = torch.rand(20, 8, 32, device=device)
+        snn.utils.reset(net)
+        assert torch.equal(fast(x).detach(), train(twin, x))
+
+
+def autocast(device: str) -> None:
+    """Half precision leaves every layer folded or fused."""
+    for dtype in (torch.bfloat16, torch.float16):
+        net, x = small_net(device), torch.rand(20, 8, 32, device=device)
+        with torch.autocast("cuda", dtype):
+            text = str(snn.explain(net, x))
+            assert "stepped" not in text, text
+            counts = train(net, x)
+        assert counts.dtype == dtype, counts.dtype
+
+
+def second_device(device: str) -> None:
+    """Kernels launch where their tensors lie."""
+    equals_eager("cuda:1", snn.Leaky(0.9), drawn((17, 3, 65), torch.float32, "cuda:1"))
+
+
+def beyond_32_bits(device: str) -> None:
+    """An element more than 2^31 from the first."""
+    x = torch.zeros(129, 1 << 24, dtype=torch.bfloat16, device=device)
+    x[-1, -1] = 2
+    with torch.no_grad():
+        spk = snn.unroll(snn.Leaky(0.9, init_hidden=True), x)
+    assert spk[-1, -1] == 1
+    assert spk.count_nonzero() == 1
+
+
+def native() -> Iterator[tuple[str, Check]]:
+    """Names and checks that need a GPU; those that this one is too small or alone for are left out."""
+    yield "no synchronisation in a training step", synchronises_never
+    yield "a side stream", side_stream
+    yield "captured as a CUDA graph", captured
+    yield "torch.compile, reduce-overhead", compiled
+    yield "autocast", autocast
+    if torch.cuda.device_count() > 1:
+        yield "a second device", second_device
+    if torch.cuda.mem_get_info()[0] >= 24 << 30:
+        yield "offsets beyond 32 bits", beyond_32_bits
+
+
+def checks(full: bool) -> Iterator[tuple[str, Check]]:
+    """Names and checks: every combination, or a few of each kind."""
+    sizes, steps, dtypes = (SIZES, STEPS, DTYPES) if full else (FEW_SIZES, FEW_STEPS, DTYPES)
+    for kind, (i, dtype), (j, size), (k, time) in itertools.product(
+        NEURONS, enumerate(dtypes), enumerate(sizes), enumerate(steps)
+    ):
+        if full or (i + j + k) % 4 == 0:
+            options: dict[str, Any] = {"kind": kind, "dtype": dtype, "size": size, "steps": time}
+            yield f"{kind}, {_name(dtype)}, N={size}, T={time}", partial(sequence, **options)
+    for name in LAYOUTS:
+        for dtype in dtypes if full else dtypes[:2]:
+            yield f"{name} input, {_name(dtype)}", partial(layout, name=name, dtype=dtype)
+    for dtype in dtypes if full else dtypes[:1]:
+        yield f"channels-last input, {_name(dtype)}", partial(channels_last, dtype=dtype)
+    for features, time in itertools.product((1, 65, 256), (1, 17, 100)) if full else ((65, 5),):
+        yield (
+            f"recurrent, N={features}, T={time}",
+            partial(recurrent, dtype=torch.float64, features=features, steps=time),
+        )
+    yield "segments", segments
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
