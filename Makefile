@@ -22,7 +22,7 @@ demo: $(VENV)/.installed  ## train a spiking network on handwritten digits, writ
 	@$(BIN)/python examples/digits.py
 
 test: $(VENV)/.installed  ## the tests and the doctests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 fuzz: $(VENV)/.installed  ## thousands of random nets against a plain loop; a quarter of an hour
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --cases 5000

@@ -35,9 +35,9 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def new_objects_only() -> Iterator[None]:
-    """`gc` sees what the test makes and nothing older, so that it takes milliseconds in a process of many tests."""
+    """`gc` sees what the module's tests make and nothing older, so that it takes milliseconds in a long run too."""
     gc.collect()
     gc.freeze()
     yield

@@ -1,9 +1,7 @@
 """Choosing a path: what is asked for, what is taken, and why."""
 
 import asyncio
-import os
-import subprocess
-import sys
+import runpy
 import threading
 
 import pytest
@@ -11,7 +9,7 @@ import torch
 from torch import nn
 
 import snntorch as snn
-from snntorch._engine import choices, choose, cpu
+from snntorch._engine import choices, choose, cpu, setting
 from snntorch._engine.setting import asked
 from snntorch._time.explain import paths
 
@@ -166,19 +164,16 @@ def test_unknown_backends():
     assert taken(snn.Leaky(0.9))[0] == {"fused cpu"}
 
 
-@pytest.mark.parametrize(("name", "path"), [("eager", "stepped"), ("auto", "fused cpu"), ("fused", "fused cpu")])
-def test_environment(name, path):
-    code = f"import snntorch as snn, torch; snn.explain(snn.Leaky(0.9), torch.rand({T}, 2), torch.zeros(0))"
-    run = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "SNNTORCH_BACKEND": name}, capture_output=True, text=True
-    )
-    assert path in run.stdout, run.stderr
-
-
-def test_environment_with_an_unknown_backend():
-    env = {**os.environ, "SNNTORCH_BACKEND": "turbo"}
-    run = subprocess.run([sys.executable, "-c", "import snntorch"], env=env, capture_output=True, text=True)
-    assert "SNNTORCH_BACKEND must be one of auto, fused, eager, got 'turbo'" in run.stderr
+def test_environment(monkeypatch):
+    """As it is when the package is imported."""
+    monkeypatch.delenv("SNNTORCH_BACKEND", raising=False)
+    assert runpy.run_path(setting.__file__)["asked"]() == "auto"
+    for name in setting.BACKENDS:
+        monkeypatch.setenv("SNNTORCH_BACKEND", name)
+        assert runpy.run_path(setting.__file__)["asked"]() == name
+    monkeypatch.setenv("SNNTORCH_BACKEND", "turbo")
+    with pytest.raises(ValueError, match="SNNTORCH_BACKEND must be one of auto, fused, eager, got 'turbo'"):
+        runpy.run_path(setting.__file__)
 
 
 def test_a_choice_that_cannot_be_honoured_raises_with_the_reason():

@@ -238,6 +238,13 @@ def test_a_read_only_directory_is_read(place):
             os.seteuid(0)
 
 
+def test_a_place_that_cannot_be_made(place, tmp_path):
+    (tmp_path / "file").write_text("no directory")
+    place(tmp_path / "file" / "below")
+    with pytest.raises(OSError):
+        cache.write("a.kernel", b"mine")
+
+
 def test_without_a_home_nothing_is_written(place, tmp_path, monkeypatch):
     place("")
     monkeypatch.chdir(tmp_path)
@@ -333,22 +340,21 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_files_are_made_anew(known, filled, damage):
-    sound = {path: path.read_bytes() for path in files(filled)}
-    for path, content in sound.items():
-        path.write_bytes(DAMAGES[damage](content))
-    assert result(start_process(filled)) == known[0]
-    assert {path: path.read_bytes() for path in files(filled)} == sound
+def test_a_damaged_file_is_not_loaded(damage):
+    with pytest.raises(ValueError, match="damaged"):
+        machine_code.load("key", DAMAGES[damage](machine_code.pack("key", IR, "answer")))
 
 
-def test_a_misplaced_file_is_not_run(known, filled):
-    """Forward's under backward's name, and the other way."""
-    one, two = sorted(files(filled))
-    sound = one.read_bytes(), two.read_bytes()
-    one.write_bytes(sound[1])
-    two.write_bytes(sound[0])
+@pytest.mark.parametrize("damages", [("empty", "one bit"), ("garbage", "cut short"), None], ids=str)
+def test_damaged_and_exchanged_files_are_made_anew(known, filled, damages):
+    """One damage for forward's file and one for backward's; or each lies under the other's name."""
+    paths = sorted(files(filled))
+    sound = [path.read_bytes() for path in paths]
+    bad = [DAMAGES[damage](content) for damage, content in zip(damages, sound, strict=True)] if damages else sound[::-1]
+    for path, content in zip(paths, bad, strict=True):
+        path.write_bytes(content)
     assert result(start_process(filled)) == known[0]
-    assert (one.read_bytes(), two.read_bytes()) == sound
+    assert [path.read_bytes() for path in paths] == sound
 
 
 @posix_only
@@ -377,7 +383,6 @@ def test_no_place_to_write(known, tmp_path):
     """A home that cannot be made: kernels live in memory."""
     blocked = tmp_path / "file"
     blocked.write_text("no directory")
-    assert result(start_process(blocked / "below")) == known[0]
     out = start_process("", HOME=str(blocked), XDG_CACHE_HOME="")
     assert result(out) == known[0]
     assert blocked.read_text() == "no directory"

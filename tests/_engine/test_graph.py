@@ -3,16 +3,12 @@
 import pytest
 import torch
 
-from snntorch._engine.decomposition import MEANING, interpret
+from snntorch._engine.decomposition import interpret
 from snntorch._engine.graph import Graph, vjp
 from snntorch._engine.operations import OPERATIONS, PREDICATES
 from snntorch._engine.program import gradient, load, program
 
 F64 = torch.float64
-
-
-def test_every_operation_has_a_meaning_and_an_adjoint():
-    assert set(MEANING) | {"float", "single"} == set(OPERATIONS)
 
 
 ARITHMETIC = sorted(set(OPERATIONS) - PREDICATES - {"float", "where", "clamp_strictly", "clamp_sharing"})

@@ -170,7 +170,7 @@ def test_loss_on_one_output(row, part):
 
 
 @pytest.mark.parametrize("reduce", [lambda spk: spk.sum(), lambda spk: spk.mean(0).square().sum(),
-                                    lambda spk: spk[::2].sum()])  # fmt: skip
+                                    lambda spk: spk[::2].sum()], ids=["sum", "mean", "part"])  # fmt: skip
 @rows(MAIN)
 def test_expanded_gradients(row, reduce):
     """`spk.sum().backward()` hands the kernel one number, expanded."""

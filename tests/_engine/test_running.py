@@ -125,9 +125,10 @@ def test_tensors_that_are_not_their_memory(make, where, steps):
 def test_every_surrogate_compiles_with_and_without_gradients(name):
     kwargs = {"surrogate_disable": True} if name == "disabled" else {"spike_grad": name}
     lif, x, mem = snn.Leaky(0.9, **kwargs), 3 * torch.rand(B, F), torch.rand(B, F)
-    for mode, leaf in (
-        (torch.no_grad, False), (torch.inference_mode, False), (torch.enable_grad, False), (torch.enable_grad, True)
-    ):  # fmt: skip
+    ways = [(torch.inference_mode, False), (torch.enable_grad, True)]
+    if name == "atan":  # one for all
+        ways += [(torch.no_grad, False), (torch.enable_grad, False)]
+    for mode, leaf in ways:
         torch._dynamo.reset()
         x.requires_grad_(leaf)
         with mode():

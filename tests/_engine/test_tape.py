@@ -11,7 +11,7 @@ from torch.func import functional_call
 import snntorch as snn
 from helpers import flat, start
 from helpers import run as looped
-from rows import rows
+from rows import one_per_class, rows
 from snntorch._engine.absent import meets_infinity
 from snntorch._engine.program import gradient
 from snntorch._engine.trace import trace
@@ -65,8 +65,12 @@ def on_both(function):
 # -- the gradient of the gradient
 
 
-@pytest.mark.parametrize("single", [False, True], ids=["over time", "single"])
-@rows([r for r in FUSED if "quant" not in r.name])
+TWICE = [r for r in FUSED if "quant" not in r.name]
+
+
+@pytest.mark.parametrize(("row", "single"), [
+    *((row, False) for row in TWICE), *((row, True) for row in one_per_class(TWICE))
+], ids=lambda given: getattr(given, "name", given))  # fmt: skip
 def test_second_derivatives(row, single):
     def twice():
         neuron, x = row.make(F64), row.input(T, B, F64).requires_grad_()

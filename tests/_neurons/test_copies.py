@@ -9,7 +9,7 @@ import torch
 
 import snntorch as snn
 from helpers import assert_equal, flat, gradients, loop, run
-from rows import every_row, every_step_class
+from rows import ROWS, every_row, every_step_class, one_per_class
 from snntorch._engine import computes
 
 T, B = 6, 3
@@ -18,8 +18,10 @@ T, B = 6, 3
 # -- dtype and device
 
 
-@every_row
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(("row", "dtype"), [
+    *((row, torch.bfloat16) for row in ROWS),
+    *((row, dtype) for row in one_per_class() for dtype in (torch.float16, torch.float64)),
+], ids=lambda given: getattr(given, "name", given))  # fmt: skip
 def test_input_s_dtype_is_kept(row, dtype):
     """Spikes are in the input's dtype, states in float32 where that is half precision."""
     neuron = row.make() if not dict(row.make().named_children()) else row.make(dtype)
@@ -100,8 +102,9 @@ def by_torch_save(module):
 COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda m: pickle.loads(pickle.dumps(m)), "torch.save": by_torch_save}
 
 
-@every_row
-@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize(("row", "how"), [
+    *((row, how) for row in ROWS for how in ("deepcopy", "pickle")), *((row, "torch.save") for row in one_per_class())
+], ids=lambda given: getattr(given, "name", given))  # fmt: skip
 def test_copy_before_and_after_a_forward(row, how):
     neuron, x = row.make(), row.input(T, B)
     before = COPIES[how](neuron)

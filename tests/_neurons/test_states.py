@@ -65,7 +65,7 @@ def passed(neuron):
 
 @pytest.mark.parametrize("way", RESETS)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_fresh_states_are_zeros_of_whatever_shape_comes(kind, way, data):
     torch.manual_seed(0)

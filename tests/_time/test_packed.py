@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 
 import pytest
 import torch
@@ -134,12 +135,16 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("make", [mlp, lambda: mlp(graded_spikes_factor=0.37), conv], ids=["mlp", "graded", "conv"])
-@pytest.mark.parametrize("how", RUNS)
-@pytest.mark.parametrize("autocast", [False, True])
+NETS = {"mlp": mlp, "graded": lambda: mlp(graded_spikes_factor=0.37), "conv": conv}
+
+
+@pytest.mark.parametrize(("how", "make", "autocast"), [
+    *itertools.product(sorted(set(RUNS) - {"compile"}), NETS, (False, True)),
+    ("compile", "mlp", False),  # in which nothing is packed
+])  # fmt: skip
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own, while it compiles
-def test_gradients_are_exactly_those_without(make, how, autocast):
-    net = make()
+def test_gradients_are_exactly_those_without(how, make, autocast):
+    net = NETS[make]()
     x = inputs(net)
 
     def plain(net, x):

@@ -26,10 +26,7 @@ def forward_kernel(
     program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype, device: str
 ) -> Kernel:
     """The compiled kernel for a type of device; see `print_forward`."""
-    printer, compiler = _MAKERS[PACKAGES[device]]
-    source = printer.print_forward(program, dense, written, single)
-    _show(source, f"forward of {_origins(program)}, {device}, {dtype}")
-    return _named(compiler(source, dtype), f"forward of {_neurons(program)}")
+    return _compiled("forward", program, (program, dense, written, single), dtype, device)
 
 
 @functools.lru_cache(KERNELS)
@@ -37,10 +34,16 @@ def backward_kernel(
     step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype, device: str
 ) -> Kernel:
     """The compiled kernel for a type of device; see `print_backward`."""
+    return _compiled("backward", step.program, (step, dense, outputs, single), dtype, device)
+
+
+def _compiled(direction: str, program: Program, printed: tuple, dtype: torch.dtype, device: str) -> Kernel:
     printer, compiler = _MAKERS[PACKAGES[device]]
-    source = printer.print_backward(step, dense, outputs, single)
-    _show(source, f"backward of {_origins(step.program)}, {device}, {dtype}")
-    return _named(compiler(source, dtype), f"backward of {_neurons(step.program)}")
+    source = getattr(printer, f"print_{direction}")(*printed)
+    _show(source, f"{direction} of {_origins(program)}, {device}, {dtype}")
+    kernel = compiler(source, dtype)
+    kernel.name = f"snntorch: {direction} of {_neurons(program)}"
+    return kernel
 
 
 def _origins(program: Program) -> str:
@@ -49,11 +52,6 @@ def _origins(program: Program) -> str:
 
 def _neurons(program: Program) -> str:
     return ", ".join(sorted({origin.partition(" ")[0] for origin in program.origins})) or "an exported program"
-
-
-def _named(kernel: Kernel, name: str) -> Kernel:
-    kernel.name = f"snntorch: {name}"
-    return kernel
 
 
 def _show(source: Source, title: str) -> None:

@@ -160,7 +160,7 @@ OPERATIONS: dict[str, Operation] = {
     "sign": Operation("x", "sign({})", names=("sgn",)),
     "maximum": Operation("xx", "maximum({}, {})", adjoint=_extreme(lambda a, b: a > b)),
     "minimum": Operation("xx", "minimum({}, {})", adjoint=_extreme(lambda a, b: a < b)),
-    # between two bounds, of which the upper one wins; see `trace.py` for which is which
+    # between two bounds, of which the upper one wins; see `calls.py` for which is which
     "clamp": Operation("xxx", "minimum(maximum({}, {}), {})", adjoint=_bounded),
     "clamp_strictly": Operation("xxx", "minimum(maximum({}, {}), {})", adjoint=_bounded_strictly, torch="clamp"),
     "clamp_sharing": Operation("xxx", "minimum(maximum({}, {}), {})", adjoint=_bounded_sharing, torch="clamp"),

@@ -181,10 +181,8 @@ class SHD(_EventDataset):
 
     An item is `(counts [T, 700 // ds], digit)`: spikes of each channel in each time bin.
 
-    Source: B. Cramer, Y. Stradmann, J. Schemmel and F. Zenke, "The Heidelberg spiking data sets for the
-        systematic
-    evaluation of spiking neural networks", IEEE Transactions on Neural Networks and Learning Systems 33(7),
-    2022.
+    Source: B. Cramer, Y. Stradmann, J. Schemmel and F. Zenke, "The Heidelberg spiking data sets for the systematic
+    evaluation of spiking neural networks", IEEE Transactions on Neural Networks and Learning Systems 33(7), 2022.
 
     Args:
         root: folder of the data set.
