@@ -200,8 +200,11 @@ def test_other_lengths_and_batches_compile_nothing(monkeypatch):
 TOLD = "float32 or -half] or test_loss_on_one_output and (state or first) or test_expanded_gradients and (mean or part)"
 
 
+INTERPRETED = [["test_numbers.py"], ["test_operations.py", "test_gpu.py", "interpreted.py"]]
+
+
 @needs_triton
-@pytest.mark.parametrize("files", [["test_numbers.py"], ["test_operations.py", "test_gpu.py", "interpreted.py"]], ids=lambda f: f[0])
+@pytest.mark.parametrize("files", INTERPRETED, ids=lambda files: files[0])
 def test_the_engines_tests_pass_interpreted(files):
     """The tests of the engine's numbers, and some more, with Triton's interpreter in the place of Numba."""
     environment = {**os.environ, "TRITON_INTERPRET": "1", "SNNTORCH_KERNELS": "triton", "CUDA_VISIBLE_DEVICES": ""}
