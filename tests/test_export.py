@@ -14,7 +14,7 @@ import snntorch as snn
 from helpers import assert_equal, flat, start
 from rows import ROWS, STEP_ROWS, one_per_class, row_named, rows
 
-T, B = 6, 3
+T, B = 3, 3
 BATCH, TIME = torch.export.Dim("batch", min=2, max=64), torch.export.Dim("time", min=2, max=64)
 # A weight between one step and the next: these are stepped, and the number of their steps is fixed.
 STEPPED = {snn.RLeaky, snn.RSynaptic, snn.SLSTM, snn.SConv2dLSTM, snn.LeakyParallel}
@@ -116,15 +116,17 @@ def in_the_middle(row, batch):
 @rows(one_per_class(STEP_ROWS))
 @torch.no_grad()
 def test_step(row):
-    """Its outputs and new states."""
+    """Its outputs and new states; as ONNX where `test_unrolled` does not write the same operations."""
     module = Step(row.make()).eval()
     program = export(module, *in_the_middle(row, B))
-    exported, in_onnx = reread(program).module(), onnx(program)
+    exported = reread(program).module()
+    in_onnx = onnx(program) if row.cls in {snn.Leaky, snn.IntegerLeaky, snn.EIF, *STEPPED} else None
     for batch in (B, B + 4):
         args = in_the_middle(row, batch)
         expected = module(*args)
         torch.testing.assert_close(exported(*args), expected)
-        torch.testing.assert_close(in_onnx(*args), flat(expected))
+        if in_onnx:
+            torch.testing.assert_close(in_onnx(*args), flat(expected))
 
 
 @rows([r for r in (*one_per_class(), *RESETS) if r.cls is not snn.NoisyLeaky])  # its draws fix the number of steps
@@ -134,12 +136,13 @@ def test_unrolled(row):
     program = export(module, row.input(T, B), time=time)
     if row.cls is not snn.SlidingPSN:  # a matrix product
         assert ("snntorch.run.default" in operators(program)) == time
-    exported, in_onnx = reread(program).module(), onnx(program)
+    exported, in_onnx = reread(program).module(), None if row in RESETS else onnx(program)
     for steps, batch in ((T, B), (T + 5 * time, B + 4)):
         x = row.input(steps, batch)
         expected = module(x)
         torch.testing.assert_close(exported(x), expected)
-        torch.testing.assert_close(in_onnx(x), flat(expected))
+        if in_onnx:
+            torch.testing.assert_close(in_onnx(x), flat(expected))
 
 
 def test_a_network_that_has_run_before():
@@ -175,8 +178,7 @@ def test_the_eager_backend_exports_plain_operators():
     torch.testing.assert_close(program.module()(x), net(x))
 
 
-@pytest.mark.parametrize("name", ["subtract-delay", "SpikeRateEscape", "LeakySpikeOperator", "custom_surrogate"])
-def test_a_spike_is_a_comparison_whatever_its_surrogate(name):
+def test_a_spike_is_a_comparison_whatever_its_surrogate():
     """The program calls what that of a step without any surrogate calls."""
 
     def called(name):
@@ -184,8 +186,10 @@ def test_a_spike_is_a_comparison_whatever_its_surrogate(name):
         program = export(Step(row.make()), *in_the_middle(row, B)).run_decompositions()
         return [node.target for node in program.graph.nodes if node.op == "call_function"]
 
-    assert called(name) == called("surrogate_disable")
-    assert torch.ops.aten.gt.Scalar in called(name)
+    without = called("surrogate_disable")
+    assert torch.ops.aten.gt.Scalar in without
+    for name in ("subtract-delay", "SpikeRateEscape", "LeakySpikeOperator", "custom_surrogate"):
+        assert called(name) == without
 
 
 def test_a_program_runs_where_only_the_package_is_imported(tmp_path):

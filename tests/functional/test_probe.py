@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import snntorch as snn
-from rows import every_row, every_step_row
+from rows import every_class, every_step_row
 from snntorch import spikeplot, utils
 from snntorch.functional.probe import (
     AttributeMonitor,
@@ -338,7 +338,7 @@ def test_recorder_on_every_neuron_in_a_loop_and_under_unroll(row):
         )
 
 
-@every_row
+@every_class
 def test_every_neuron_feeds_the_summary_and_the_overview(row):
     figure = pytest.importorskip("matplotlib.figure")
     keeps = {} if row.takes_sequence else {"init_hidden": True, "output": False}
