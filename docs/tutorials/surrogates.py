@@ -165,9 +165,8 @@ from snntorch.functional.probe import Recorder
 
 with torch.no_grad(), Recorder(net) as recorder:
     run(net, test_x[:1])
-maps = recorder.spikes["2"].mean(0)[
-    0
-]  # the first layer's firing rates, one map a channel
+# the first layer's firing rates, one map a channel
+maps = recorder.spikes["2"].mean(0)[0]
 fig, axes = plt.subplots(1, 7, figsize=(7, 1.4))
 axes[0].imshow(test_x[0, 0].numpy(), cmap="gray")
 for ax, rates in zip(axes[1:], maps, strict=False):
