@@ -220,8 +220,9 @@ def chain(case: Case, shape: tuple[int, ...], length: int) -> tuple[list[nn.Modu
     """Layers and neurons, one after the other."""
     layers: list[nn.Module] = []
     for _ in range(length):
-        # Elsewhere the loop itself would fail, or change a state.
-        in_place = bool(layers) and isinstance(layers[-1], nn.Linear | nn.Conv2d | snn.Leaky | snn.Synaptic | snn.Alpha)
+        # Elsewhere the loop itself would fail, as it writes into its input.
+        last = layers[-1] if layers else None
+        in_place = isinstance(last, nn.Linear | nn.Conv2d | snn.SpikingNeuron) and not isinstance(last, Delay)
         made, shape = neuron(case, shape) if case.often(0.4) else layer(case, shape, in_place)
         layers.append(made)
     return layers, shape
@@ -285,25 +286,28 @@ def quiet() -> Iterator[None]:
 class Watched:
     """A spike function that notes how close to their threshold potentials came."""
 
-    def __init__(self, spike: Any, closest: list[float]) -> None:
-        self.spike, self.closest = spike, closest
+    def __init__(self, spike: Any, look: Callable[[Tensor], None]) -> None:
+        self.spike, self.look = spike, look
 
     def __call__(self, x: Tensor) -> Tensor:
-        self.closest[0] = min(self.closest[0], float(x.detach().abs().min()) if x.numel() else self.closest[0])
+        self.look(x.detach().abs())
         return self.spike(x)
 
 
 def watch(net: nn.Module, closest: list[float]) -> None:
     """Note how close any neuron comes to its threshold, and what else is decided by comparing."""
+
+    def look(x: Tensor) -> None:
+        closest[0] = min(closest[0], float(x.min()) if x.numel() else closest[0])
+
     for module in net.modules():
         spike = getattr(module, "spike_grad", None)
-        if callable(spike):
-            if isinstance(spike, nn.Module):
-                spike.register_forward_pre_hook(
-                    lambda _, args: closest.__setitem__(0, min(closest[0], float(args[0].detach().abs().min())))
-                )
-            else:
-                module.spike_grad = Watched(spike, closest)
+        if isinstance(spike, nn.Module):
+            spike.register_forward_pre_hook(lambda _, args: look(args[0].detach().abs()))
+        elif callable(spike):
+            module.spike_grad = Watched(spike, look)
+        elif isinstance(module, nn.ReLU):  # 0 is the same in every precision
+            module.register_forward_pre_hook(lambda _, args: look(args[0].detach()[args[0] != 0].abs()))
 
 
 def states(net: nn.Module) -> dict[str, Tensor]:

@@ -118,3 +118,22 @@ def test_zero_resets_the_whole_update():
     """f - r f: after a spike the potential is zero, the new input included."""
     _, mem = loop(snn.Lapicque(R=1.0, C=2.0, reset_mechanism="zero"), torch.full((3, 1, 1), 3.0))
     assert mem.flatten().tolist() == [1.5, 0, 1.5]
+
+
+@pytest.mark.parametrize("given", [{}, {"C": 2.0}])
+def test_constants_that_follow_beta_do_not_cut_a_network_into_steps(given):
+    class Doubled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lif = snn.Lapicque(0.8, **given, learn_beta=True, init_hidden=True)
+
+        def forward(self, x):
+            return self.lif(2 * x)
+
+    net, lengths = Doubled(), []
+    over_time = net.lif.over_time
+    object.__setattr__(net.lif, "over_time", lambda *a: lengths.append(a[2]) or over_time(*a))
+    snn.unroll(net, torch.rand(5, 2, 3))
+    assert lengths == [5]
+    found = net.lif.R * net.lif.C * -net.lif.beta.log()
+    assert number(found) == pytest.approx(1)

@@ -79,6 +79,36 @@ def test_what_changes_inside_the_loop_is_noticed(between):
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_a_setting_that_changes_at_every_step_leaves_learning_as_it_is(backend):
+    """What was called before runs at once, and none of that is recorded."""
+
+    class Raised(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = snn.LeakyIntegrator(0.8, init_hidden=True)
+            self.lif = snn.Leaky(0.9, learn_beta=True, init_hidden=True, output=True)
+
+        def forward(self, x):
+            x = self.first(x)
+            self.lif.threshold = self.lif.threshold + 0.1
+            return self.lif(x)
+
+    torch.manual_seed(0)
+    x = torch.rand(T, B, 4, dtype=F64).mul(3).requires_grad_()
+
+    def run(loop):
+        net = Raised().double()
+        _, mem = loop(net)
+        return [mem, *torch.autograd.grad((mem**2).sum(), [x, *net.parameters()])]
+
+    with snn.backend("eager"):
+        expected = run(lambda net: [torch.stack(out) for out in zip(*map(net, x), strict=True)])
+    with snn.backend(backend):
+        found = run(lambda net: snn.unroll(net, x))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
 def test_explain_names_the_line_that_looks(capsys):
     def look(net, t, spk):
         if t == 1 and spk.sum() > -1:

@@ -224,6 +224,49 @@ def test_a_layer_that_is_used_twice(shared):
     assert_unroll_is_the_loop(net(*layers).double(), 2 * torch.rand(T, B, 4, dtype=F64))
 
 
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+@pytest.mark.parametrize("form", ["layers", "nested", "own"])
+@pytest.mark.parametrize("recurrent", [{"V": 0.5, "all_to_all": False}, {"linear_features": 5}])
+def test_a_layer_that_writes_into_the_spikes_writes_into_what_a_recurrent_neuron_keeps(recurrent, form, backend):
+    """As where the spikes, rectified, are handed on to the next step: its gradient is that of the rectifier."""
+
+    class Own(nn.Module):
+        def forward(self, x):
+            return x.relu_()
+
+    torch.manual_seed(0)
+    first, last = nn.Linear(4, 5).double(), nn.Linear(5, 3).double()
+    x = 2 * torch.randn(6, 3, 4, dtype=F64)
+
+    def run(way):
+        torch.manual_seed(1)
+        neuron = snn.RLeaky(0.9, **recurrent, init_hidden=way != "handed on").double()
+        rectifier = Own() if form == "own" else nn.ReLU(inplace=True)
+        if form == "nested":
+            net = nn.Sequential(nn.Sequential(first, neuron), nn.Sequential(nn.Identity(), rectifier, last))
+        else:
+            net = nn.Sequential(first, neuron, rectifier, last)
+        if way == "handed on":
+            spk, mem = neuron.reset_mem()
+            out = []
+            for now in x:
+                spk, mem = neuron(first(now), spk, mem)
+                spk = spk.relu()
+                out.append(last(spk))
+            out = torch.stack(out)
+        else:
+            out = snn.unroll(net, x) if way == "unroll" else torch.stack([net(now) for now in x])
+        return out, torch.autograd.grad((out**2).sum(), [*first.parameters(), *neuron.parameters()])
+
+    with snn.backend("eager"):
+        expected, grads = run("handed on")
+    with snn.backend(backend):
+        for way in ("loop", "unroll"):
+            found, ours = run(way)
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+            torch.testing.assert_close(ours, grads, rtol=0, atol=1e-10)
+
+
 def test_a_shared_activation_still_folds():
     relu, shapes = counted(nn.ReLU())
     snn.unroll(net(leaky(), nn.Linear(4, 4), relu, net(nn.Linear(4, 4), relu)), torch.rand(T, B, 4))

@@ -255,11 +255,11 @@ class SpikingNeuron(Published):
         return arguments
 
     def _returned(self, spk: Tensor, state: Sequence[Tensor]) -> Any:
-        if self.init_hidden and not self.output:
-            return spk
-        if not self._returns_state:
-            return (spk, *state)
-        return (state[0] if spk is None or spk.dtype == state[0].dtype else spk, *state[1:])
+        if self._returns_state:  # that very tensor, so that a layer that writes into the spikes writes into the state
+            if state[0] is not None and (spk is None or spk.dtype == state[0].dtype):
+                spk = state[0]
+            state = state[1:]
+        return spk if self.init_hidden and not self.output else (spk, *state)
 
     @property
     def _returns_state(self) -> bool:

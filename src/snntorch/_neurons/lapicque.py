@@ -89,13 +89,13 @@ class Lapicque(LIF):
         self.register_value("C", given["C"])
 
     def _begin(self, input_: Tensor, given: Any, named: dict[str, Any]) -> list[Tensor]:
-        if isinstance(self.beta, torch.nn.Parameter):  # the buffers show what the step derives from beta
+        if isinstance(self.beta, torch.nn.Parameter):  # the buffers show what the step derives from beta, and reads not
             with torch.no_grad():
                 leak = -self.beta.log()
                 if self.resistance_follows:
-                    self.R = self.time_step / (self.C * leak)
+                    self._buffers["R"] = self.time_step / (self.C * leak)
                 else:
-                    self.C = self.time_step / (self.R * leak)
+                    self._buffers["C"] = self.time_step / (self.R * leak)
         return super()._begin(input_, given, named)
 
     @property

@@ -37,6 +37,7 @@ class FunctionRecorder(TorchFunctionMode):
         self.path: list[nn.Module] = []  # the modules whose forward is being recorded
         self.handles: list[weakref.ref] = []  # of all that stands for something
         self.number = 0
+        self._runs = False  # what is recorded, now
         self._forget()
 
     def _forget(self) -> None:
@@ -60,8 +61,12 @@ class FunctionRecorder(TorchFunctionMode):
         if self.pending:
             groups = list(self.pending)
             self._forget()
-            with recording(None):
-                run_pending(groups)
+            before, self._runs = self._runs, True
+            try:
+                with recording(None):
+                    run_pending(groups)
+            finally:
+                self._runs = before
 
     def stop(self, reason: str) -> None:
         """Run what is recorded, and from now on what is called."""
@@ -72,6 +77,8 @@ class FunctionRecorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self._runs:
+            return func(*args, **kwargs)
         if func in known.KNOWN:
             with past_torch_function():
                 return func(*args, **kwargs)

@@ -71,7 +71,7 @@ def unroll(
     if not layers.hooks(module) and type(x) is not Later:
         if isinstance(module, SpikingNeuron) and type(module).forward is SpikingNeuron.forward and not module.overrides:
             return module.sequence(x, states, num_steps)
-        if type(module) is nn.Sequential and not states and not _reuses(module):
+        if type(module) is nn.Sequential and not states and not _reuses(module) and not _writes(module):
             return _unroll_sequential(module, x, num_steps)
         if not states and num_steps is None and (out := _folded(module, x)) is not None:
             return out
@@ -145,6 +145,15 @@ def _reuses(net: nn.Sequential) -> bool:
     """Whether a layer with a memory is used twice: the second use needs the first one's state of the same step."""
     used = [id(m) for _, m in net.named_modules(remove_duplicate=False) if not layers.memoryless(m)]
     return len(set(used)) < len(used)
+
+
+def _writes(net: nn.Sequential) -> bool:
+    """Whether a layer may write into the spikes that a recurrent neuron keeps, which its next step reads."""
+    kept = any(isinstance(m, SpikingNeuron) and m.states[:1] == ("spk",) for m in net.modules())
+    return kept and any(
+        getattr(m, "inplace", False) or not type(m).__module__.startswith(("torch.nn.", "snntorch."))
+        for m in net.modules()
+    )
 
 
 def _unroll_sequential(net: nn.Sequential, x: Tensor, num_steps: int | None) -> Any:
