@@ -74,3 +74,14 @@ def test_learnt_decays_get_the_gradient_of_tau_too(name):
 
 def test_zero_is_the_default_reset():
     assert snn.Alpha(0.9, 0.8).reset_mechanism == "zero"
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_the_first_step_depends_on_its_input_by_nothing(backend):
+    """As in the loop of both currents, whose parts cancel: backward works, and gives 0."""
+    x = torch.rand(2, 3, requires_grad=True)
+    alpha = snn.Alpha(0.9, 0.8)
+    with snn.backend(backend):
+        spk, *_, mem = alpha(x, *alpha.reset_mem())
+        (spk.sum() + mem.sum()).backward()
+    assert torch.equal(mem, torch.zeros(2, 3)) and torch.equal(x.grad, torch.zeros(2, 3))
