@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import snntorch as snn
 from helpers import flat, run, start
 from rows import ROWS, one_per_class, rows
+from snntorch import backprop, utils
 from snntorch import functional as sf
-from snntorch import utils
 
 LOOKS = (
     "item",
@@ -118,6 +118,16 @@ def test_training(form, operators):
             spk.square().mean().backward()
             optimiser.step()
             utils.detach(module)
+
+
+def test_truncated_backpropagation():
+    batches = [(torch.rand(5, 3, 1, 4, 4), torch.zeros(3))]
+    module = net()
+    with never_looking():
+        backprop.TBPTT(
+            module, batches, torch.optim.SGD(module.parameters(), 0.1), lambda spk, _: spk.square().mean(), K=2,
+            readout="spk", clip_grad_norm=1.0,
+        )  # fmt: skip
 
 
 CRITERIA = (
