@@ -35,6 +35,11 @@ def note(owner: object, path: str, reason: str = "") -> None:
         _log.append((owner, path, reason))
 
 
+def listening() -> bool:
+    """Whether someone collects choices."""
+    return _log is not None
+
+
 class Call(NamedTuple):
     """One call of a neuron's step: what `run` was given."""
 

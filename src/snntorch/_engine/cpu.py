@@ -63,6 +63,8 @@ class Kernel:
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
         """Run over `[steps, size]`."""
         pointers = [tensor.data_ptr() for tensor in tensors]
+        if steps == 1 and 0 in pointers:
+            raise ValueError("a tensor has no memory: its storage was freed")
         threads = torch.get_num_threads()
         if threads == 1 or steps * size < _WORTH_A_THREAD:
             self._call(steps, size, 0, size, *pointers, *strides)

@@ -71,9 +71,13 @@ def launch(
     """Run a kernel on the arrays of each kind, by number, and their strides; a single step's arrays have none."""
     source = kernel.source
     tensors = [memory[kind][k] for kind, k in source.slots]
-    distances = [strides[kind][k] for kind, k in source.stride_slots] if strides else ()
+    call(kernel, steps, size, tensors, [strides[kind][k] for kind, k in source.stride_slots] if strides else ())
+
+
+def call(kernel: Kernel, steps: int, size: int, tensors: list[Tensor], strides: Sequence[int] = ()) -> None:
+    """Run a kernel on its arrays and strides, with its name in a profile."""
     if profiled():
         with record_function(kernel.name):
-            kernel(steps, size, tensors, distances)
+            kernel(steps, size, tensors, strides)
     else:
-        kernel(steps, size, tensors, distances)
+        kernel(steps, size, tensors, strides)

@@ -15,7 +15,7 @@ from .kernels import backward_kernel, forward_kernel, launch, spread
 from .memory import empty
 from .private import constant, watched
 from .program import Program, load
-from .single import step_backward, step_forward
+from .single import single_step
 from .tape import keep, pull_back, split, step_gradient, tape
 
 
@@ -60,15 +60,12 @@ def run(
 def run_step(
     program: Program | str, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor]
 ) -> Sequence[Tensor]:
-    """See `step_forward`; with a gradient where one is asked for."""
+    """See `SingleStep`; with a gradient where one is asked for."""
     program = _program(program)
     if watched():
         written = [True] * program.free + [False] * program.states
         return torch.ops.snntorch.run(program.text, 0, written, inputs, states, params)
-    if _needs_gradient(inputs, states, params):
-        written = (True,) * program.free + (False,) * program.states
-        return Run.apply(program, 0, written, *inputs, *states, *params)  # type: ignore[return-value]
-    return step_forward(program, inputs, states, params)
+    return single_step(program, inputs, states, params)([*inputs, *states, *params])
 
 
 def _needs_gradient(*tensors: Sequence[Tensor]) -> bool:
@@ -93,7 +90,7 @@ def run_kernel(
     the inputs, and cotangents of the inputs in their own.
     """
     if steps == 0:
-        return step_forward(program, inputs, states, params)
+        return single_step(program, inputs, states, params).forward([*inputs, *states, *params])
     shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
     dense = tuple([p.numel() != 1 for p in params])
     kernel = forward_kernel(program, dense, tuple(written), False, dtype, device.type)
@@ -131,7 +128,12 @@ def run_backward_kernel(
     """
     outputs = len(program.outputs)
     if steps == 0:
-        return step_backward(program, tuple(needs), cotangents, courses, inputs, states, params)
+        single = single_step(program, inputs, states, params)
+        n = program.inputs
+        back = single.tape((*needs[:n], *[True] * program.states, *needs[n:])).back
+        arrived = [*cotangents[: program.free], *cotangents[outputs:]]
+        found = back(tuple([c is not None for c in arrived]))(inputs, states, params, courses, arrived)
+        return [c for c in found if c is not None]
     shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
     given = (*(g is not None for g in cotangents[:outputs]), *[True] * program.states)
     step = step_gradient(program, tuple(needs), given, tuple([c is not None for c in courses]))

@@ -29,6 +29,7 @@ class Plan:
         captures: whether the step holds any.
         reason: why there is no program.
         settings: that it was made for, held so that no others get their ids.
+        lasting: whether the same step and settings, by identity, always have this plan.
     """
 
     program: Program | None
@@ -36,6 +37,7 @@ class Plan:
     captures: bool = False
     reason: str = ""
     settings: tuple = ()
+    lasting: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,9 @@ def plan(
     except (ArithmeticError, TypeError, ValueError):  # so the step may raise as well
         traced, lasting = _trace(call, frozenset(range(len(call.numbers)))), False
         tensors = _tensors(traced, call.numbers, dtype, device, stream)
-    found = Plan(traced.program, tensors, traced.captures, traced.reason, call.settings)
-    if quick and lasting and not (traced.captures or _capturing(device)):
+    lasting = quick and lasting and not (traced.captures or _capturing(device))
+    found = Plan(traced.program, tensors, traced.captures, traced.reason, call.settings, lasting)
+    if lasting:
         _plans.put(key, found)
     return found
 

@@ -5,7 +5,7 @@ Whatever older versions lack is looked up softly. What PyTorch's modules and ten
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -49,6 +49,45 @@ def profiled() -> bool:
 def recorded() -> bool:
     """`torch.jit.is_tracing`, in a tenth of its time (1.0)."""
     return torch._C._is_tracing()
+
+
+def followed() -> bool:
+    """Whether anyone follows each operation in one of these ways; one question, as each single step asks it."""
+    c = torch._C
+    return (
+        c._are_functorch_transforms_active() or c._len_torch_dispatch_stack() > 0 or forward_ad._current_level >= 0
+        or c._is_tracing()
+    )  # fmt: skip
+
+
+def same_kinds(tensors: Sequence[Tensor]) -> Callable[..., bool]:
+    """A test whether other tensors, as many, are of the very kinds of these.
+
+    It compares type, dtype, device, sizes, strides, whether autograd follows, and whatever else makes PyTorch dispatch
+    otherwise, now and at the time of the test, as a transform or inference mode. The guards of `torch.compile` do that
+    in a tenth of Python's time, unless one tensor comes twice (2.0).
+    """
+    expected = [_kind(t) for t in tensors]
+    try:
+        sizes, strides = [list(t.shape) for t in tensors], [list(t.stride()) for t in tensors]
+        guards = torch._C._dynamo.guards.TensorGuards  # type: ignore[attr-defined]
+        quick = guards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
+        if quick(*tensors):
+            return quick
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        pass
+    return lambda *others: [_kind(t) for t in others] == expected
+
+
+def _kind(tensor: Any) -> tuple:
+    if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
+        return ()
+    follows = tensor.requires_grad and torch.is_grad_enabled()
+    keys = torch._C._dispatch_keys(tensor)
+    return (
+        type(tensor), tensor.dtype, tensor.device, tensor.shape, tensor.stride(), follows, keys.raw_repr(),
+        torch.is_inference_mode_enabled(),
+    )  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -97,6 +136,11 @@ def loops_in_vmap() -> Iterator[None]:
 def memory(tensor: Tensor) -> int:
     """A number for its memory, which tensors that share it share: fake ones, too, which have no address (2.0)."""
     return tensor.untyped_storage()._cdata
+
+
+def transformed(tensor: Tensor) -> bool:
+    """Whether it is a tensor of a `torch.func` transform (2.0)."""
+    return _func.maybe_get_level(tensor) != -1
 
 
 _func = torch._C._functorch  # type: ignore[attr-defined]  # what torch.func is made of (2.0)

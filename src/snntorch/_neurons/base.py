@@ -17,6 +17,7 @@ from .published import Published
 from .states import Stateful, recording, state_dtype
 
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
+_PLAIN = {bool, str, int, float, type(None)}  # settings that are seen to be no tensors
 _NUMBERS = {"alpha", "beta", "threshold", "delta_threshold", "V", "R", "C", "time_step", "factor"}  # broadcast
 
 
@@ -203,8 +204,9 @@ class SpikingNeuron(Published):
                 value = buffers.get(name)
             if value is None:
                 value = getattr(self, name)
-            cast = isinstance(value, Tensor) and value.dtype != dtype
-            arguments[name] = value.to(dtype) if cast else value
+            if type(value) not in _PLAIN and isinstance(value, Tensor) and value.dtype is not dtype:
+                value = value.to(dtype)
+            arguments[name] = value
         return arguments
 
     def forward(self, input_: Tensor, *states: Any, **named_states: Any) -> Any:

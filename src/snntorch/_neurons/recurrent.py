@@ -135,10 +135,11 @@ class Recurrent(SpikingNeuron):
     @property
     def recurs(self) -> bool:
         """Whether `drive` adds the feedback; else the step does, from each neuron to itself."""
-        if self.all_to_all or not is_plain(self.recurrent, RecurrentOneToOne):
+        recurrent = self._modules["recurrent"]  # where nn.Module looks last
+        if self.all_to_all or recurrent is None or not is_plain(recurrent, RecurrentOneToOne):
             return True
         V = _own(self)
-        return V is not None and V is not _own(self.recurrent)
+        return V is not None and V is not _own(recurrent)
 
     def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """As of every neuron; V is None where `drive` adds the feedback."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._engine import computes
-from .._engine.private import backward_pass, surviving
+from .._engine.private import backward_pass, surviving, transformed
 from .caller import warn
 from .fresh import is_fresh, marked_fresh
 from .pieces import expands, fitted
@@ -60,6 +60,7 @@ class Stateful(nn.Module, metaclass=Registry):
     resting: Mapping[str, str | float] = {}  # what a state starts from, a number or an attribute's name; else 0
     init_hidden: bool
     _warned: bool = False
+    _prepared: Any = None  # what the engine found for its single step
 
     def state_shape(self, input_: Tensor) -> Sequence[int]:
         """Shape of the states for this input; the input's own unless a class says otherwise."""
@@ -73,6 +74,8 @@ class Stateful(nn.Module, metaclass=Registry):
             raise NotImplementedError(
                 f"{type(self).__name__} defines no step: take a class that does, such as snntorch.Leaky, or write one"
             )
+        if not (named or torch.compiler.is_compiling()) and (states := self._as_they_are(input_, given)):
+            return states
         if not isinstance(input_, Tensor) or not input_.is_floating_point():
             kind = input_.dtype if isinstance(input_, Tensor) else type(input_).__name__
             raise TypeError(f"input_ must be a floating-point tensor, got {kind}")
@@ -93,6 +96,26 @@ class Stateful(nn.Module, metaclass=Registry):
             for name in self.states
         ]
         return states if all([s.shape == shape for s in states]) else self._broadcast(states, input_, shape)
+
+    def _as_they_are(self, input_: Any, given: Sequence[Any]) -> list[Tensor] | None:
+        """The states of most steps, where nothing is to be done to them: all given or all stored, as the input asks."""
+        if type(input_) is not Tensor or not input_.dtype.is_floating_point:
+            return None
+        if given:
+            states = list(given)
+            if self.init_hidden or len(states) != len(self.states):
+                return None
+        else:
+            states = [getattr(self, name) for name in self.states]
+            if backward_pass() != -1:  # see `_stored_state`
+                return None
+        shape, dtype, device = self.state_shape(input_), state_dtype(input_.dtype), input_.device
+        for state in states:
+            if type(state) is not Tensor or state.dtype is not dtype or state.shape != shape or state.device != device:
+                return None
+            if transformed(state):
+                return None
+        return states
 
     def _given_state(self, name: str, state: Any, input_: Tensor, shape: Sequence[int]) -> Tensor:
         if not isinstance(state, Tensor):
@@ -240,6 +263,7 @@ class Stateful(nn.Module, metaclass=Registry):
         state = self.__dict__.copy()
         kept = {name: self._kept(name) for name in self.states}
         state.update({name: value.detach() for name, value in kept.items()})
+        state.pop("_prepared", None)
         state["_fresh"] = [name for name, value in kept.items() if is_fresh(value)]
         return state
 

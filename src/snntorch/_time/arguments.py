@@ -64,17 +64,17 @@ def leaves(value: Any) -> list[Any]:
     return found
 
 
-def slots(template: Any, kinds: Any = Slot | Tensor) -> Iterator[Any]:
-    """The slots and tensors of nested arguments, in order; or what is of other kinds."""
-    if isinstance(template, kinds):
+def slots(template: Any) -> Iterator[Any]:
+    """The slots and tensors of nested arguments, in order."""
+    if isinstance(template, Slot | Tensor):
         yield template
     elif isinstance(template, tuple | list):
         for item in template:
-            yield from slots(item, kinds)
+            yield from slots(item)
     elif isinstance(template, dict):
-        yield from slots(tuple(template.values()), kinds)
+        yield from slots(tuple(template.values()))
     elif isinstance(template, slice):
-        yield from slots((template.start, template.stop, template.step), kinds)
+        yield from slots((template.start, template.stop, template.step))
 
 
 def flatten(value: Any, structure: list, tensors: list) -> None:

@@ -1,0 +1,254 @@
+"""A prepared step: the same results as when everything is looked at, and nothing that is set anew is missed."""
+
+import copy
+import pickle
+import weakref
+
+import pytest
+import torch
+import torch.utils.checkpoint
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.utils._pytree import tree_leaves
+
+import snntorch as snn
+from helpers import assert_equal, loop, start
+from rows import STEP_ROWS, rows
+from snntorch._engine import prepared, private, running
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """For each step whether it was a prepared one."""
+    log = []
+
+    def noted(*args):
+        log.append(True)  # also where what is kept for backward ends a second run
+        found = prepared.again(*args)
+        log[-1] = found is not None
+        return found
+
+    monkeypatch.setattr(running, "again", noted)
+    return log
+
+
+@pytest.fixture
+def lif():
+    """A neuron that has stepped once, and its input."""
+    if snn._engine.setting.asked() == "eager":
+        pytest.skip("nothing is prepared")
+    neuron = snn.Leaky(0.9)
+    neuron(torch.ones(2, 3), torch.zeros(2, 3))
+    return neuron
+
+
+@rows(STEP_ROWS)
+@pytest.mark.parametrize("grad", [False, True])
+def test_as_when_everything_is_looked_at(row, grad, monkeypatch):
+    short, x = row.make(torch.float64), row.input(4, 3, torch.float64).requires_grad_(grad)
+    long = copy.deepcopy(short)
+    found = loop(short, x, *start(row, short))
+    monkeypatch.setattr(running, "again", lambda *_: None)
+    expected = loop(long, x, *start(row, long))
+    assert_equal(found, expected)
+    if grad:
+        leaves = [[x, *(p for p in net.parameters() if p.requires_grad)] for net in (short, long)]
+        of_short, of_long = (
+            torch.autograd.grad(sum(o.sum() for o in tree_leaves(out) if o.requires_grad), w, allow_unused=True)
+            for out, w in zip((found, expected), leaves, strict=True)
+        )
+        assert_equal([g for g in of_short if g is not None], [g for g in of_long if g is not None])
+
+
+def test_steps_of_a_loop_are_prepared(lif, known):
+    for x in (torch.ones(2, 3), torch.ones(2, 3, requires_grad=True)):
+        mem = torch.zeros(2, 3)
+        lif(x, mem)
+        _, mem = lif(x, mem.detach())
+        assert known.pop()
+        lif(x, mem)
+        lif(x, lif(x, mem)[1])
+        assert known.pop()
+    lif(torch.ones(5, 3), torch.zeros(5, 3))  # a last batch
+    assert not known.pop()
+    lif(torch.ones(2, 3), torch.zeros(2, 3))
+    assert known.pop()
+
+
+CHANGES = {
+    "reset_mechanism": lambda n: setattr(n, "reset_mechanism", "zero"),
+    "reset_delay": lambda n: setattr(n, "reset_delay", False),
+    "a threshold in place": lambda n: n.threshold.fill_(0.25),
+    "a threshold": lambda n: setattr(n, "threshold", torch.tensor(0.25)),
+    "a threshold's data": lambda n: setattr(n.threshold, "data", torch.tensor(0.25)),
+    "beta for each neuron": lambda n: setattr(n, "beta", torch.tensor([0.1, 0.5, 0.9])),
+    "load_state_dict": lambda n: n.load_state_dict(snn.Leaky(0.2, 0.3, reset_mechanism="zero").state_dict()),
+    "double parameters": lambda n: n.double(),
+    "inhibition": lambda n: setattr(n, "inhibition", True),
+    "a surrogate": lambda n: setattr(n, "spike_grad", snn.surrogate.fast_sigmoid(3)),
+    "a spike function": lambda n: setattr(n, "spike_grad", lambda x: (x >= 0).to(x.dtype)),
+    "a quantiser": lambda n: setattr(n, "state_quant", lambda s: s.round()),
+    "a method": lambda n: setattr(n, "fire", lambda mem: mem * 2),
+    "a parameter": lambda n: (n._buffers.pop("beta"), setattr(n, "beta", torch.nn.Parameter(torch.tensor(0.3)))),
+    "what drives it": lambda n: setattr(n, "drive", lambda x, *_: (x / 2,)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_is_set_anew_takes_effect_at_once(lif, change):
+    x, mem = torch.tensor([[0.1, 0.5, 1.5]] * 2, requires_grad=True), torch.tensor([[0.2, 0.9, 1.2]] * 2)
+    lif(x, mem)
+    lif(x, mem)
+    change(lif)
+    found = lif(x, mem)
+    with snn.backend("eager"):
+        expected = lif(x, mem)
+    torch.testing.assert_close(found, expected)
+    weights = torch.tensor([1.0, 2.0, 3.0])
+    of_found, of_expected = (
+        torch.autograd.grad(sum((o * weights).sum() for o in out if o.requires_grad), x) for out in (found, expected)
+    )
+    torch.testing.assert_close(of_found, of_expected)
+
+
+def test_other_tensors_than_before(lif):
+    x, mem = torch.randn(2, 3), torch.rand(2, 3)
+    lif(x, mem)
+    negative = torch._neg_view(x)  # holds -x where the memory holds x
+    assert_equal(lif(negative, mem), lif(negative.clone(), mem))
+    turned = torch.rand(3, 2).t()
+    assert_equal(lif(x, turned), lif(x, turned.contiguous()))
+    assert_equal(torch.func.vmap(lif)(x, mem), lif(x, mem))
+    assert_equal(lif(x, mem.clone()), lif(x, mem))  # what vmap left behind is no state to go on from
+    with pytest.raises(ValueError, match="mem"):
+        lif(x, torch.rand(2, 4))
+    with pytest.raises(TypeError, match="mem"):
+        lif(x, 0.5)
+    with pytest.raises(TypeError, match="by position"):
+        lif(x, mem, mem)
+    lif.init_hidden = True
+    with pytest.raises(TypeError, match="init_hidden"):
+        lif(x, mem)
+
+
+def test_kinds_of_tensors_without_the_guards_of_torch_compile(monkeypatch):
+    monkeypatch.setattr(torch._C._dynamo.guards, "TensorGuards", None)
+    x = torch.rand(2, 3)
+    same = private.same_kinds([x])
+    assert same(torch.rand(2, 3))
+    others = [torch.rand(3, 2).t(), x.double(), torch._neg_view(x), torch.nn.Parameter(x), x.to_sparse(), 1]
+    assert not any(same(other) for other in [*others, torch.rand(2, 3, requires_grad=True)])
+    with torch.inference_mode():
+        assert not same(torch.rand(2, 3))
+
+
+@pytest.mark.parametrize("prepared_first", [False, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: snn.Leaky(0.9, learn_beta=True),
+        lambda: snn.RLeaky(0.9, 0.5, all_to_all=False),
+        lambda: snn.RLeaky(0.9, linear_features=3),
+        lambda: snn.Synaptic(0.9, 0.8, threshold=torch.tensor([0.5, 0.6, 0.7])),
+    ],
+)
+def test_checkpoints_either_way_around(make, prepared_first, known):
+    """What is kept for backward is the same, whether the forward or its second run looked at everything."""
+    neuron, x = make(), torch.randn(2, 3, requires_grad=True)
+    states = [torch.rand(2, 3, requires_grad=True) for _ in neuron.states]
+    weight = torch.tensor([1.0, 2.0, 3.0])
+
+    def gradients(call):
+        return torch.autograd.grad((call(x, *states)[-1] * weight).sum(), [x, *states], allow_unused=True)
+
+    expected = gradients(neuron)
+    del known[:]
+    if not prepared_first:
+        neuron._prepared = None
+    runs = []
+
+    def run_twice(*args):
+        if runs and prepared_first:
+            neuron._prepared = None
+        runs.append(1)
+        return neuron(*args)
+
+    found = gradients(lambda *args: torch.utils.checkpoint.checkpoint(run_twice, *args, use_reentrant=False))
+    assert_equal(found, expected)
+    if snn._engine.setting.asked() != "eager":
+        assert known == [prepared_first, not prepared_first]
+
+
+def test_numbers_of_a_surrogate_set_anew() -> None:
+    """They are parameters of one kernel, whose values are those of the surrogate that is set."""
+    leaky, x = snn.Leaky(beta=0.9), torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    mem = torch.zeros(2, 3, dtype=torch.float64)
+    for slope in (25.0, 25.0, 7.0, 7.0, 7.0):
+        leaky.spike_grad = snn.surrogate.fast_sigmoid(slope=slope)
+        for _ in range(2):
+            spk, _ = leaky(x, mem)
+            (grad,) = torch.autograd.grad(spk.sum(), x)
+            torch.testing.assert_close(grad, 1 / (1 + slope * (x.detach() - 1).abs()) ** 2)
+
+
+def test_what_was_prepared_holds_no_tensor_and_no_neuron(lif):
+    x, mem = torch.ones(2, 3, requires_grad=True), torch.zeros(2, 3)
+    spk, mem = lif(x, lif(x, mem)[1])
+    gone = [weakref.ref(t) for t in (x, spk, mem, lif)]
+    lif.reset_mem()
+    del x, spk, mem
+    assert [ref() for ref in gone[:3]] == [None] * 3
+    for threshold in (0.5, 0.6):
+        beside = torch.tensor(threshold)
+        lif.threshold = beside
+        lif(torch.ones(2, 3), torch.zeros(2, 3))
+        gone.append(weakref.ref(beside))
+        del beside
+    assert gone[-2]() is None
+
+
+def test_a_parameter_that_is_computed_is_computed_once_a_step(known):
+    """Else what autograd saves would tell whether a step was prepared."""
+
+    class Halved(nn.Module):
+        calls = 0
+
+        def forward(self, beta):
+            Halved.calls += 1
+            return beta / 2
+
+    lif = snn.Leaky(0.9, learn_beta=True)
+    parametrize.register_parametrization(lif, "beta", Halved())
+    for step in range(3):
+        x = torch.ones(2 + step % 2, 3)
+        Halved.calls = 0
+        lif(x, torch.zeros_like(x))
+        assert Halved.calls == 1
+
+
+def test_a_neuron_that_is_copied_prepares_its_own(lif):
+    for other in (copy.deepcopy(lif), pickle.loads(pickle.dumps(lif))):
+        assert other._prepared is None
+        assert_equal(other(torch.ones(2, 3), torch.zeros(2, 3)), lif(torch.ones(2, 3), torch.zeros(2, 3)))
+
+
+def test_a_step_between_others_under_a_transform_or_a_mode(lif):
+    x, mem = torch.rand(2, 3), torch.rand(2, 3)
+    expected = lif(x, mem)
+    assert_equal(torch.func.vmap(lif)(x, mem), expected)
+    assert_equal(torch.func.grad(lambda x: lif(x, mem)[1].sum())(x), torch.ones_like(x))
+    seen = snn._engine.choices
+    with seen() as made:
+        lif(x, mem)
+    assert [path for _, path, _ in made] == ["fused cpu"]
+    with snn.backend("eager"), seen() as made:
+        lif(x, mem)
+    assert [path for _, path, _ in made] == ["stepped"]
+    with torch.inference_mode():
+        assert_equal(lif(x, mem), expected)
+    assert_equal(lif(x, mem), expected)
+    called = []
+    handle = lif.register_forward_hook(lambda *_: called.append(1))
+    lif(x, mem)
+    handle.remove()
+    assert called == [1]
