@@ -129,13 +129,24 @@ def about() -> dict:
     return versions | {"threads": torch.get_num_threads()}
 
 
+def latency(row: str, way: str) -> dict:
+    """Seconds of a number of steps at batch 1."""
+    from latency import steps
+
+    if (row, way) not in TASKS:
+        TASKS[row, way] = steps(row, way)
+    return {"seconds": timed(TASKS[row, way])}
+
+
 def drop() -> dict:
     """Forget the tasks."""
     TASKS.clear()
     return {}
 
 
-ACTIONS = dict(build=build, measure=measure, check=check, memory=memory, start=start, about=about, drop=drop)
+ACTIONS = dict(
+    build=build, measure=measure, check=check, memory=memory, start=start, about=about, latency=latency, drop=drop
+)
 
 
 def main() -> None:
