@@ -969,9 +969,10 @@ def test_sinabs_leaky():
     torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_published_snntorch():
-    """Leaky, RLeaky and Synaptic neurons; upstream's own import wires the recurrence wrongly."""
-    out, expected = recorded("snntorch_1")
+@pytest.mark.parametrize("kinds", ["", "_rleaky_one", "_rsynaptic", "_rsynaptic_one"])
+def test_published_snntorch(kinds):
+    """Leaky, Synaptic, and recurrent neurons, from all or one to one; upstream's own import wires them wrongly."""
+    out, expected = recorded(f"snntorch_1{kinds}")
     assert torch.equal(out, expected) and 0.05 < expected.mean() < 0.95
 
 
