@@ -124,17 +124,25 @@ def test_tensors_that_are_not_their_memory(make, where, steps):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute:UserWarning")
 def test_every_surrogate_compiles_with_and_without_gradients(name):
     kwargs = {"surrogate_disable": True} if name == "disabled" else {"spike_grad": name}
-    lif, x, mem = snn.Leaky(0.9, **kwargs), 3 * torch.rand(B, F), torch.rand(B, F)
+    lif, x, mem = snn.Leaky(0.9, **kwargs), 3 * torch.rand(2, B, F), torch.rand(B, F)
+
+    def both(x):
+        """A single step, and several."""
+        return (*lif(x[0], mem), *snn.unroll(lif, x, mem))
+
     ways = [(torch.inference_mode, False), (torch.enable_grad, True)]
-    if name == "atan":  # one for all
-        ways += [(torch.no_grad, False), (torch.enable_grad, False)]
+    if name in ("disabled", "atan", "SFS"):  # of no, one and two parameters, for all
+        ways += [(torch.no_grad, True), (torch.enable_grad, False)]
     for mode, leaf in ways:
         torch._dynamo.reset()
         x.requires_grad_(leaf)
         with mode():
-            found = torch.compile(lambda x: lif(x, mem), fullgraph=True, backend="eager")(x)
-            expected = lif(x, mem)
-        assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1]) and expected[0].any()
+            found, expected = torch.compile(both, fullgraph=True, backend="eager")(x), both(x)
+        assert all(map(torch.equal, found, expected)) and expected[0].any() and expected[2].any()
+        if leaf and expected[3].requires_grad and name != "SSO":  # whose gradient is drawn
+            torch.testing.assert_close(
+                *(torch.autograd.grad(out[2].sum() + out[0].sum(), x) for out in (found, expected))
+            )
 
 
 GAIN = torch.tensor(1.0)

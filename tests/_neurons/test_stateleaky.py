@@ -133,3 +133,8 @@ def test_beta_follows_tau():
     copy = snn.StateLeaky(beta=0.5, channels=2, learn_beta=True)
     copy.load_state_dict(neuron.state_dict())
     torch.testing.assert_close(copy.beta, torch.tensor(0.75))
+
+
+def test_a_beta_for_each_channel_fits_the_channels():
+    with pytest.raises(ValueError, match=r"beta must be a number or \[4\], one a channel, got shape \(3,\)"):
+        snn.StateLeaky(torch.full((3,), 0.9), channels=4)

@@ -29,7 +29,7 @@ class StateLeaky(LIF):
     The other arguments are those of `LIF`. Input `[T, B, channels]`; returns `(spk, mem)`, or mem with `output=False`.
 
     Raises:
-        ValueError: for an input of another shape.
+        ValueError: for an input of another shape, or a vector beta that does not fit the channels.
 
     Example:
         >>> import snntorch as snn, torch
@@ -75,9 +75,10 @@ class StateLeaky(LIF):
             graded_spikes_factor=graded_spikes_factor,
             learn_graded_spikes_factor=learn_graded_spikes_factor,
         )
-        self.channels = channels
-        self.kernel_truncation_steps = kernel_truncation_steps
         self.register_value("tau", 1 / (1 - initial_tensor("beta", beta)), learn=learn_beta)
+        if self.tau.shape not in ((), (1,), (channels,)):
+            raise ValueError(f"beta must be a number or [{channels}], one a channel, got shape {tuple(self.tau.shape)}")
+        self.channels, self.kernel_truncation_steps = channels, kernel_truncation_steps
 
     @property
     def learn_beta(self) -> bool:
