@@ -38,6 +38,14 @@ class Adaptive(snn.SpikingNeuron):
         return spk, mem - spk.detach() * threshold, rho.clamp(0, 1) * raised + spk
 
 
+class RestingLeaky(type(snn.refractory(snn.Leaky(0.9), 1))):  # type: ignore[misc]
+    """A leaky neuron that waits for 0, 1, 2... steps after a spike."""
+
+    def __init__(self, beta: float, **kwargs: Any) -> None:
+        super().__init__(beta, **kwargs)
+        self.register_value("refractory_steps", torch.arange(FEATURES))
+
+
 def smooth(x: Tensor) -> Tensor:
     """A spike that is differentiable, so that gradients can be checked by finite differences."""
     return torch.sigmoid(4 * x)
@@ -349,6 +357,10 @@ def _psn() -> Iterator[Row]:
     yield _row("image", snn.SlidingPSN, shape=IMAGE, order=20, threshold=0.7)
 
 
+def _refractory() -> Iterator[Row]:
+    yield _row("per-neuron", RestingLeaky, beta=0.9, **LEARN)
+
+
 def _user() -> Iterator[Row]:
     yield _row("user", Adaptive, beta=0.9, rho=0.8)
 
@@ -356,7 +368,8 @@ def _user() -> Iterator[Row]:
 _NEURONS = (
     _leaky, _lapicque, _synaptic, _alpha, _rleaky, _rsynaptic, _slstm, _sconv2dlstm, _deltaleaky, _stateleaky,
     _linearleaky, _leakyparallel, _associativeleaky, _alif, _plif, _izhikevich, _eif, _adex, _qif, _noisyleaky,
-    _integerleaky, _brf, _sigmadelta, _twocompartment, _glif, _psn, _user,
+    _integerleaky, _brf, _sigmadelta, _twocompartment, _glif, _psn, _refractory,
+    _user,
 )  # fmt: skip
 ROWS = tuple(row for neuron in _NEURONS for row in neuron())
 STEP_ROWS = tuple(r for r in ROWS if not r.takes_sequence)

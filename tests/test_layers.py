@@ -22,6 +22,13 @@ MADE = {
     Delay: (lambda: Delay(0, init_hidden=True), (6, 4)),
     snn.AxonalDelay: (lambda: snn.AxonalDelay(4, 3, init_hidden=True), (6, 4)),
     snn.SynapticDelay: (lambda: snn.SynapticDelay(4, 5, 3, init_hidden=True), (6, 4)),
+    snn.SequenceBatchNorm1d: (lambda: snn.SequenceBatchNorm1d(4), (3, 6, 4)),
+    snn.SequenceBatchNorm2d: (lambda: snn.SequenceBatchNorm2d(4), (3, 6, 4, 3, 5)),
+    snn.ThresholdDependentBatchNorm1d: (lambda: snn.ThresholdDependentBatchNorm1d(4), (3, 6, 4)),
+    snn.ThresholdDependentBatchNorm2d: (lambda: snn.ThresholdDependentBatchNorm2d(4), (3, 6, 4, 3, 5)),
+    snn.TemporalEffectiveBatchNorm1d: (lambda: snn.TemporalEffectiveBatchNorm1d(4, 3), (3, 6, 4)),
+    snn.TemporalEffectiveBatchNorm2d: (lambda: snn.TemporalEffectiveBatchNorm2d(4, 3), (3, 6, 4, 3, 5)),
+    snn.SequenceDropout: (lambda: snn.SequenceDropout(0.0), (6, 4)),
     LeakyIntegrator: (lambda: LeakyIntegrator(0.5, learn_beta=True, init_hidden=True), (6, 4)),
     SynapticIntegrator: (lambda: SynapticIntegrator(0.9, 0.5, learn_beta=True, init_hidden=True), (6, 4)),
 }  # what makes each exported layer, and the shape of an input

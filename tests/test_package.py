@@ -36,6 +36,11 @@ SEQUENCE = (
 )
 PARALLEL = "threshold=1.0, spike_grad=None, surrogate_disable=False"
 BNTT = "input_features, time_steps, eps=1e-05, momentum=0.1, affine=True"
+BATCH_NORM = ", ".join(
+    f"{p.replace(annotation=p.empty)}" for p in inspect.signature(torch.nn.BatchNorm1d).parameters.values()
+)
+TDBN = "num_features, threshold=1.0, alpha=1.0, eps=1e-05, momentum=0.1"
+TEBN = "num_features, time_steps, eps=1e-05, momentum=0.1"
 EXPONENTIAL = "C=281.0, g_L=30.0, E_L=-70.6, V_T=-50.4, delta_T=2.0, V_reset=-70.6, "
 SIGNATURES = {
     "SpikingNeuron": HEAD + f"learn_threshold=False, {TAIL}, graded_spikes_factor=1.0, "
@@ -88,6 +93,16 @@ SIGNATURES = {
     "GradedSpikes": "size, constant_factor=None",
     "BatchNormTT1d": BNTT,
     "BatchNormTT2d": BNTT,
+    "SequenceDropout": "p=0.5",
+    "SequenceBatchNorm1d": BATCH_NORM,
+    "SequenceBatchNorm2d": BATCH_NORM,
+    "ThresholdDependentBatchNorm1d": TDBN,
+    "ThresholdDependentBatchNorm2d": TDBN,
+    "TemporalEffectiveBatchNorm1d": TEBN,
+    "TemporalEffectiveBatchNorm2d": TEBN,
+    "refractory": "neuron, steps",
+    "functional.init.fluctuation_driven_": "layer, neuron, rate, mean=0.0, xi=1.0, share=1.0, num_steps=1000, "
+    "generator=None",
     "bounded": "neuron, name='beta', low=0.0, high=1.0",
     "unroll": "module, x, *states, num_steps=None, recompute=None, pack_spikes=False",
     "surrogate.atan": "alpha=2.0",

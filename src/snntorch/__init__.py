@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Any
 from . import surrogate as surrogate
 from ._engine import backend as backend
 from ._layers.axonaldelay import AxonalDelay as AxonalDelay
+from ._layers.batchnorm import SequenceBatchNorm1d as SequenceBatchNorm1d
+from ._layers.batchnorm import SequenceBatchNorm2d as SequenceBatchNorm2d
+from ._layers.batchnorm import TemporalEffectiveBatchNorm1d as TemporalEffectiveBatchNorm1d
+from ._layers.batchnorm import TemporalEffectiveBatchNorm2d as TemporalEffectiveBatchNorm2d
+from ._layers.batchnorm import ThresholdDependentBatchNorm1d as ThresholdDependentBatchNorm1d
+from ._layers.batchnorm import ThresholdDependentBatchNorm2d as ThresholdDependentBatchNorm2d
 from ._layers.bntt import BatchNormTT1d as BatchNormTT1d
 from ._layers.bntt import BatchNormTT2d as BatchNormTT2d
 from ._layers.delay import Delay as Delay
+from ._layers.dropout import SequenceDropout as SequenceDropout
 from ._layers.gradedspikes import GradedSpikes as GradedSpikes
 from ._layers.integrator import LeakyIntegrator as LeakyIntegrator
 from ._layers.integrator import SynapticIntegrator as SynapticIntegrator
@@ -36,6 +43,7 @@ from ._neurons.psn import PSN as PSN
 from ._neurons.psn import MaskedPSN as MaskedPSN
 from ._neurons.psn import SlidingPSN as SlidingPSN
 from ._neurons.qif import QIF as QIF
+from ._neurons.refractory import refractory as refractory
 from ._neurons.rleaky import RLeaky as RLeaky
 from ._neurons.rsynaptic import RSynaptic as RSynaptic
 from ._neurons.sconv2dlstm import SConv2dLSTM as SConv2dLSTM

@@ -43,6 +43,7 @@ class Alpha(LIF):
     """
 
     states = ("syn_exc", "syn_inh", "mem")
+    held_while_refractory = states  # since its reset is of all of them
     syn_exc: Tensor
     syn_inh: Tensor
     mem: Tensor

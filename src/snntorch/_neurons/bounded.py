@@ -1,12 +1,12 @@
 """A parameter that training can't lead out of its bounds."""
 
-import functools
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from .derived import derived
+
 Module = TypeVar("Module", bound=nn.Module)
-Bounds = tuple[tuple[str, float, float], ...]  # name, low, high
 
 
 def between(name: str, low: float = 0.0, high: float = 1.0) -> property:
@@ -33,22 +33,9 @@ def logit(name: str, value: Tensor, low: float = 0.0, high: float = 1.0) -> Tens
     return ((value - low) / (high - low)).logit()
 
 
-@functools.cache
-def _class_with(cls: type, bounds: Bounds) -> type:
-    """The class whose named parameters are computed."""
-
-    def reduce(self: Any, protocol: Any) -> tuple:
-        return _instance, (cls, bounds), self.__getstate__() if hasattr(self, "__getstate__") else self.__dict__
-
-    body = {bound[0]: between(*bound) for bound in bounds}
-    about = {"__module__": cls.__module__, "__doc__": cls.__doc__, "__reduce_ex__": reduce, "bounds": bounds,
-             "unbounded_class": cls}  # fmt: skip
-    return type(cls)(cls.__name__, (cls,), body | about)
-
-
-def _instance(cls: type, bounds: Bounds) -> Any:
-    made: Any = _class_with(cls, bounds)
-    return made.__new__(made)
+def _bound(cls: type, name: str, low: float, high: float) -> dict[str, Any]:
+    """The attributes of the class whose named parameter is computed."""
+    return {name: between(name, low, high)}
 
 
 def bounded(neuron: Module, name: str = "beta", low: float = 0.0, high: float = 1.0) -> Module:
@@ -87,6 +74,5 @@ def bounded(neuron: Module, name: str = "beta", low: float = 0.0, high: float = 
     weight = nn.Parameter(logit(name, value.detach(), low, high), requires_grad=value.requires_grad)
     del neuron._parameters[name]
     neuron.register_parameter(f"{name}_logit", weight)
-    cls, bounds = getattr(neuron, "unbounded_class", type(neuron)), getattr(neuron, "bounds", ())
-    neuron.__class__ = _class_with(cls, (*bounds, (name, low, high)))
+    neuron.__class__ = derived(type(neuron), _bound, name, low, high)
     return neuron

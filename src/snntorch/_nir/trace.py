@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._layers.dropout import SequenceDropout
 from .._layers.feedback import Feedback
 from .._layers.scale import Scale
 from .._neurons.neurons import SpikingNeuron
@@ -43,6 +44,7 @@ _SAME = {"contiguous", "clone", "detach", "to", "float", "double", "half", "bflo
 _RESHAPE = {"flatten", "view", "reshape", "view_as", "reshape_as"}
 _TRANSPARENT = (
     nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
+    SequenceDropout,
 )  # fmt: skip
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)

@@ -1,6 +1,7 @@
 """Accuracies, losses, regularisers, quantisation, probes and local learning rules."""
 
 from . import acc as acc
+from . import init as init
 from . import loss as loss
 from . import probe as probe
 from . import quant as quant

@@ -1,0 +1,67 @@
+"""Dropout that drops the same neurons at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .._neurons.neurons import SpikingNeuron
+from .._neurons.states import state_dtype
+
+
+class SequenceDropout(SpikingNeuron):
+    """Dropout with one mask for a whole sequence: what is dropped is silent from its first step to its last.
+
+    `y[t] = mask x[t]`, where `mask = 0` with probability p and `1 / (1 - p)` else, drawn once for each sample and
+    neuron; in evaluation 1. A mask that changed at every step would average out over a membrane's memory.
+
+    State: `mask`, of the input's shape. It is drawn when it is first needed, and anew by `snntorch.utils.reset`, as
+    neurons start anew, or where training turns into evaluation and back.
+
+    Args:
+        p: probability of a zero.
+
+    Raises:
+        ValueError: unless p is a probability.
+
+    Source: Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks", NeurIPS
+    2016; of spiking networks Lee et al., "Enabling spike-based backpropagation for training deep neural network
+    architectures", Frontiers in Neuroscience 14, 2020.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> _ = torch.manual_seed(1)
+        >>> snn.unroll(snn.SequenceDropout(0.5), torch.ones(3, 1, 4))[:, 0]
+        tensor([[..., ..., ..., ...],
+                [..., ..., ..., ...],
+                [..., ..., ..., ...]])
+    """
+
+    honours = frozenset()
+    states = ("mask",)
+    mask: Tensor
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"p must be a probability, got {p!r}")
+        super().__init__(init_hidden=True)
+        self.p = p
+
+    @staticmethod
+    def step(x, mask):
+        """One time step, `x, mask -> y, mask`."""
+        return x * mask, mask
+
+    def _start(self, name: str, shape: Sequence[int], like: Tensor) -> Tensor:
+        """The mask that a sequence starts with, and keeps."""
+        ones = torch.ones(shape, dtype=state_dtype(like.dtype), device=like.device)
+        return F.dropout(ones, self.p) if self.training else ones
+
+    def train(self, mode: bool = True) -> SequenceDropout:
+        """As `nn.Module.train`; a mask of the other mode is forgotten."""
+        if mode != self.training:
+            self._init_mem()
+        return super().train(mode)
