@@ -225,7 +225,8 @@ ROOMS = [
     ("_layers/*.py", "torch snntorch.surrogate snntorch._engine.note snntorch._neurons snntorch._layers", ""),
     ("_time/*.py",
      "torch snntorch.surrogate snntorch._engine.note snntorch._engine.choices snntorch._engine.asked "
-     "snntorch._engine.backend snntorch._engine.stepped snntorch._engine.private snntorch._neurons snntorch._layers "
+     "snntorch._engine.backend snntorch._engine.bits snntorch._engine.stepped snntorch._engine.private "
+     "snntorch._neurons snntorch._layers "
      "snntorch._time", ""),
     ("*_nir.py _nir/*.py",
      "torch numpy snntorch.surrogate snntorch._neurons snntorch._layers snntorch._time snntorch._nir", "nir h5py"),

@@ -6,6 +6,7 @@ with respect to a value: one arrives for each result that it depends on, and `ne
 asked.
 """
 
+from . import bits as bits
 from . import decomposition as decomposition  # registers the operators, which exported programs look for
 from .choose import choices as choices
 from .choose import computes as computes

@@ -27,7 +27,7 @@ _HEADER = '''\
 
 import math
 
-from numba import cfunc, float32, float64, int64, types
+from numba import cfunc, float32, float64, int8, int16, int32, int64, types
 from numpy import ceil, exp2, floor, fmod, rint, trunc
 
 from snntorch._engine.numba_math import exp, lerp, maximum, minimum, remainder, sigmoid, sign, tanh
@@ -39,7 +39,9 @@ _FOOTER = """
 row = types.CPointer({real})
 compiled = cfunc(types.void(int64, int64, int64, int64, {types}), error_model="numpy")(kernel)
 """
-_REAL = {torch.float32: "float32", torch.float64: "float64"}
+_REAL = {
+    getattr(torch, name): name for name in ("float32", "float64", "int8", "int16", "int32", "int64")
+}  # what a kernel's arrays hold
 
 _compiling = threading.RLock()
 if hasattr(os, "register_at_fork"):  # a fork waits for a compilation: the child would wait for its locks for ever

@@ -16,6 +16,7 @@ from torch import Tensor
 from .._engine.private import loops_in_vmap
 from ..surrogate import SurrogateFunction
 from .arguments import fill
+from .pooling import pooled
 
 _ELEMENTWISE = set(
     "add sub mul div true_divide truediv divide multiply subtract radd rsub rmul rtruediv rdiv pow rpow neg negative "
@@ -66,7 +67,7 @@ def fold(
         own = name == "batch_norm" and (function is not torch.nn.functional.batch_norm or args[1] is None)
         if not own and name in _RANKS and (_RANKS[name] == x.dim() - 1 or (_RANKS[name] == 0 and x.dim() > 2)):
             flat = [x.flatten(0, 1), *values[1:]]
-            out = function(*fill(args, flat), **fill(kwargs, flat))
+            out = pooled(function, *fill(args, flat), **fill(kwargs, flat))
             if isinstance(out, Tensor):
                 return out.unflatten(0, x.shape[:2])
         if name == "flatten" and not kwargs and len(args) > 1 and args[1] > 0:

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 from .._engine.private import CONVOLUTION, DROPOUT, NORMS
 from .._neurons.neurons import SpikingNeuron
 from .fold import over_steps
+from .pooling import pooled_by
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _CELLS = (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
@@ -135,7 +136,9 @@ def fold(layer: nn.Module, x: Tensor) -> Tensor:
         return layer(x)
     by_sample = kind in (nn.BatchNorm1d, nn.GroupNorm) or (kind is nn.Flatten and layer.start_dim == 1)
     if _RANKS.get(kind) == x.dim() - 1 or (by_sample and x.dim() > 2):
-        return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        x, steps = x.flatten(0, 1), x.shape[:2]
+        out = pooled_by(layer, x) if kind is nn.MaxPool2d else layer(x)
+        return out.unflatten(0, steps)
     if torch.compiler.is_compiling():
         raise NotImplementedError
     try:

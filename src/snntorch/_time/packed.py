@@ -1,26 +1,19 @@
 """Spikes that are kept for the backward pass as bits."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from .._engine import bits
 from .._engine.private import transforming
 
 _SMALL = 1024  # elements: fewer are not worth a look
 _HEAD = 256  # elements that tell most tensors which are not spikes
-_CHUNK = 1 << 16  # elements that stay in cache between the operations of a pass; a multiple of 8
-_WORDS = {
-    torch.float16: torch.int16,
-    torch.bfloat16: torch.int16,
-    torch.float32: torch.int32,
-    torch.float64: torch.int64,
-}
-_DIAGONAL = 0x8040201008040201 - (1 << 64)  # moves the lowest bit of each of 8 bytes into one byte, and back
-_LOWEST = 0x0101010101010101
 
 
 def packed_spikes() -> contextlib.AbstractContextManager:
@@ -52,20 +45,47 @@ class _Kept(NamedTuple):
     """A tensor as it is, or what makes it again."""
 
     tensor: Tensor
-    version: int = 0
+    version: int
     again: Callable[[Tensor], Tensor] | None = None
 
 
 def _pack(tensor: Tensor) -> _Kept:
-    if tensor.numel() >= _SMALL and tensor.device.type == "cpu" and type(tensor) is Tensor and not tensor.is_neg():
+    version = 0 if tensor.is_inference() else tensor._version
+    if tensor.numel() >= _SMALL and _is_plain(tensor):
         order = sorted(range(tensor.dim()), key=lambda d: (-tensor.stride(d), d))
         dense = tensor.permute(order)
         if dense.is_contiguous():
             small, make = _smaller(dense.flatten())
             if small is not None:
                 shape, back = dense.shape, sorted(range(tensor.dim()), key=order.__getitem__)
-                return _Kept(small, 0, lambda small: make(small).view(shape).permute(back))
-    return _Kept(tensor, 0 if tensor.is_inference() else tensor._version)
+                there = _while_it_lives(tensor, version)
+
+                def again(small: Tensor) -> Tensor:
+                    found = there()
+                    return make(small).view(shape).permute(back) if found is None else found
+
+                return _Kept(small, version, again)
+    return _Kept(tensor, version)
+
+
+def _while_it_lives(tensor: Tensor, version: int) -> Callable[[], Tensor | None]:
+    """Makes the tensor again where somebody else still has it, as training loops have their input."""
+    owner = weakref.ref(tensor._base if tensor._is_view() and tensor._base is not None else tensor)
+    place = tensor.shape, tensor.stride(), tensor.storage_offset()
+
+    def there() -> Tensor | None:
+        found = owner()
+        unchanged = found is not None and not found.is_inference() and found._version == version
+        return found.detach().as_strided(*place) if unchanged else None
+
+    return there
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether its elements are real numbers that lie in this machine's memory as they are."""
+    if type(tensor) is not Tensor or tensor.device.type != "cpu" or tensor.layout is not torch.strided:
+        return False
+    return not (tensor.is_neg() or tensor.is_complex() or tensor.is_quantized)
 
 
 def _unpack(kept: _Kept) -> Tensor:
@@ -82,18 +102,27 @@ def _unpack(kept: _Kept) -> Tensor:
 
 def _smaller(flat: Tensor) -> tuple[Tensor | None, Callable[[Tensor], Tensor]]:
     """The same values in fewer bytes, and how to make them again; None where there is no such way."""
-    dtype, count = flat.dtype, flat.numel()
-    if dtype in (torch.int64, torch.int32, torch.int16):
-        return _narrower(flat), lambda small: small.to(dtype)
-    if dtype not in _WORDS:
-        return None, _same
-    for unit in (1.0, None):
-        value = _one_value(flat) if unit is None else unit
-        bits = _to_bits(flat, value) if value else None
-        if bits is not None:
-            return bits, lambda bits, value=value: _from_bits(bits, count, value, dtype)
-    for smaller in (torch.int8, torch.bfloat16):
-        if smaller.itemsize < dtype.itemsize and _holds(smaller, flat):
+    dtype, count = flat.dtype, len(flat)
+    words = flat.view(bits.WORDS[dtype.itemsize])
+    head = words[:_HEAD].tolist()
+    others = set(head) - {0}
+    if not others:
+        low, high = (int(end) for end in words.aminmax())
+        if low == high:
+            return words.new_empty(0), lambda empty: empty.new_zeros(count).view(dtype)
+        others = {low, high} - {0}
+    if len(others) == 1:
+        (value,) = others
+        packed = bits.to_bits(words, value)
+        if packed is not None:
+            return packed, lambda packed: bits.from_bits(packed, count, value).view(dtype)
+    if dtype.is_floating_point:
+        unit = int(2**-7 / torch.finfo(dtype).eps)  # of the words of what has bfloat16's digits
+        candidates = () if any(word % unit for word in head) else (torch.int8, torch.bfloat16)
+    else:
+        candidates = (torch.int8, torch.int16, torch.int32)
+    for smaller in candidates:
+        if smaller.itemsize < dtype.itemsize and _holds(smaller, flat, words):
             return flat.to(smaller), lambda small: small.to(dtype)
     return None, _same
 
@@ -102,68 +131,9 @@ def _same(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _narrower(flat: Tensor) -> Tensor | None:
-    low, high = (int(end) for end in flat.aminmax())
-    for dtype in (torch.int8, torch.int16, torch.int32):
-        if dtype.itemsize < flat.dtype.itemsize and torch.iinfo(dtype).min <= low <= high <= torch.iinfo(dtype).max:
-            return flat.to(dtype)
-    return None
-
-
-def _to_bits(flat: Tensor, value: float) -> Tensor | None:
-    """Eight elements a byte, where all are 0 or that value to the last bit."""
-    packed = torch.empty((len(flat) + 7) // 8, dtype=torch.uint8)
-    ones, scratch = torch.empty(_CHUNK, dtype=torch.int8), torch.empty(_CHUNK, dtype=flat.dtype)
-    start = 0
-    for chunk in _chunks(flat):
-        whole, again = ones[: len(chunk)], scratch[: len(chunk)]
-        whole.copy_(chunk if value == 1 else torch.div(chunk, value, out=again))
-        again.copy_(whole)
-        same = _equal(again if value == 1 else again.mul_(value), chunk)
-        if not same or int(whole.view(torch.uint8).max()) > 1:
-            return None
-        if len(whole) % 8:
-            whole = torch.nn.functional.pad(whole, (0, -len(whole) % 8))
-        bits = whole.view(torch.int64).mul_(_DIAGONAL).view(torch.uint8)[_HIGHEST::8]
-        packed[start : start + len(bits)] = bits
-        start += len(bits)
-    return packed
-
-
-def _holds(dtype: torch.dtype, flat: Tensor) -> bool:
+def _holds(smaller: torch.dtype, flat: Tensor, words: Tensor) -> bool:
     """Whether all elements are the same to the last bit after a way through another dtype."""
-    return all(_equal(chunk.to(dtype).to(chunk.dtype), chunk) for chunk in _chunks(flat))
-
-
-def _one_value(flat: Tensor) -> float:
-    """What all elements are that are not zero, if the first ones tell; 0 where they differ."""
-    head = flat[:_HEAD]
-    values = head if bool(head.any()) else flat
-    value = float(values.max())
-    return value if bool(((head == 0) | (head == value)).all()) else 0.0
-
-
-def _chunks(flat: Tensor) -> Iterator[Tensor]:
-    """The first few elements, which tell most tensors that are no spikes, and then the rest."""
-    yield flat[:_HEAD]
-    for start in range(_HEAD, len(flat), _CHUNK):
-        yield flat[start : start + _CHUNK]
-
-
-def _equal(scratch: Tensor, tensor: Tensor) -> bool:
-    """To the last bit; leaves the first one undefined."""
-    words = scratch.view(_WORDS[tensor.dtype])
-    return not int(torch.bitwise_xor(words, tensor.view(words.dtype), out=words).view(torch.uint8).max())
-
-
-def _from_bits(packed: Tensor, count: int, value: float, dtype: torch.dtype) -> Tensor:
-    flat = torch.empty(len(packed) * 8, dtype=dtype)
-    for bits, out in zip(packed.split(_CHUNK // 8), flat.split(_CHUNK), strict=True):
-        spread = bits.to(torch.int64).mul_(_DIAGONAL).bitwise_right_shift_(7).bitwise_and_(_LOWEST)
-        out.copy_(spread.view(torch.uint8))
-        if value != 1:
-            out.mul_(value)
-    return flat[:count]
-
-
-_HIGHEST = 7 if torch.tensor([1]).view(torch.uint8)[0] == 1 else 0  # where a word's highest byte lies in memory
+    return all(
+        torch.equal(flat[part].to(smaller).to(flat.dtype).view(words.dtype), words[part])
+        for part in (slice(0, _HEAD), slice(_HEAD, None))
+    )
