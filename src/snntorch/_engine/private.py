@@ -90,6 +90,11 @@ def _kind(tensor: Any) -> tuple:
     )  # fmt: skip
 
 
+def viewed(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor that this one is a view of, or itself (1.0)."""
+    return tensor if tensor._base is None else tensor._base
+
+
 @contextlib.contextmanager
 def enable_grad() -> Iterator[None]:
     """`torch.enable_grad`, which an export under way does not see: it would become part of its program (1.13)."""

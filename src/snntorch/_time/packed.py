@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from .._engine import bits
-from .._engine.private import transforming
+from .._engine.private import transforming, viewed
 
 _SMALL = 1024  # elements: fewer are not worth a look
 _HEAD = 256  # elements that tell most tensors which are not spikes
@@ -70,7 +70,7 @@ def _pack(tensor: Tensor) -> _Kept:
 
 def _while_it_lives(tensor: Tensor, version: int) -> Callable[[], Tensor | None]:
     """Makes the tensor again where somebody else still has it, as training loops have their input."""
-    owner = weakref.ref(tensor._base if tensor._is_view() and tensor._base is not None else tensor)
+    owner = weakref.ref(viewed(tensor))
     place = tensor.shape, tensor.stride(), tensor.storage_offset()
 
     def there() -> Tensor | None:

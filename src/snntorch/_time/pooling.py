@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from .._engine.private import forward_differentiating, transforming, watched
+from .._engine.private import followed
 
 _SETTINGS = {
     "kernel_size": None, "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False,
@@ -36,8 +36,7 @@ def _differentiates(x: Tensor) -> bool:
     """Whether a gradient is wanted of a tensor of memory, and of nothing that follows operators in other ways."""
     return (
         type(x) is Tensor and x.requires_grad and torch.is_grad_enabled() and x.device.type in ("cpu", "cuda")
-        and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
-        and not (transforming() or forward_differentiating() or watched())
+        and not (torch.compiler.is_compiling() or followed())
     )  # fmt: skip
 
 
