@@ -54,3 +54,16 @@ def test_the_pair_by_name_and_hidden():
     assert torch.equal(mem_prev, torch.ones(2, 3)) and torch.equal(spk, ((mem - 1).abs() > 0.5).float())
     hidden = snn.DeltaLeaky(0.5, beta=0.9, init_hidden=True)
     assert torch.equal(hidden(x), (x > 0.5).float()) and torch.equal(hidden.mem, x)
+
+
+def test_what_leaky_heeds_it_heeds():
+    """The published one passes over them."""
+    x = torch.tensor([[1.0, 2.0]])
+    for kwargs, expected in (
+        ({"graded_spikes_factor": 3.0}, [3.0, 3.0]),
+        ({"state_quant": torch.floor}, [0.0, 1.0]),
+    ):
+        spk, _ = snn.DeltaLeaky(1.5 if "state_quant" in kwargs else 0.5, beta=1.0, **kwargs)(x, (None, None))
+        assert spk.tolist() == [expected]
+    _, (mem, _) = snn.DeltaLeaky(0.5, beta=1.5)(x, (torch.ones(1, 2), None))
+    assert torch.equal(mem, x + 1)
