@@ -1,6 +1,5 @@
 """What every spiking neuron shares: its parameters, and the run of one pure step, once or over time."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -12,16 +11,17 @@ from .._engine import run, run_feedback, stepped
 from .caller import warn
 from .describe import described
 from .emission import listen, remember
+from .keywords import keywords
+from .mechanism import ResetMechanism
 from .pieces import WinnerTakesAll, fitted, initial_tensor
 from .published import Published
 from .states import Stateful, recording, state_dtype
 
-RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
 _PLAIN = {bool, str, int, float, type(None)}  # settings that are seen to be no tensors
 _NUMBERS = {"alpha", "beta", "threshold", "delta_threshold", "V", "R", "C", "time_step", "factor"}  # broadcast
 
 
-class SpikingNeuron(Published):
+class SpikingNeuron(ResetMechanism, Published):
     """Base of every neuron that runs step by step.
 
     A subclass names its `states` and writes `step`, one pure function of one time step::
@@ -79,7 +79,6 @@ class SpikingNeuron(Published):
     takes_sequence: ClassVar[bool] = False
     threshold: Tensor
     graded_spikes_factor: Tensor
-    reset_mechanism_val: Tensor
     step: ClassVar[Callable[..., tuple[Tensor, ...]]]
 
     def __init__(
@@ -107,9 +106,7 @@ class SpikingNeuron(Published):
         self.spike_grad = surrogate.no_gradient if surrogate_disable else surrogate.resolve(spike_grad)
         self.register_value("threshold", threshold, learn=learn_threshold)
         self.register_value("graded_spikes_factor", graded_spikes_factor, learn=learn_graded_spikes_factor)
-        self._check_reset_mechanism(reset_mechanism)
-        self._reset_mechanism = reset_mechanism
-        self.register_buffer("reset_mechanism_val", torch.tensor(RESET_MECHANISMS[reset_mechanism]))
+        self._register_reset_mechanism(reset_mechanism)
         self._init_mem()
 
     def register_value(self, name: str, value: Any, learn: bool = False, persistent: bool = True) -> None:
@@ -132,33 +129,7 @@ class SpikingNeuron(Published):
         """What differs from the defaults."""
         return described(self)
 
-    # -- settings that may change after construction
-
-    @staticmethod
-    def _check_reset_mechanism(value: str) -> None:
-        if value not in RESET_MECHANISMS:
-            raise ValueError(f"reset_mechanism must be one of {', '.join(RESET_MECHANISMS)}, got {value!r}")
-
-    @property
-    def reset_mechanism(self) -> str:
-        """`"subtract"`, `"zero"` or `"none"`; setting it takes effect from the next step."""
-        return self._reset_mechanism
-
-    @reset_mechanism.setter
-    def reset_mechanism(self, value: str) -> None:
-        self._check_reset_mechanism(value)
-        self._reset_mechanism = value
-        self.reset_mechanism_val = torch.full_like(self.reset_mechanism_val, RESET_MECHANISMS[value])
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        state_dict, prefix, *_, errors = args
-        value = state_dict.get(f"{prefix}reset_mechanism_val")
-        if value is not None and value.device.type != "meta" and int(value) not in RESET_MECHANISMS.values():
-            errors.append(f"{prefix}reset_mechanism_val must be one of 0, 1, 2, got {int(value)}")
-            return
-        super()._load_from_state_dict(*args, **kwargs)
-        if self.reset_mechanism_val.device.type != "meta":
-            self._reset_mechanism = list(RESET_MECHANISMS)[int(self.reset_mechanism_val)]
+    # -- what a step is given
 
     @property
     def spike(self) -> surrogate.SpikeGrad:
@@ -198,7 +169,7 @@ class SpikingNeuron(Published):
         """The step's keyword arguments, read from the module now; tensors in `dtype`."""
         parameters, buffers = self._parameters, self._buffers
         arguments = {}
-        for name in _keywords(type(self).step):
+        for name in keywords(type(self).step):
             value = parameters.get(name)  # where getattr of nn.Module would look last
             if value is None:
                 value = buffers.get(name)
@@ -325,18 +296,3 @@ class SpikingNeuron(Published):
             train, state = run(self, driven, state, arguments)
             trains.append(train)
         return [torch.stack([train[k] for train in trains]) if w else None for k, w in enumerate(wanted)], state
-
-
-_KEYWORDS: dict[Any, tuple[str, ...]] = {}
-
-
-def _keywords(step: Callable) -> tuple[str, ...]:
-    """Names of a step's keyword-only arguments."""
-    if step not in _KEYWORDS:
-        kinds = inspect.signature(step).parameters.items()
-        _KEYWORDS[step] = tuple(name for name, p in kinds if p.kind is p.KEYWORD_ONLY)
-    return _KEYWORDS[step]
-
-
-# Else torch.compile would guard on what is remembered, and compile twice.
-_keywords._dynamo_marked_constant = True  # type: ignore[attr-defined]

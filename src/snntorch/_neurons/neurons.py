@@ -1,6 +1,5 @@
 """Neurons' base classes and the pieces of steps, by the import path that public code knows."""
 
-from .base import RESET_MECHANISMS as RESET_MECHANISMS
 from .base import SpikingNeuron as SpikingNeuron
 from .lif import LIF as LIF
 from .pieces import WinnerTakesAll as WinnerTakesAll
