@@ -75,8 +75,9 @@ def _while_it_lives(tensor: Tensor, version: int) -> Callable[[], Tensor | None]
 
     def there() -> Tensor | None:
         found = owner()
-        unchanged = found is not None and not found.is_inference() and found._version == version
-        return found.detach().as_strided(*place) if unchanged else None
+        if found is None or found.is_inference() or found._version != version:
+            return None
+        return found.detach().as_strided(*place)
 
     return there
 

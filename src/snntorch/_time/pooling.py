@@ -27,7 +27,7 @@ def pooled(function: Callable, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     return function(x, *args, **kwargs)
 
 
-def pooled_by(layer: nn.MaxPool2d, x: Tensor) -> Any:
+def pooled_by(layer: nn.Module, x: Tensor) -> Any:
     """`layer(x)`, likewise."""
     return pooled(max_pool2d, x, **{name: getattr(layer, name) for name in _SETTINGS})
 
