@@ -65,6 +65,7 @@ _LAZY = (
     "functional",
     "import_nir",
     "metrics",
+    "models",
     "spikegen",
     "spikeplot",
     "utils",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from . import functional as functional
     from . import import_nir as import_nir
     from . import metrics as metrics
+    from . import models as models
     from . import spikegen as spikegen
     from . import spikeplot as spikeplot
     from . import utils as utils

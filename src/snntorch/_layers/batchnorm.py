@@ -23,6 +23,10 @@ class _OverTime(nn.Module):
         """
         if input.dim() - 1 in self._steps:
             return self._normalise(input.flatten(0, 1)).unflatten(0, input.shape[:2])
+        return self._of_one(input)
+
+    def _of_one(self, input: Tensor) -> Tensor:
+        """A single step, in evaluation."""
         if input.dim() not in self._steps or self.training or self.running_mean is None:
             raise ValueError(
                 f"{type(self).__name__} takes a whole sequence {self._shape}, over which it normalises in training, "
@@ -41,7 +45,7 @@ class SequenceBatchNorm1d(_OverTime, nn.BatchNorm1d):
 
     In training it takes whole sequences `[T, B, C]` or `[T, B, C, L]`, as `snntorch.unroll` gives them to it; in a loop
     over steps the statistics of steps to come are not there, and it raises. In evaluation it is a fixed linear map,
-    and takes a step `[B, C]` as well.
+    and takes a step, `[B, C]` or `[B, C, L]`, as well.
 
     The arguments are those of `torch.nn.BatchNorm1d`.
 
@@ -64,8 +68,10 @@ class SequenceBatchNorm1d(_OverTime, nn.BatchNorm1d):
     _steps, _shape = (2, 3), "[T, B, C] or [T, B, C, L]"
 
     def forward(self, input: Tensor) -> Tensor:
-        """As `_OverTime.forward`; three dimensions are `[T, B, C]`."""
-        return super().forward(input) if input.dim() != 3 else self._normalise(input.flatten(0, 1)).view_as(input)
+        """As the class says; three dimensions are `[T, B, C]` where the last one is C, else `[B, C, L]`."""
+        if input.dim() == 3 and input.shape[-1] != self.num_features:
+            return self._of_one(input)
+        return super().forward(input)
 
 
 class SequenceBatchNorm2d(_OverTime, nn.BatchNorm2d):
@@ -154,11 +160,6 @@ class _TemporalEffective(_OverTime):
         if len(input) > len(weight):
             raise ValueError(f"input has {len(input)} time steps, but the layer was made for {len(weight)}")
         return super().forward(input) * weight[: len(input)].view(-1, *(1,) * (input.dim() - 1))
-
-    def _of_one(self, input: Tensor) -> Tensor:
-        if self.training or self.running_mean is None:
-            raise ValueError(f"{type(self).__name__} normalises over the whole sequence in training; give it that")
-        return self._normalise(input)
 
 
 class TemporalEffectiveBatchNorm1d(_TemporalEffective, SequenceBatchNorm1d):

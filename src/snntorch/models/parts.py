@@ -1,0 +1,35 @@
+"""What the networks share: their default neuron, and its place behind a normalised convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+import snntorch as snn
+
+Neuron = Callable[[], nn.Module]
+Norm = Callable[[int], nn.Module]
+
+
+def leaky() -> nn.Module:
+    """The neurons where none are given."""
+    return snn.Leaky(beta=0.5, init_hidden=True)
+
+
+def spiking(convolution: nn.Module, norm: nn.Module, *rest: nn.Module) -> nn.Sequential:
+    """A convolution without bias, its norm, and what follows, such as a neuron."""
+    return nn.Sequential(convolution, norm, *rest)
+
+
+def draw(net: nn.Module) -> None:
+    """Draw the convolutions' weights for networks of many layers (He et al., ICCV 2015)."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def check_stem(stem: str) -> None:
+    """Raise ValueError for an unknown stem."""
+    if stem not in ("cifar", "imagenet"):
+        raise ValueError(f"stem must be 'cifar' or 'imagenet', got {stem!r}")

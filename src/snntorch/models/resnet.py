@@ -1,0 +1,108 @@
+"""Spike-element-wise residual networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+import snntorch as snn
+
+from .parts import Neuron, Norm, check_stem, draw, leaky, spiking
+
+CONNECTIONS = ("add", "and", "iand")
+
+
+class SEWBlock(nn.Module):
+    """Two convolutions, each with norm and neuron, joined spike by spike with the input: `y = g(A(x), x)`.
+
+    `g = A + x` (`"add"`), `A x` (`"and"`) or `(1 - A) x` (`"iand"`).
+    """
+
+    def __init__(self, before: int, channels: int, stride: int, connection: str, neuron: Neuron, norm: Norm) -> None:
+        super().__init__()
+        self.connection = connection
+        self.first = spiking(nn.Conv2d(before, channels, 3, stride, 1, bias=False), norm(channels), neuron())
+        self.second = spiking(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), norm(channels), neuron())
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or before != channels:
+            self.shortcut = spiking(nn.Conv2d(before, channels, 1, stride, bias=False), norm(channels), neuron())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One time step, `[B, before, H, W] -> [B, channels, H / stride, W / stride]`."""
+        made, x = self.second(self.first(x)), self.shortcut(x)
+        if self.connection == "add":
+            return made + x
+        return made * x if self.connection == "and" else (1 - made) * x
+
+
+class SEWResNet(nn.Module):
+    """Residual network whose blocks join spikes with spikes (SEW-ResNet), one time step `[B, C, H, W] -> [B, classes]`.
+
+    Args:
+        blocks: number of blocks in each of the four stages, of 64, 128, 256 and 512 channels.
+        num_classes: number of outputs.
+        stem: `"imagenet"`, a convolution of 7 with stride 2 and a pooling; or `"cifar"`, a convolution of 3.
+        in_channels: channels of the input.
+        connection: how a block's spikes join its input, `"add"`, `"and"` or `"iand"`.
+        neuron: makes a neuron that keeps its states, `init_hidden=True`.
+        norm: makes a norm of so many channels. The default normalises over time and batch, for which `snntorch.unroll`
+            gives it whole sequences; `nn.BatchNorm2d` trains in a loop too.
+
+    Raises:
+        ValueError: for another stem or connection.
+
+    Source: Fang, Yu, Chen, Huang, Masquelier and Tian, "Deep residual learning in spiking neural networks", NeurIPS
+    2021.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> net = snn.models.sew_resnet18(num_classes=10, stem="cifar")
+        >>> snn.unroll(net, torch.rand(2, 3, 16, 16), num_steps=4).mean(0).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[int],
+        num_classes: int = 1000,
+        stem: str = "imagenet",
+        in_channels: int = 3,
+        connection: str = "add",
+        neuron: Neuron = leaky,
+        norm: Norm = snn.SequenceBatchNorm2d,
+    ) -> None:
+        super().__init__()
+        check_stem(stem)
+        if connection not in CONNECTIONS:
+            raise ValueError(f"connection must be one of {', '.join(CONNECTIONS)}, got {connection!r}")
+        if stem == "imagenet":
+            first = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
+            self.stem = spiking(first, norm(64), neuron(), nn.MaxPool2d(3, 2, 1))
+        else:
+            self.stem = spiking(nn.Conv2d(in_channels, 64, 3, 1, 1, bias=False), norm(64), neuron())
+        stages, before = [], 64
+        for k, count in enumerate(blocks):
+            channels = 64 * 2**k
+            for n in range(count):
+                stages.append(SEWBlock(before, channels, 2 if k and not n else 1, connection, neuron, norm))
+                before = channels
+        self.blocks = nn.Sequential(*stages)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(before, num_classes)
+        draw(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One time step: the class scores, whose mean over time is the network's answer."""
+        return self.head(torch.flatten(self.pool(self.blocks(self.stem(x))), 1))
+
+
+def sew_resnet18(num_classes: int = 1000, stem: str = "imagenet", **kwargs: object) -> SEWResNet:
+    """`SEWResNet` of 18 layers, with 11.7 million parameters for 1000 classes; the arguments are its."""
+    return SEWResNet((2, 2, 2, 2), num_classes, stem, **kwargs)  # type: ignore[arg-type]
+
+
+def sew_resnet34(num_classes: int = 1000, stem: str = "imagenet", **kwargs: object) -> SEWResNet:
+    """`SEWResNet` of 34 layers, with 21.8 million parameters for 1000 classes; the arguments are its."""
+    return SEWResNet((3, 4, 6, 3), num_classes, stem, **kwargs)  # type: ignore[arg-type]
