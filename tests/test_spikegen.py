@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -652,6 +653,46 @@ def test_from_events_bins_and_counts_in_any_order():
     start = spikegen.from_events(late, (1,), dt=2.0**39, sparse=True)
     assert start.shape == (3, 1)
     assert spikegen.from_events(spikegen.to_events(torch.zeros(4, 2)), (2,)).shape == (0, 2)
+
+
+def structured(**fields):
+    """As Tonic gives events, in types of one byte and two."""
+    kinds = {"x": "<i2", "y": "<u2", "t": "<i8", "p": "?"}
+    events = np.empty(len(fields["t"]), [(name, kinds[name]) for name in fields])
+    for name, values in fields.items():
+        events[name] = values
+    return events
+
+
+def test_from_events_of_structured_arrays():
+    events = structured(x=[0, 2, 2, 1], y=[1, 0, 0, 1], t=[3, 1005, 1009, 2500], p=[1, 0, 0, 1])
+    frames = spikegen.from_events(events, (2, 2, 3), dt=1000)
+    assert frames.shape == (3, 2, 2, 3) and frames.dtype == torch.float32
+    assert frames.nonzero().tolist() == [[0, 1, 1, 0], [1, 0, 0, 2], [2, 1, 1, 1]] and frames[1, 0, 0, 2] == 2
+    assert torch.equal(spikegen.from_events(events, (2, 3), dt=1000), frames.sum(1))
+    assert torch.equal(spikegen.from_events(events, (3,), dt=1000), frames.sum((1, 2)))
+    sparse = spikegen.from_events(events, (2, 2, 3), dt=1000, sparse=True)
+    assert sparse.is_sparse and torch.equal(sparse.to_dense(), frames) and sparse.values().numel() == 3
+    cochlea = np.array([(5, 0.05, 1), (699, 0.31, 1)], [("x", "i8"), ("t", "f4"), ("p", "i8")])  # of SHD, in seconds
+    assert spikegen.from_events(cochlea, (700,), dt=0.1).nonzero().tolist() == [[0, 5], [3, 699]]
+    assert spikegen.from_events(events[:0], (3,), dt=1000).shape == (0, 3)
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) must have the fields t, x, y, got x, t, p"):
+        spikegen.from_events(cochlea, (2, 3))
+    with pytest.raises(TypeError, match="events must be Events or a structured array, got ndarray"):
+        spikegen.from_events(np.zeros((3, 4)), (3,))
+
+
+def test_from_events_from_an_offset_to_the_very_end():
+    events = structured(x=[0, 1, 0, 1], t=[999, 1000, 2999, 3000])
+    with pytest.raises(ValueError, match=r"inside 2 steps of 1000 from 1000 on .*drop=True leaves out others"):
+        spikegen.from_events(events, (2,), 2, dt=1000, offset=1000)
+    kept = spikegen.from_events(events, (2,), 2, dt=1000, offset=1000, drop=True)
+    assert kept.tolist() == [[0, 1], [1, 0]]
+    closed = spikegen.from_events(events, (2,), 2, dt=1000, offset=1000, drop=True, closed=True)
+    assert closed.tolist() == [[0, 1], [1, 1]]
+    assert spikegen.from_events(events, (1,), dt=1000, offset=999, drop=True).tolist() == [[1], [0], [1]]
+    half = structured(x=[0], t=[1])
+    assert spikegen.from_events(half, (1,), 2, dt=0.5, offset=0.5, closed=True).tolist() == [[0], [1]]
 
 
 def test_events_carry_gradients_of_their_values():
