@@ -35,7 +35,9 @@ spikes = spikegen.rate(
     spikegen.population(torch.tensor([0.3]), 40)[0] * 0.5, num_steps=60
 )
 spikeplot.raster(spikes, right, s=4)
-_ = right.set(xlabel="time step", ylabel="neuron", title="forty neurons say 0.3")
+_ = right.set(
+    xlabel="time step", ylabel="neuron", title="forty neurons say 0.3", ylim=(-1, 40)
+)
 
 # %% [markdown]
 # ## More neurons, fewer steps
@@ -66,7 +68,8 @@ _ = ax.legend(fontsize=8)
 
 # %% [markdown]
 # Averaging alone would give the dotted slope. The lines fall faster, because by default the tuning curves become narrower
-# the more neurons there are: not more of them answer to a value, but better placed ones.
+# the more neurons there are: not more of them answer to a value, but better placed ones. (In a single step none
+# of them may answer at all.)
 #
 # ## Classes by votes
 #

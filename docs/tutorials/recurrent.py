@@ -6,8 +6,8 @@
 #
 # ## A task that needs memory
 #
-# Two of three channels fire noise. The third gives a cue: 0 or 1, as bursts on one of two lines, at the very start. The
-# network has to say at the end which one it was.
+# Ten input lines fire noise all the time. Ten others give a cue in the first ten steps: the lower five fire for 0, the
+# upper five for 1. The network has to say at the end which it was.
 
 # %%
 import os
@@ -25,7 +25,7 @@ utils.seed(0)
 
 
 def batch(size, steps):
-    """Spikes [T, B, 20]: ten lines of cue in the first ten steps, ten of noise in all; labels."""
+    """Spikes [T, B, 20] and labels [B]."""
     labels = torch.randint(2, (size,))
     x = (torch.rand(steps, size, 20) < 0.1).float()
     x[:, :, :10] = 0
@@ -98,7 +98,8 @@ _ = ax.legend()
 # ## Vanishing, in numbers
 #
 # Through one step the gradient of a Leaky membrane shrinks by $\beta$, plus what passes through the spikes. How much of
-# the gradient at the last step arrives at step $t$?
+# the gradient at the last step arrives at step $t$? With feedback, every step multiplies by a matrix besides, and the
+# gradient may as well explode, which is why the training above clips it.
 
 
 # %%
@@ -118,7 +119,7 @@ for beta in (0.8, 0.9, 0.99):
 ax.semilogy(
     arriving(kinds["RLeaky, beta 0.9"]()), label="RLeaky, beta 0.9", linestyle="--"
 )
-ax.set(xlabel="step of the input", ylabel="gradient", ylim=(1e-8, 1))
+ax.set(xlabel="step of the input", ylabel="gradient", ylim=(1e-8, 1e8))
 _ = ax.legend(fontsize=8)
 
 # %% [markdown]
@@ -134,10 +135,12 @@ times = []
 for length in lengths:
     x = torch.rand(length, 8, 16, requires_grad=True)
     neuron(x)  # the first call compiles
-    start = time.perf_counter()
-    spk, mem = neuron(x)
-    spk.sum().backward()
-    times.append(1e3 * (time.perf_counter() - start))
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        neuron(x)[0].sum().backward()
+        best = min(best, time.perf_counter() - start)
+    times.append(1e3 * best)
 
 fig, ax = plt.subplots()
 ax.loglog(lengths, times, marker="o")

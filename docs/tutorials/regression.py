@@ -152,7 +152,7 @@ with torch.no_grad(), Recorder(auto) as recorder:
 spikes = recorder.spikes["3"].sum((0, 2)).mean()
 print(f"{spikes:.0f} of {code * steps} possible spikes an image")
 
-penalty = SF.l1_rate_sparsity(1e-5)
+penalty = SF.l1_rate_sparsity(1e-4)
 for _epoch in range(1 if small else 10):
     for part in torch.randperm(len(train_x)).split(64):
         with Recorder(auto) as recorder:
