@@ -50,3 +50,13 @@ def test_unknown_recipes_are_refused(accuracy, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         accuracy.main()
     assert "recipes are fc, conv, digits, not cifar" in capsys.readouterr().err
+
+
+def test_the_readme_shows_what_is_kept(monkeypatch):
+    root = Path(__file__).parents[1]
+    monkeypatch.syspath_prepend(root / "examples")
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    import accuracy
+
+    rows = json.loads((root / "benchmarks" / "results" / "accuracy.json").read_text())
+    assert f"<!-- accuracy -->\n\n{accuracy.table(rows)}\n\n<!-- /accuracy -->" in (root / "README.md").read_text()

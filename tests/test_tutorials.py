@@ -1,5 +1,6 @@
 """The tutorials run: each script's cells, in order, at a reduced size."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import matplotlib.pyplot as plt
 import pytest
 
 import snntorch as snn
+from snntorch import spikeplot
 
 FOLDER = Path(__file__).parent.parent / "docs" / "tutorials"
-TUTORIALS = sorted(FOLDER.glob("*.py"))
+SCRIPTS = sorted(FOLDER.glob("*.py"))
+TUTORIALS = [path for path in SCRIPTS if path.stem != "gallery"]
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
 
 
@@ -25,7 +28,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) ->
     plt.close("all")
 
 
-@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_it_runs(path: Path, reader: None) -> None:
     exec(compile(path.read_text(), path.name, "exec"), {"__name__": "tutorial"})
 
@@ -38,3 +41,10 @@ def test_it_is_whole(path: Path) -> None:
     assert "**You will learn**" in text and "# ## References" in text and "plt." in text
     assert text.index("# ## Exercise") < text.index('# %% tags=["hide-cell"]') < text.index("# ## References")
     assert f"\n{path.stem}\n" in (FOLDER / "index.md").read_text()
+
+
+def test_the_gallery_shows_every_plot() -> None:
+    text = (FOLDER / "gallery.py").read_text()
+    plots = [name for name in vars(spikeplot) if not name.startswith("_")]
+    missing = [name for name in plots if not re.search(rf"spikeplot\.{name}\b", text)]
+    assert missing == []

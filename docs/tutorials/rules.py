@@ -13,7 +13,8 @@
 # $$\Delta w = \begin{cases} A_+\, e^{-\Delta t/\tau_+} & \Delta t > 0 \\ -A_-\, e^{\Delta t/\tau_-} & \Delta t < 0 \end{cases}$$
 #
 # Two traces are enough to compute it forward in time: each side keeps a decaying memory of its spikes, and reads the
-# other's when it fires itself. We let one pair of spikes come $\Delta t$ apart.
+# other's when it fires itself. A step multiplies them by $1 - 1/\tau$, Euler's step of the exponential. We let one pair of
+# spikes come $\Delta t$ apart.
 
 # %%
 import os
@@ -52,7 +53,7 @@ def change(gap):
 gaps = [gap for gap in range(-40, 41) if gap]
 measured = torch.tensor([change(gap) for gap in gaps])
 gaps = torch.tensor(gaps)
-weight = (measured / (gaps.sign() * torch.exp(-gaps.abs() / 10))).abs()
+weight = (measured / (gaps.sign() * 0.9 ** gaps.abs())).abs()
 print(
     f"the same exponential on both sides, times {weight.min():.3f} to {weight.max():.3f}"
 )

@@ -1,0 +1,204 @@
+# %% [markdown]
+# # Gallery
+#
+# Every plot of `snntorch.spikeplot`, every neuron's answer and every surrogate, each with the code that drew it. All of
+# them take tensors or arrays and draw on the axes that they are given.
+
+# %% [markdown]
+# ## A run to look at
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+
+import snntorch as snn
+from snntorch import spikegen, spikeplot, surrogate, utils
+from snntorch.functional.probe import Recorder
+
+utils.seed(0)
+net = nn.Sequential(
+    nn.Linear(40, 60),
+    snn.Leaky(beta=0.9, init_hidden=True),
+    nn.Linear(60, 10),
+    snn.Leaky(beta=0.9, init_hidden=True),
+)
+with torch.no_grad():
+    net[0].weight *= 4
+    net[2].weight *= 3
+x = spikegen.rate(torch.rand(6, 40) * 0.6, num_steps=100)
+with torch.no_grad(), Recorder(net) as recorder:
+    snn.unroll(net, x)
+hidden, output, mem = (
+    recorder.spikes["1"],
+    recorder.spikes["3"],
+    recorder.states["mem"]["3"],
+)
+
+# %% [markdown]
+# ## Rasters
+#
+# `spikeplot.raster` marks each spike:
+
+# %%
+fig, ax = plt.subplots()
+spikeplot.raster(hidden[:, 0], ax, s=3)
+_ = ax.set(xlabel="time step", ylabel="neuron")
+
+# %% [markdown]
+# `spikeplot.raster_grid` shows each sample of a batch:
+
+# %%
+fig = plt.figure(figsize=(7, 3.4))
+_ = spikeplot.raster_grid(hidden, columns=3, fig=fig, s=2)
+
+# %% [markdown]
+# `spikeplot.raster_groups` colours groups of neurons, with their mean rates above:
+
+# %%
+fig, (above, below) = plt.subplots(
+    2, 1, sharex=True, height_ratios=(1, 2), figsize=(7, 3.6)
+)
+_ = spikeplot.raster_groups(
+    hidden[:, 0],
+    {"first": range(30), "second": range(30, 60)},
+    ax=below,
+    rate_ax=above,
+    s=3,
+)
+
+# %% [markdown]
+# ## A whole run
+#
+# `spikeplot.overview`, from the input down to the count of the output's spikes:
+
+# %%
+fig = plt.figure(figsize=(7, 5))
+_ = spikeplot.overview({"input": x, "hidden": hidden, "output": output}, fig=fig)
+
+# %% [markdown]
+# ## Membranes
+#
+# `spikeplot.membrane_traces` stacks them, with thresholds and spikes:
+
+# %%
+fig, ax = plt.subplots(figsize=(7, 3.4))
+_ = spikeplot.membrane_traces(mem[:, 0, :4], output[:, 0, :4], threshold=1.0, ax=ax)
+
+# %% [markdown]
+# `spikeplot.traces` puts each into a cell of a grid:
+
+# %%
+plt.figure(figsize=(7, 3.4))
+spikeplot.traces(mem[:, 0, :6], spk=output[:, 0, :6], dim=(2, 3))
+
+# %% [markdown]
+# ## Statistics
+#
+# `spikeplot.psth`, `spikeplot.isi_histogram`, `spikeplot.rate_histogram`: rate over time, gaps between spikes, rates over
+# neurons:
+
+# %%
+fig, (left, middle, right) = plt.subplots(1, 3)
+spikeplot.psth(hidden[:, :, 0], ax=left, bin_size=10)
+spikeplot.isi_histogram(hidden[:, 0], ax=middle)
+_ = spikeplot.rate_histogram(hidden[:, 0], ax=right, bins=15)
+
+# %% [markdown]
+# `spikeplot.spike_count`, whose animated form counts step by step:
+
+# %%
+fig, ax = plt.subplots(figsize=(4, 3))
+spikeplot.spike_count(output[:, 0], fig, ax, labels=[str(i) for i in range(10)])
+
+# %% [markdown]
+# ## Weights
+#
+# `spikeplot.weight_map`, `spikeplot.weight_histogram`, `spikeplot.receptive_fields`:
+
+# %%
+fig, (left, middle, right) = plt.subplots(1, 3, figsize=(7, 2.6))
+spikeplot.weight_map(net[2].weight, ax=left)
+spikeplot.weight_histogram({"first": net[0].weight, "second": net[2].weight}, ax=middle)
+_ = spikeplot.receptive_fields(net[0].weight[:12], shape=(5, 8), ax=right)
+
+# %% [markdown]
+# ## Training
+#
+# `spikeplot.training_curves`, a panel for each metric:
+
+# %%
+epochs = torch.arange(30)
+history = {
+    "train_loss": 2 * torch.exp(-epochs / 8) + 0.05 * torch.rand(30),
+    "val_loss": 2 * torch.exp(-epochs / 8) + 0.2 + 0.1 * torch.rand(30),
+    "val_accuracy": 1 - 0.9 * torch.exp(-epochs / 6),
+}
+fig = plt.figure()
+_ = spikeplot.training_curves(history, best="val_loss", fig=fig)
+
+# %% [markdown]
+# ## Animations
+#
+# `spikeplot.animator` films images over time, `spikeplot.Camera` any figure. `spikeplot.player` shows the film in a
+# notebook, and `spikeplot.save` writes it as GIF, MP4 or a page.
+
+# %%
+position = torch.linspace(-1, 1, 32)
+wave = torch.stack([
+    torch.exp(-((position[:, None] - torch.sin(t)) ** 2 + (position - torch.cos(t)) ** 2) * 8)
+    for t in torch.linspace(0, 6.28, 30)
+])  # fmt: skip
+fig, ax = plt.subplots(figsize=(2.4, 2.4))
+spikeplot.player(
+    spikeplot.animator(spikegen.rate(wave, time_var_input=True), fig, ax, interval=80)
+)
+
+# %% [markdown]
+# ## Every neuron
+#
+# The membrane of each neuron that runs step by step, under a current that is on from step 20 to step 150, and its spikes.
+
+# %%
+neurons = {
+    "Leaky": (snn.Leaky(beta=0.9), 0.25),
+    "Lapicque": (snn.Lapicque(beta=0.9), 2.5),
+    "Synaptic": (snn.Synaptic(alpha=0.8, beta=0.9), 0.06),
+    "Alpha": (snn.Alpha(alpha=0.9, beta=0.8), 0.4),
+    "PLIF": (snn.PLIF(), 1.5),
+    "ALIF": (snn.ALIF(beta=0.9, rho=0.97), 0.4),
+    "TwoCompartment": (snn.TwoCompartment(), 0.3),
+    "BRF": (snn.BRF(10.0, 1.0), 20.0),
+    "EIF": (snn.EIF(), 900.0),
+    "AdEx": (snn.AdEx(), 900.0),
+    "QIF": (snn.QIF(), 30.0),
+    "Izhikevich": (snn.Izhikevich(), 10.0),
+}
+fig, axes = plt.subplots(6, 2, figsize=(7, 9), sharex=True)
+for ax, (name, (neuron, strength)) in zip(axes.flat, neurons.items(), strict=True):
+    current = torch.zeros(200, 1)
+    current[20:150] = strength
+    with torch.no_grad():
+        spk, *states = snn.unroll(neuron, current)
+    potential = states[neuron.states.index("mem") if "mem" in neuron.states else 0]
+    ax.plot(potential[:, 0], linewidth=0.9)
+    bottom, top = ax.get_ylim()
+    times = spk[:, 0].nonzero()[:, 0]
+    ax.vlines(times, top, top + 0.15 * (top - bottom), color="C1", linewidth=1)
+    ax.set_title(name, fontsize=9)
+
+# %% [markdown]
+# ## Every surrogate
+
+# %%
+names = [
+    "atan", "fast_sigmoid", "sigmoid", "gaussian", "piecewise_linear", "piecewise_exp", "erf", "soft_sign", "multi_gaussian",
+    "triangular", "leaky_relu", "LSO", "SFS", "spike_rate_escape", "straight_through_estimator", "heaviside",
+]  # fmt: skip
+x = torch.linspace(-2, 2, 801)
+fig, axes = plt.subplots(4, 4, figsize=(7, 6), sharex=True)
+for ax, name in zip(axes.flat, names, strict=True):
+    at = x.clone().requires_grad_()
+    getattr(surrogate, name)()(at).sum().backward()
+    ax.plot(x, at.grad, linewidth=1)
+    ax.set_title(name, fontsize=8)
