@@ -99,7 +99,7 @@ spikeplot.traces(mem[:, 0, :6], spk=output[:, 0, :6], dim=(2, 3))
 # neurons:
 
 # %%
-fig, (left, middle, right) = plt.subplots(1, 3)
+fig, (left, middle, right) = plt.subplots(3, 1, figsize=(7, 5.5))
 spikeplot.psth(hidden[:, :, 0], ax=left, bin_size=10)
 spikeplot.isi_histogram(hidden[:, 0], ax=middle)
 _ = spikeplot.rate_histogram(hidden[:, 0], ax=right, bins=15)
