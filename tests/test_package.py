@@ -232,9 +232,9 @@ ROOMS = [
      "torch numpy snntorch.surrogate snntorch._neurons snntorch._layers snntorch._time snntorch._nir", "nir h5py"),
     ("functional/*.py spikegen/*.py", "torch numpy snntorch.functional snntorch.spikegen", ""),
     ("utils.py", "torch numpy", ""),
-    ("backprop/*.py metrics/*.py conversion.py",
+    ("backprop/*.py metrics/*.py conversion/*.py",
      "torch numpy snntorch._neurons snntorch._layers snntorch._time snntorch.functional snntorch.utils "
-     "snntorch.backprop snntorch.metrics", "tqdm"),
+     "snntorch.backprop snntorch.metrics snntorch.conversion", "tqdm"),
     ("spikeplot/*.py", "torch numpy snntorch.spikeplot", "matplotlib"),
     ("spikevision/*.py", "torch numpy snntorch.spikevision", "tonic"),
     ("models/*.py", "torch numpy snntorch", ""),

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._layers.of_functions import with_weights
 from .._neurons.recurrent import SameConv2d
 from .equations import KEY
 from .exporting import Context, as_array, nir_node
 from .importing import Node
-from .linear import with_weights
 
 if TYPE_CHECKING:
     import nir

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from .._layers.gradedspikes import GradedSpikes
+from .._layers.of_functions import with_weights
 from .._layers.scale import Scale
 from .exporting import Context, as_array, nir_node
 from .importing import Node
@@ -50,16 +51,6 @@ def import_scale(node: Node) -> nn.Module:
     graded = GradedSpikes(len(scale), constant_factor=1.0)
     graded.weights = nn.Parameter(scale[:, None])
     return graded
-
-
-def with_weights(layer: Any, weight: Tensor, bias: Tensor | None) -> nn.Module:
-    """The layer, made without memory of its own, with these weights."""
-    layer.weight = nn.Parameter(weight)
-    if bias is not None:
-        if bias.numel() != len(weight):
-            raise ValueError(f"bias must have {len(weight)} elements, got {bias.numel()}")
-        layer.bias = nn.Parameter(bias.reshape(len(weight)))
-    return layer
 
 
 EXPORTERS = {nn.Linear: export_linear, GradedSpikes: export_scale, Scale: export_scale}

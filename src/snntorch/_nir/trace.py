@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,12 +11,12 @@ from torch import Tensor, nn
 
 from .._layers.dropout import SequenceDropout
 from .._layers.feedback import Feedback
+from .._layers.of_functions import FUNCTIONS, flattened
 from .._layers.scale import Scale
 from .._neurons.neurons import SpikingNeuron
 from .._time.read import Call as Made
 from .._time.read import Reading, Ref, read, refs
 from .exporting import Exporter, Shape
-from .functions import FUNCTIONS
 
 Finder = Callable[[nn.Module], Exporter | None]
 
@@ -169,7 +168,7 @@ class Trace:
         self.names.add(name)
         shape, out_shape = self._shape(x), tuple(call.metas[0].shape)[x in self._timed :]
         if isinstance(layer, nn.Flatten) and x in self._timed:
-            layer = nn.Flatten(*_flattened(shape, out_shape) or (0, 0))
+            layer = nn.Flatten(*flattened(shape, out_shape) or (0, 0))
         self.calls.append(Call(name, layer, self._signals[x], shape, out_shape))
         return name
 
@@ -198,10 +197,11 @@ class Trace:
         if name in _SAME or (name in _RESHAPE and before == after):
             return self._signals[x]
         layer: nn.Module | None = None
-        if name in _RESHAPE and (dims := _flattened(before, after)):
+        if name in _RESHAPE and (dims := flattened(before, after)):
             name, layer = "flatten", nn.Flatten(*dims)
         elif name in FUNCTIONS and len(call.sources) == 1:  # else weights depend on the sample
             layer = FUNCTIONS[name](*args[1:], **kwargs)
+            layer = layer if self.find(layer) else None
         elif name in _MULTIPLY | _DIVIDE and not both and before == after and not kwargs.get("rounding_mode"):
             factor = torch.as_tensor(other, dtype=self.reading.meta(x).dtype)
             name, layer = "scale", Scale(1 / factor if name in _DIVIDE else factor)
@@ -225,12 +225,3 @@ def _tensors(value: Any):
 def unique(name: str, taken: Any) -> str:
     candidates = (name, *(f"{name}_{i}" for i in range(1, len(taken) + 2)))
     return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def _flattened(before: Shape, after: Shape) -> tuple[int, int] | None:
-    """The dimensions whose flattening makes one shape the other; None where nothing does."""
-    for start in reversed(range(len(before))):
-        for end in range(start + 1, len(before)):
-            if (*before[:start], math.prod(before[start : end + 1]), *before[end + 1 :]) == tuple(after):
-                return start, end
-    return None
