@@ -64,17 +64,17 @@ def leaves(value: Any) -> list[Any]:
     return found
 
 
-def slots(template: Any) -> Iterator[Any]:
-    """The slots and tensors of nested arguments, in order."""
-    if isinstance(template, Slot | Tensor):
+def slots(template: Any, kinds: Any = Slot | Tensor) -> Iterator[Any]:
+    """The slots and tensors of nested arguments, in order; or what is of other kinds."""
+    if isinstance(template, kinds):
         yield template
     elif isinstance(template, tuple | list):
         for item in template:
-            yield from slots(item)
+            yield from slots(item, kinds)
     elif isinstance(template, dict):
-        yield from slots(tuple(template.values()))
+        yield from slots(tuple(template.values()), kinds)
     elif isinstance(template, slice):
-        yield from slots((template.start, template.stop, template.step))
+        yield from slots((template.start, template.stop, template.step), kinds)
 
 
 def flatten(value: Any, structure: list, tensors: list) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .._engine import choices
 from .._neurons.neurons import SpikingNeuron
-from .arguments import fill, hollow, leaves
+from .arguments import fill, hollow, leaves, slots
 from .held import aside
 from .infer import meta_of
 from .later import Batch, Later, Meta, Node, resolved
@@ -272,12 +272,4 @@ class Reader(Recorder):
 
 def refs(value: Any) -> Iterator[Ref]:
     """The references in nested arguments, in their order."""
-    if isinstance(value, Ref):
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from refs(item)
-    elif isinstance(value, dict):
-        yield from refs(tuple(value.values()))
-    elif isinstance(value, slice):
-        yield from refs((value.start, value.stop, value.step))
+    return slots(value, Ref)
