@@ -237,6 +237,7 @@ ROOMS = [
      "snntorch.backprop snntorch.metrics snntorch.conversion", "tqdm"),
     ("spikeplot/*.py", "torch numpy snntorch.spikeplot", "matplotlib"),
     ("spikevision/*.py", "torch numpy snntorch.spikevision", "tonic"),
+    ("models/*.py", "torch numpy snntorch", ""),
     ("__init__.py", "snntorch", ""),
     ("_version.py", "", ""),
 ]  # fmt: skip
