@@ -14,7 +14,7 @@ from .choose import listening
 from .plans import Plan
 from .private import followed, same_kinds
 from .setting import asked
-from .single import SingleStep, single_step
+from .single import single_step
 
 _KINDS = 8  # of tensors that a neuron remembers: other batch sizes, training and evaluation
 
@@ -33,7 +33,7 @@ class Prepared:
     def __init__(self, step: Callable, arguments: dict[str, Any]) -> None:
         self.step, self.names = step, [*arguments]
         self.settings = [Tensor if isinstance(value, Tensor) else value for value in arguments.values()]
-        self.known: tuple[tuple[Callable[..., bool], SingleStep, Sequence[Tensor]], ...] = ()
+        self.known: tuple[tuple[Callable[..., bool], Callable, Sequence[Tensor]], ...] = ()
 
     def tensors(self, step: Callable, arguments: dict[str, Any]) -> list[Any] | None:
         """The tensors among a step's arguments, or None where its settings are others."""
@@ -59,9 +59,9 @@ def again(
     if params is None:
         return None
     tensors = [*inputs, *states, *params]
-    for takes, single, beside in prepared.known:
+    for takes, step, beside in prepared.known:
         if takes(*tensors):
-            return single([*tensors, *beside])
+            return step([*tensors, *beside])
     return None
 
 
@@ -80,5 +80,6 @@ def prepare(
         return
     takes = same_kinds(tensors)
     single = single_step(made.program, inputs, states, [*params, *made.beside])
-    prepared.known = ((takes, single, made.beside), *prepared.known[: _KINDS - 1])
+    step = single.of([*tensors, *made.beside])
+    prepared.known = ((takes, step, made.beside), *prepared.known[: _KINDS - 1])
     object.__setattr__(neuron, "_prepared", prepared)

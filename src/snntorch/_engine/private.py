@@ -95,6 +95,11 @@ def viewed(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor._base is None else tensor._base
 
 
+def apply_plainly(function: type[torch.autograd.Function]) -> Callable[..., Any]:
+    """Its `apply`, without the search for what `torch.func` transforms left among the arguments (2.0)."""
+    return super(torch.autograd.Function, function).apply  # type: ignore[misc]
+
+
 @contextlib.contextmanager
 def enable_grad() -> Iterator[None]:
     """`torch.enable_grad`, which an export under way does not see: it would become part of its program (1.13)."""

@@ -4,7 +4,7 @@ The kernel takes microseconds, and so do a dozen lines of Python: what is the sa
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .kernels import backward_kernel, call, forward_kernel, spread
 from .printing import Source
+from .private import apply_plainly
 from .program import Program
 from .recent import KERNELS
 from .tape import Some, Tape, kept, run_back, split, step_gradient, tape
@@ -54,6 +55,14 @@ class SingleStep:
             if True in needs:
                 return Step.apply(self, self.tape(needs), *tensors)  # type: ignore[return-value]
         return self.forward(tensors)
+
+    def of(self, tensors: Sequence[Tensor]) -> Callable[[Sequence[Tensor]], Sequence[Tensor]]:
+        """Itself for the kinds of these tensors, of which none is one of a `torch.func` transform."""
+        needs = tuple([t.requires_grad for t in tensors])
+        if not (True in needs and torch.is_grad_enabled()):
+            return self.forward
+        tape = self.tape(needs)
+        return lambda tensors: _apply(self, tape, *tensors)
 
     def forward(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """What the step returns, `[...]` each: outputs in the dtype of the inputs, then the new states.
@@ -172,6 +181,7 @@ class Step(torch.autograd.Function):
         return None, None, *back(inputs, states, params, new, cotangents)
 
 
+_apply = apply_plainly(Step)
 _single = functools.lru_cache(KERNELS)(SingleStep)
 
 
