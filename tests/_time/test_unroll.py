@@ -12,6 +12,7 @@ from torch import nn
 import snntorch as snn
 from helpers import Elements, assert_equal, flat, gradients, loop, start
 from rows import every_step_row
+from snntorch import utils
 
 F64 = torch.float64
 T, B = 7, 3
@@ -494,3 +495,51 @@ def test_recurrence_on_the_meta_device(make):
     neuron = make().to("meta")
     out = snn.unroll(neuron, torch.empty(5, 2, 4, device="meta"), *[torch.zeros(0)] * len(neuron.states))
     assert [(o.device.type, o.shape) for o in out] == [("meta", (5, 2, 4))] * len(out)
+
+
+class Looping(nn.Module):
+    """Its forward is a loop over the first dimension of its input."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.fc, self.hidden = nn.Linear(4, 3), hidden
+        self.lif = snn.Leaky(0.9, init_hidden=hidden)
+
+    def forward(self, x):
+        spikes, mem = [], self.lif.init_leaky()
+        for now in x:
+            if self.hidden:
+                spikes.append(self.lif(self.fc(now)))
+            else:
+                spk, mem = self.lif(self.fc(now), mem)
+                spikes.append(spk)
+        return torch.stack(spikes)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("static", [False, True])
+def test_a_loop_over_time_that_is_stepped_is_warned_of(hidden, static):
+    net, x = Looping(hidden), torch.rand(6, 5, 4)
+    with pytest.warns(UserWarning, match=r"Leaky for each of the 5 parts.*layerwise.*takes_sequence = True"):
+        snn.unroll(net, x[0], num_steps=6) if static else snn.unroll(net, x)
+    net.takes_sequence = True
+    utils.reset(net)
+    expected = net(x)
+    utils.reset(net)
+    assert torch.equal(snn.unroll(net, x), expected)  # and no warning, which would be an error
+
+
+def test_other_uses_of_a_steps_samples_are_not_warned_of():
+    class Several(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif = nn.Linear(4, 4), snn.Leaky(0.9)
+
+        def forward(self, x):
+            mem = self.lif.init_leaky()
+            for _ in range(3):  # as often as there are samples
+                spk, mem = self.lif(self.fc(x), mem)
+            return spk + x[0] + torch.stack([sample.cumsum(0) for sample in x])
+
+    net, x = Several(), torch.rand(6, 3, 4)
+    torch.testing.assert_close(snn.unroll(net, x), torch.stack([net(now) for now in x]))

@@ -192,6 +192,11 @@ def test_a_net_that_takes_sequences(time_var):
     b = backprop.TBPTT(stepped, make_batches(time_var), sgd(stepped), SF.ce_rate_loss(), **times)
     torch.testing.assert_close(a, b)
     torch.testing.assert_close(net.steps[0].weight, stepped[0].weight)
+    flagged = Looping()
+    flagged.takes_sequence = True
+    c = backprop.TBPTT(flagged, make_batches(time_var), sgd(flagged), SF.ce_rate_loss(), **times)
+    torch.testing.assert_close(c, b)
+    torch.testing.assert_close(flagged.steps[0].weight, stepped[0].weight)
 
 
 def test_linear_leaky_needs_the_whole_sequence():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import snntorch as snn
+from snntorch.functional.probe import Recorder
 from snntorch.metrics import EnergyModel, Workload, summary
 
 
@@ -74,6 +75,33 @@ def test_neurons_that_take_the_whole_sequence():
     assert (table.steps, table.samples) == (7, 2)
     assert [row.shape for row in table.layers] == [(4,), (5,)]
     assert table.remarks[-1] == "Not counted are the operations of 1.rnn."
+
+
+class Whole(nn.Module):
+    """A network that takes a whole sequence, with a loop for one part of it."""
+
+    takes_sequence = True
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.norm, self.lif1 = nn.Linear(3, 6), snn.BatchNormTT1d(6, 8), snn.LeakyParallel(6, 6, beta=0.9)
+        self.fc2, self.lif2 = nn.Linear(6, 2), snn.Leaky(0.9, init_hidden=True)
+
+    def forward(self, x):
+        return torch.stack([self.lif2(self.fc2(spk)) for spk in self.lif1(self.norm(self.fc1(x)))])
+
+
+def test_a_network_that_takes_whole_sequences_is_looked_into(capsys):
+    net, x = Whole(), torch.rand(8, 5, 3)
+    rows = {row.name: row for row in summary(net, x).layers}
+    assert [rows[name].shape for name in ("fc1", "lif1", "fc2", "lif2")] == [(6,), (6,), (2,), (2,)]
+    assert rows["lif2"].membrane_updates == 16 and rows["fc1"].firing_rate is None
+    assert "" not in rows and not [name for name, row in rows.items() if row.kind.startswith("BatchNorm") and row.dead]
+    with Recorder(net) as recorder:
+        net(x)
+    assert {name: spikes.shape[:2] for name, spikes in recorder.spikes.items()} == {"lif1": (8, 5), "lif2": (8, 5)}
+    snn.explain(net, x)
+    assert "Whole  whole sequence" in " ".join(capsys.readouterr().out.split()).replace("Whole whole", "Whole  whole")
 
 
 def test_dead_and_saturated_layers_are_named():

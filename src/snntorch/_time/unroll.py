@@ -6,12 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from .._engine import note, stepped
+from .._neurons.caller import warn
 from .._neurons.neurons import SpikingNeuron
 from . import layers
-from .later import Later
+from .groups import SelectGroup
+from .later import Later, Node
 from .layerwise import obstacle
 from .modules import Recorder
+from .neuron_group import NeuronGroup
 from .packed import packed_spikes
+from .patches import recorder_now
 from .recompute import unroll_in_segments
 
 
@@ -51,6 +55,9 @@ def unroll(
     Raises:
         TypeError: where x is no tensor.
         ValueError: for no steps at all, or a `num_steps` or `recompute` that is not positive.
+
+    Warns:
+        UserWarning: where the forward is a loop over time by itself, which would take each step's batch for time.
 
     Example:
         >>> import snntorch as snn, torch
@@ -100,10 +107,37 @@ def _loop(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) ->
     outputs = []
     for now in x.unbind() if num_steps is None else (x,) * num_steps:
         out = module(now, *states)
+        if not outputs and type(now) is Later:
+            _warn_of_sequence(module, now)
         outputs.append(out)
         if states:
             states = _states_of(out, len(states))
     return _stacked(outputs)
+
+
+def _warn_of_sequence(module: nn.Module, now: Later) -> None:
+    """Warn where the forward took one step's input apart, a call of a neuron each, as only a loop over time should."""
+    size = now.shape[0] if now.dim() else 0
+    groups = list(getattr(recorder_now(), "pending", ()))  # what the first step called
+    parts = [[n for n in g.nodes if n.inputs[0][0] is now.node] for g in groups if type(g) is SelectGroup and not g.dim]
+    apart = {node for nodes in parts for node in nodes if len(nodes) == size > 1}
+    called = [g for g in groups if apart and type(g) is NeuronGroup and len(g.nodes) == size]
+    if found := [g.function for g in called if not apart.isdisjoint(_made_from(g.nodes[0]))]:
+        warn(
+            f"unroll calls {type(module).__name__} once a step, which calls {type(found[0]).__name__} for each of the "
+            f"{size} parts of a step's input. If that is its loop over time, it takes the batch for time: call "
+            "the module itself (snntorch.layerwise makes it fast), or let it say `takes_sequence = True`"
+        )
+
+
+def _made_from(node: Node) -> set[Node]:
+    """The calls that a call depends on."""
+    found, todo = set(), [node]
+    while todo:
+        sources = {source[0] for source in todo.pop().inputs if type(source) is tuple} - found
+        found |= sources
+        todo += sources
+    return found
 
 
 def _states_of(out: Any, count: int) -> tuple:

@@ -88,8 +88,8 @@ def TBPTT(
         K: steps between updates; None, False or 0 for whole sequences.
         readout: which output the criterion reads, `"spk"` or `"mem"`; None where it is one of
             `snntorch.functional`'s losses, which tell.
-        sequence: call the network once a chunk, on `[k, B, ...]`, as networks of neurons that take whole sequences
-            need, and those whose forward is itself a loop over time.
+        sequence: call the network once a chunk, on `[k, B, ...]`, as one whose forward is itself a loop over time
+            needs, unless it says `takes_sequence = True`.
         clip_grad_norm: bound of the gradient's norm at every update.
         amp: dtype for automatic mixed precision, such as `torch.bfloat16`.
         scaler: of the losses, for `amp=torch.float16`; keep it between epochs.
@@ -247,7 +247,8 @@ def _check_times(net: nn.Module, num_steps: int | None, time_var: bool, time_fir
         raise ValueError("time_first=False needs time_var=True: data that does not vary has no time dimension")
     if K is not None and num_steps is not None and K > num_steps:
         raise ValueError(f"K must be at most num_steps={num_steps}, got {K}")
-    whole = [type(m).__name__ for m in net.modules() if getattr(m, "takes_sequence", False)]
+    takes = [m for m in net.modules() if getattr(m, "takes_sequence", False)]
+    whole = [type(m).__name__ for m in takes if not any(getattr(inner, "init_hidden", False) for inner in m.modules())]
     if K is not None and whole:
         raise ValueError(f"K must be None for {whole[0]}, which keeps no state between two chunks; got {K}")
 

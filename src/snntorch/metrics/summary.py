@@ -242,12 +242,11 @@ def summary(
     workload.samples = samples
     rates = utils.firing_rates(spikes)
     model = energy or EnergyModel()
-    # Where a neuron takes a whole sequence, its neighbours do too.
-    leading = 2 if any(getattr(neuron, "takes_sequence", False) for neuron in neurons.values()) else 1
     rows = []
     for name, module in modules.items():
         counts = [count for key, count in workload.layers.items() if key == name or key.startswith(f"{name}.")]
         rate, shape = rates.get(name), next(iter(shapes[name]), None)
+        leading = 1 if shape is None or shape[:2] != (steps, samples) or len(shapes[name]) > 1 else 2
         macs, acs = (sum(getattr(count, kind) for count in counts) / samples for kind in ("macs", "acs"))
         updates = sum(count.membrane_updates for count in counts) / samples
         connects = any(count.dense for count in counts)

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from torch.utils.hooks import RemovableHandle
 
 from .._neurons.neurons import SpikingNeuron
+from ..functional.probe._recorder import is_neuron
 from .energy import Energy, EnergyModel
 from .static import CONNECTIONS
 
@@ -41,7 +42,7 @@ class LayerCount:
 
 def is_activation(module: nn.Module) -> bool:
     """What NeuroBench takes for an activation, and neurons that take a whole sequence."""
-    return isinstance(module, SpikingNeuron | nn.ReLU | nn.Sigmoid) or getattr(module, "takes_sequence", False) is True
+    return isinstance(module, SpikingNeuron | nn.ReLU | nn.Sigmoid) or is_neuron(module)
 
 
 def _operations(layer: Any, weight: Tensor) -> Callable[[Tensor], int]:

@@ -21,8 +21,12 @@ def _takes_sequence(module: nn.Module) -> bool:
     return getattr(module, "takes_sequence", False) is True
 
 
-def _is_neuron(module: nn.Module) -> bool:
-    return hasattr(module, "reset_mem") or _takes_sequence(module)
+def is_neuron(module: nn.Module) -> bool:
+    """Whether a module has states, or takes a whole sequence and is no network of such, and no norm."""
+    if hasattr(module, "reset_mem") or not _takes_sequence(module):
+        return hasattr(module, "reset_mem")
+    norms = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+    return not any(isinstance(m, norms) or (m is not module and is_neuron(m)) for m in module.modules())
 
 
 class Recorder:
@@ -41,7 +45,8 @@ class Recorder:
         states: names of the states to record, of the neurons that have them, or return them for a whole sequence.
         gradients: whether to record the gradients with respect to the spikes, in each later backward pass.
         instance: which modules to record, as in `BaseMonitor`; `None` means all neurons: modules
-            with a `reset_mem`, or with `takes_sequence = True` where one call is a whole sequence.
+            with a `reset_mem`, or with `takes_sequence = True` where one call is a whole sequence, but for networks
+            that hold neurons.
 
     Raises:
         ValueError: the network has no such module.
@@ -67,7 +72,7 @@ class Recorder:
         self._modules = {
             name: module
             for name, module in net.named_modules()
-            if (_is_neuron(module) if classes is None else isinstance(module, classes))
+            if (is_neuron(module) if classes is None else isinstance(module, classes))
         }
         if not self._modules:
             raise ValueError(f"net has no neuron to record: {type(net).__name__}")
