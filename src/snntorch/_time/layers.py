@@ -137,7 +137,8 @@ def fold(layer: nn.Module, x: Tensor) -> Tensor:
     by_sample = kind in (nn.BatchNorm1d, nn.GroupNorm) or (kind is nn.Flatten and layer.start_dim == 1)
     if _RANKS.get(kind) == x.dim() - 1 or (by_sample and x.dim() > 2):
         x, steps = x.flatten(0, 1), x.shape[:2]
-        out = pooled_by(layer, x) if kind is nn.MaxPool2d else layer(x)
+        pools = kind is nn.MaxPool2d and "forward" not in vars(layer)  # else the layer's own forward counts
+        out = pooled_by(layer, x) if pools else layer(x)
         return out.unflatten(0, steps)
     if torch.compiler.is_compiling():
         raise NotImplementedError

@@ -177,7 +177,10 @@ def _folded(layer: nn.Module, x: Tensor) -> Tensor | None:
 
 def _reuses(net: nn.Sequential) -> bool:
     """Whether a layer with a memory is used twice: the second use needs the first one's state of the same step."""
-    used = [id(m) for _, m in net.named_modules(remove_duplicate=False) if not layers.memoryless(m)]
+    modules = [m for _, m in net.named_modules(remove_duplicate=False)]
+    if len(modules) == len(set(modules)):
+        return False
+    used = [m for m in modules if not layers.memoryless(m)]
     return len(set(used)) < len(used)
 
 
