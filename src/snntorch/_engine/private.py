@@ -46,6 +46,20 @@ def profiled() -> bool:
     return getattr(profiler, "_is_profiler_enabled", False)
 
 
+# What `nn.Module.__call__` calls by its name (1.6): to exchange it costs nothing, where to exchange one with a slot
+# costs 70 us for all subclasses.
+CALL = "_call_impl"
+
+
+def any_autocast() -> bool:
+    """Whether autocast is on for any device; where it can't be told at once, it may be (2.1)."""
+    return getattr(torch._C, "_is_any_autocast_enabled", _true)()
+
+
+def _true() -> bool:
+    return True
+
+
 def recorded() -> bool:
     """`torch.jit.is_tracing`, in a tenth of its time (1.0)."""
     return torch._C._is_tracing()

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
+
+from .later import Later
 
 
 class Slot(NamedTuple):
@@ -75,6 +78,37 @@ def slots(template: Any, kinds: Any = Slot | Tensor) -> Iterator[Any]:
         yield from slots(tuple(template.values()), kinds)
     elif isinstance(template, slice):
         yield from slots((template.start, template.stop, template.step), kinds)
+
+
+_ATOMS = frozenset((int, float, bool, complex, str, type(None), torch.dtype, torch.device, type(Ellipsis)))
+
+
+def sign(args: Any, signature: list, tensors: list) -> None:
+    """What tells one call's arguments from another's at the same place in the code, and the tensors in them in order.
+
+    Of a tensor that is not there yet that is what is known of it; of another one, which it is.
+    """
+    for value in args:
+        kind = type(value)
+        if kind is Later:
+            signature.append(value.meta)
+            tensors.append(value)
+        elif kind in _ATOMS:
+            signature += (kind, value)
+        elif isinstance(value, Tensor):
+            signature.append(id(value))
+            tensors.append(value)
+        elif kind is tuple or kind is list or isinstance(value, tuple | list):
+            signature += (kind, len(value))
+            sign(value, signature, tensors)
+        elif kind is dict:
+            signature += (kind, *value)
+            sign(value.values(), signature, tensors)
+        elif kind is slice:
+            signature.append(kind)
+            sign((value.start, value.stop, value.step), signature, tensors)
+        else:
+            signature += (kind, value)
 
 
 def flatten(value: Any, structure: list, tensors: list) -> None:

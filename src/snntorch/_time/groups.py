@@ -41,15 +41,13 @@ class Group:
         self.owner, self.line, self.module, self.applied = owner, line, module, applied
         self.ordered, self.opaque, self.draws = ordered, opaque, draws
         self.repeats = False  # whether calls of the same arguments are one
+        self.plain = False  # whether a call gives one new tensor and does nothing else
+        self.learns = False  # whether a tensor in the template asks for a gradient
         self.nodes: list[Node] = []  # those that have not run
         self.changes = 0  # what its calls change, by identity
         self.calls = 0  # how many they are when they begin to
 
     can_be_alone = True  # whether a call may run before the others of its group
-
-    def links(self, node: Node, position: int) -> bool:
-        """Whether a call runs together with the one that its input at that position comes from."""
-        return False
 
     def run(self, nodes: Sequence[Node]) -> None:
         """Run some calls, in the order of recording, all of whose arguments are there."""
@@ -81,22 +79,33 @@ def course(sources: Sequence[Any]) -> tuple[Tensor, bool]:
     """The values of one argument over some calls, `[calls, ...]`, and whether it changes between them; else `[...]`."""
     first: Any = sources[0]
     if type(first) is not tuple:  # a tensor
-        if all(source is first for source in sources):
+        if all([source is first for source in sources]):
             return first, False
         return torch.stack([s if type(s) is not tuple else s[0].value(s[1]) for s in sources]), True
     node: Node = first[0]
     out: int = first[1]
-    if all(type(s) is tuple and s[0] is node and s[1] == out for s in sources):
-        return node.value(out), False
+    last = sources[-1]
+    if type(last) is tuple and last[0] is node:
+        if all([type(s) is tuple and s[0] is node and s[1] == out for s in sources]):
+            return node.value(out), False
     batch: Any = node.batch
     start = node.place
-    if batch.calls and batch.courses[out] is not None and all(
-        type(s) is tuple and s[1] == out and s[0].batch is batch and s[0].place == start + k  # type: ignore[attr-defined]
-        for k, s in enumerate(sources)
-    ):  # fmt: skip
+    if batch.calls and batch.courses[out] is not None and _in_a_row(sources, batch, out, start):
         whole = batch.courses[out]
         return (whole if len(sources) == batch.calls else whole[start : start + len(sources)]), True
     return torch.stack([s if type(s) is not tuple else s[0].value(s[1]) for s in sources]), True
+
+
+def _in_a_row(sources: Sequence[Any], batch: Batch, out: int, start: int) -> bool:
+    """Whether sources are an output of calls that ran together, one after the other."""
+    for source in sources:
+        if type(source) is not tuple:
+            return False
+        node, k = source
+        if node.batch is not batch or node.place != start or k != out:
+            return False
+        start += 1
+    return True
 
 
 class FunctionGroup(Group):

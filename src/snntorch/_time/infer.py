@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .._engine import choices
-from .._engine.private import FakeTensorMode, memory
+from .._engine.private import FakeTensorMode, any_autocast, memory
 from .arguments import Slot, fill, hollow
 from .later import Meta
 
@@ -56,8 +56,13 @@ def in_context(context: Context):
         yield
 
 
+_PLAIN: dict[bool, Context] = {grad: (grad, None, None) for grad in (False, True)}  # without autocast
+
+
 def context_now() -> Context:
     """How a call would run now."""
+    if not any_autocast():
+        return _PLAIN[torch.is_grad_enabled()]
     return (
         torch.is_grad_enabled(),
         torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None,

@@ -28,6 +28,7 @@ CONSTANT = {
     torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, Tensor.new_zeros, Tensor.new_ones,
     Tensor.new_empty, Tensor.new_full, Tensor.new_tensor,
 }  # fmt: skip
+SPECIAL = {REQUIRES_GRAD, Tensor.__iter__, Tensor.unbind, torch.unbind, Tensor.__setitem__, *CONSTANT}
 RANDOM = {"rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "normal",
            "poisson", "multinomial", "binomial", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
            "feature_dropout", "feature_alpha_dropout", "rrelu", "gumbel_softmax", "uniform", "exponential",
@@ -40,12 +41,12 @@ def setitem(x: Tensor, index: Any, value: Any) -> Tensor:
     return x
 
 
-_SELECT = {Tensor.__getitem__, Tensor.select, torch.select}
+SELECT = {Tensor.__getitem__, Tensor.select, torch.select}
 
 
 def selected(func: Any, args: tuple, kwargs: dict) -> tuple[int, int] | None:
     """Dimension and index, where a call takes one step out of a sequence."""
-    if kwargs or func not in _SELECT:
+    if kwargs or func not in SELECT:
         return None
     if func is not Tensor.__getitem__:
         return (args[1] % len(args[0].meta.shape), args[2]) if type(args[0]) is Later and type(args[2]) is int else None

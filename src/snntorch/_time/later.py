@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,13 +14,26 @@ from .._engine.private import hollow_tensor
 Source = tuple["Node", int]  # a recorded call, and which of its outputs
 
 
-class Meta(NamedTuple):
-    """What is known of a tensor before its value."""
+class Meta:
+    """What is known of a tensor before its value; one object for all tensors that are alike in this."""
 
+    __slots__ = ("__weakref__", "device", "dtype", "shape", "stride")
     shape: torch.Size
     stride: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
+
+    def __new__(cls, shape: Any, stride: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Meta:
+        """The one of these."""
+        key = (shape, stride, dtype, device)
+        meta = _metas.get(key)
+        if meta is None:
+            meta = _metas[key] = object.__new__(cls)
+            meta.shape, meta.stride, meta.dtype, meta.device = shape, stride, dtype, device
+        return meta
+
+
+_metas: weakref.WeakValueDictionary[tuple, Meta] = weakref.WeakValueDictionary()
 
 
 class Batch:
@@ -37,6 +50,10 @@ class Batch:
     def __init__(self, courses: Sequence[Any], calls: int = 0, last: dict[int, Tensor] | None = None) -> None:
         self.courses, self.calls, self.last = courses, calls, last
         self._rows: dict[int, Sequence[Tensor]] = {}
+
+    def requires_grad(self) -> bool:
+        """Whether a value asks for a gradient."""
+        return any(t is not None and t.requires_grad for t in (*self.courses, *(self.last or {}).values()))
 
     def value(self, place: int, out: int) -> Tensor:
         """An output of one of the calls."""
@@ -59,15 +76,14 @@ class Node:
         inputs: where its deferred arguments come from; a neuron's may be tensors too.
         number: its place in the order of recording.
         static: whether it depends on given values alone, so that to look at it runs little.
-        requires_grad: whether its value would.
+        linked: whether it is a neuron's that goes on from the states of the call before, and no others.
         after: a call of another group that must run before, as both change the same thing.
         batch: its values, once they are there, with its place among them.
         live, used: whether it must run, and which outputs are asked for; set when it is about to.
     """
 
     __slots__ = (
-        "after", "batch", "extra", "group", "handles", "inputs", "live", "number", "place", "requires_grad", "static",
-        "used",
+        "after", "batch", "extra", "group", "handles", "inputs", "linked", "live", "number", "place", "static", "used",
     )  # fmt: skip
 
     def __init__(self, group: Any, inputs: Sequence[Any], number: int, outputs: int) -> None:
@@ -77,7 +93,7 @@ class Node:
         self.place = 0
         self.extra: Any = None
         self.after: Node | None = None
-        self.static = self.requires_grad = self.live = False
+        self.static = self.linked = self.live = False
         self.used: set[int] = set()
 
     def value(self, out: int) -> Tensor:
@@ -85,9 +101,23 @@ class Node:
         assert self.batch is not None
         return self.batch.value(self.place, out)
 
-    def alive(self) -> list[int]:
-        """The outputs that somebody still holds."""
-        return [k for k, handle in enumerate(self.handles) if handle is not None and handle() is not None]
+    def requires_grad(self) -> bool:
+        """Whether its values ask, or would ask, for a gradient."""
+        todo, seen = [self], {self}
+        while todo:
+            node = todo.pop()
+            if node.batch is not None:
+                if node.batch.requires_grad():
+                    return True
+                continue
+            if not node.group.context[0] or node.group.function in (Tensor.detach, torch.detach):
+                continue
+            if node.group.learns or any(isinstance(i, Tensor) and i.requires_grad for i in node.inputs):
+                return True
+            before = {i[0] for i in node.inputs if type(i) is tuple} - seen
+            seen |= before
+            todo += before
+        return False
 
 
 class Later(Tensor):
@@ -97,17 +127,15 @@ class Later(Tensor):
     node: Node
     out: int
     meta: Meta
-    base: Later | None  # what this is a view of
-    path: tuple  # by which calls
-    views: list[weakref.ref]
+    base: Later | None = None  # what this is a view of
+    path: tuple = ()  # by which calls
+    views: list[weakref.ref] | None = None  # of this, as far as anybody made one
 
     @staticmethod
     def __new__(cls, recorder: Any, node: Node, out: int, meta: Meta) -> Later:
         """Of output `out` of a node."""
-        shape, stride, dtype, device = meta
-        later = hollow_tensor(cls, shape, strides=stride, dtype=dtype, device=device)
+        later = hollow_tensor(cls, meta.shape, strides=meta.stride, dtype=meta.dtype, device=meta.device)
         later.recorder, later.node, later.out, later.meta = recorder, node, out, meta
-        later.base, later.path, later.views = None, (), []
         node.handles[out] = weakref.ref(later)
         return later
 

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from .._neurons.neurons import SpikingNeuron
 from ..surrogate import SurrogateFunction
 from . import layers
-from .arguments import Slot, fill, flatten, hollow, leaves
+from .arguments import Slot, fill, hollow, leaves
 from .groups import SequenceGroup
-from .infer import context_now, infer, meta_of
+from .infer import Context, context_now, infer, meta_of
 from .later import Batch, Later, Meta, Node, resolved
 from .neuron_group import NeuronGroup
 from .patches import patched, recording
 from .record import FunctionRecorder, learns
-from .sites import ends, line
+from .sites import ends, line, site
 
 _PLAIN = (Tensor, nn.Parameter)
 
@@ -34,6 +34,7 @@ class Recorder(FunctionRecorder):
     def __init__(self, sequences: bool = False) -> None:
         super().__init__()
         self.sequences = sequences
+        self._places_of_modules: dict[Any, int] = {}  # numbered, with the places around them
         self._neurons: dict[SpikingNeuron, list[Any]] = {}  # with their states before
         self._ways: dict[nn.Module, str] = {}  # of the modules that were called
         self._passed: tuple | None = None  # the arguments of a neuron's call that is to be called as a whole
@@ -80,7 +81,7 @@ class Recorder(FunctionRecorder):
                 node = Node(None, (), 0, 1)
                 node.batch = Batch([later.resolve()])
                 later.bind(node, 0)
-                later.base, later.path, later.views = None, (), []
+                later.base, later.path, later.views = None, (), None
 
     # -- calls of modules
 
@@ -108,17 +109,13 @@ class Recorder(FunctionRecorder):
         if way == "stop":
             self.stop(f"{type(module).__name__} carries hooks")
             return call(module, *resolved(args), **resolved(kwargs))
-        tensors: list[Any] = []
-        structure: list[Any] = [id(module)]
-        flatten(args, structure, tensors)
-        flatten(kwargs, structure, tensors)
-        if Later not in map(type, tensors):
+        if Later not in map(type, leaves((args, kwargs))):
             return call(module, *args, **kwargs)
         self.path.append(module)
         try:
             return self.record(
-                module if way != "watched" else module.forward, ("module", id(module)), args, kwargs, structure,
-                tensors, module=module, ordered=way != "fold", opaque=way != "fold",
+                module if way != "watched" else module.forward, ("module", id(module)), args, kwargs, module=module,
+                ordered=way != "fold", opaque=way != "fold",
             )  # fmt: skip
         finally:
             self.path.pop()
@@ -129,11 +126,14 @@ class Recorder(FunctionRecorder):
             self.flush()
 
     def _through(self, call: Callable, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        outside, places = self.here, self._places_of_modules
+        self.here = places.setdefault((outside, id(module), *site(3)), len(places) + 1)
         self.path.append(module)
         try:
             return call(module, *args, **kwargs)
         finally:
             self.path.pop()
+            self.here = outside
 
     def _steady(self, neuron: Any, args: tuple) -> list[Any] | None:
         """The states of a neuron's call, where they are what a step before left and fit the input as they are."""
@@ -143,9 +143,9 @@ class Recorder(FunctionRecorder):
             return None
         for k, state in enumerate(given):
             group: Any = state.node.group if type(state) is Later else None
-            if type(group) is not NeuronGroup or group.function is not neuron or group.in_metas[0] != x.meta:
+            if type(group) is not NeuronGroup or group.function is not neuron or group.in_metas[0] is not x.meta:
                 return None
-            if state.out != k + 1 or state.meta.shape != x.meta.shape:
+            if state.out != k + 1 or not group.steady:
                 return None
         return list(given) if given else None
 
@@ -155,24 +155,38 @@ class Recorder(FunctionRecorder):
             x, *values = (resolved(t) for t in (input_, *state))
             courses, finals = neuron.over_time(x[None], values, 1, False, [True] * (1 + len(values)))
             return courses[0][0], finals
-        everything = [input_, *state]
+        inputs = tuple([(t.node, t.out) if type(t) is Later else t for t in (input_, *state)])
         context = context_now()
-        metas = tuple([t.meta if type(t) is Later else meta_of(t) for t in everything])
+        group: Any = inputs[1][0].group if len(inputs) > 1 and type(inputs[1]) is tuple else None
+        before_runs = group is not None and inputs[1][0].batch is None
+        linked = before_runs and type(group) is NeuronGroup and group.function is neuron and group.linked(inputs)
+        same = linked and group.goes_on and group.context == context and type(input_) is Later
+        if same and group.in_metas[0] is input_.meta:  # type: ignore[attr-defined]
+            self.group_of(group.place)
+        else:
+            group = self._neuron_group(neuron, input_, state, context)
+            linked = group.linked(inputs)
+        if neuron not in self._neurons:
+            self._neurons[neuron] = [getattr(neuron, name) for name in neuron.states]
+        node = self.node(group, inputs, len(inputs))
+        node.linked, node.extra, self._passed = linked, self._passed, None
+        outs = [self.handle(node, k, meta) for k, meta in enumerate(group.out_metas)]
+        return outs[0], outs[1:]  # type: ignore[return-value]
+
+    def _neuron_group(self, neuron: SpikingNeuron, input_: Tensor, state: Sequence[Tensor], context: Context) -> Any:
+        """The group of a neuron's call."""
+        metas = tuple([t.meta if type(t) is Later else meta_of(t) for t in (input_, *state)])
         key = ("neuron", id(neuron), metas, context, None if type(input_) is Later else id(input_))
-        group: Any = self.group_of(key, True)
+        place = self.place_of(key, True)
+        group = self.group_of(place)
         if group is None:
             group = NeuronGroup(neuron, metas, context, self.owner(), line())
-            self.add_group(key, group)
+            group.place = place
+            self.add_group(place, group)
             tensors = [t for t in (*neuron.parameters(), *neuron.buffers())]
             self.reads.update(map(id, tensors))
             group.learns = learns(tensors)
-        if neuron not in self._neurons:
-            self._neurons[neuron] = [getattr(neuron, name) for name in neuron.states]
-        inputs = tuple([(t.node, t.out) if type(t) is Later else t for t in everything])
-        node = self.node(group, inputs, len(everything), context[0], group.learns or learns(everything))
-        node.extra, self._passed = self._passed, None
-        outs = [self.handle(node, k, meta) for k, meta in enumerate(group.out_metas)]
-        return outs[0], outs[1:]  # type: ignore[return-value]
+        return group
 
     def autograd_function(self, cls: Any, apply: Callable, args: tuple, kwargs: dict) -> Any:
         """A call of an `autograd.Function`, whose backward counts, whatever its forward calls."""
@@ -188,16 +202,18 @@ class Recorder(FunctionRecorder):
             raise TypeError(f"{type(module).__name__} takes a whole sequence and nothing else in unroll")
         x = args[0] if type(args[0]) is Later else self.given(args[0])
         context = context_now()
-        key = ("sequence", id(module), x.meta, context)
-        group: Any = self.group_of(key, True)
+        place = self.place_of(("sequence", id(module), x.meta, context), True)
+        group: Any = self.group_of(place)
         if group is None:
-            whole = Meta(torch.Size((1, *x.meta.shape)), (x.meta.shape.numel(), *x.meta.stride), *x.meta[2:])
+            shape, stride = x.meta.shape, x.meta.stride
+            whole = Meta(torch.Size((1, *shape)), (shape.numel(), *stride), x.meta.dtype, x.meta.device)
             inferred = infer(module.forward, (Slot(0),), {}, [whole], context)
             if inferred is None:
                 raise TypeError(f"what {type(module).__name__} gives can't be told before it runs")
             group = SequenceGroup(module, inferred, context, module, line())
-            self.add_group(key, group)
-        node = self.node(group, ((x.node, x.out),), len(group.inferred.metas), context[0], True)
+            group.learns = True
+            self.add_group(place, group)
+        node = self.node(group, ((x.node, x.out),), len(group.inferred.metas))
         outs = [self.handle(node, k, _of_one_step(meta)) for k, meta in enumerate(group.inferred.metas)]
         return fill(group.inferred.outputs, outs)
 

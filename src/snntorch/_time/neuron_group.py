@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,25 +26,28 @@ class NeuronGroup(Group):
     ) -> None:
         super().__init__(neuron, (), None, context, owner, line, module=neuron)
         self.ordered = True
-        self.in_metas, self.learns = metas, False
+        self.in_metas = metas
         input_, *states = metas
         shape = neuron.spike_shape(input_.shape, [s.shape for s in states])
         spikes = Meta(torch.Size(shape), _contiguous(shape), input_.dtype, input_.device)
-        self.out_metas = [spikes, *(s._replace(stride=_contiguous(s.shape)) for s in states)]
+        self.out_metas = [spikes, *(Meta(s.shape, _contiguous(s.shape), s.dtype, s.device) for s in states)]
+        self.place: Any = None  # where its calls come from
+        self.steady = bool(states) and all(s.shape == input_.shape for s in states)
+        self.goes_on = list(metas[1:]) == self.out_metas[1:]  # whether its states are like those that it leaves
 
-    def links(self, node: Node, position: int) -> bool:
-        """Whether the input is a state, and all of them are those that one call of the group left."""
-        if position == 0 or type(node.inputs[position]) is not tuple:
+    def linked(self, inputs: Sequence[Any]) -> bool:
+        """Whether the states among the inputs are those that one call of the group left, and all of them."""
+        if len(inputs) < 2 or type(inputs[1]) is not tuple:
             return False
-        before = node.inputs[position][0]
+        before = inputs[1][0]
         return before.group is self and all(
-            type(i) is tuple and i[0] is before and i[1] == k + 1 for k, i in enumerate(node.inputs[1:])
+            [type(i) is tuple and i[0] is before and i[1] == k for k, i in enumerate(inputs) if k]
         )
 
     def _run(self, nodes: Sequence[Node]) -> None:
         chains: dict[Node, list[Node]] = {}  # calls each of which goes on from the one before, by the last of them
         for node in nodes:
-            before = node.inputs[1][0] if len(node.inputs) > 1 and self.links(node, 1) else None
+            before = node.inputs[1][0] if node.linked else None
             chain = chains.pop(before, []) if before is not None else []
             chain.append(node)
             chains[node] = chain

@@ -1,4 +1,4 @@
-"""What PyTorch does not tell its function modes: calls of modules and `autograd.Function`s, settings of modules."""
+"""What PyTorch does not tell its function modes: calls of modules and `autograd.Function`s, settings of neurons."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._engine.private import CALL
+from .._neurons.neurons import SpikingNeuron
+from . import sites
 from .later import resolved
 
 _active = threading.local()
@@ -40,7 +43,8 @@ def patched() -> Iterator[None]:
     with _lock:
         _patches += 1
         if _patches == 1:
-            nn.Module.__call__, nn.Module.__setattr__ = _call, _set  # type: ignore[method-assign]
+            setattr(nn.Module, CALL, _call)
+            SpikingNeuron.__setattr__ = _set  # type: ignore[method-assign]
             torch.autograd.Function.apply = _apply  # type: ignore[method-assign]
     try:
         yield
@@ -48,16 +52,18 @@ def patched() -> Iterator[None]:
         with _lock:
             _patches -= 1
             if _patches == 0:
-                nn.Module.__call__, nn.Module.__setattr__ = _MODULE_CALL, _MODULE_SET  # type: ignore[method-assign]
+                setattr(nn.Module, CALL, _MODULE_CALL)
+                del SpikingNeuron.__setattr__
                 torch.autograd.Function.apply = _FUNCTION_APPLY  # type: ignore[method-assign]
 
 
-_MODULE_CALL, _MODULE_SET = nn.Module.__call__, nn.Module.__setattr__
+_MODULE_CALL = getattr(nn.Module, CALL)
 _FUNCTION_APPLY = torch.autograd.Function.__dict__["apply"]
 
 
+@sites.boundary
 def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    recorder = recorder_now()
+    recorder = getattr(_active, "recorder", None)
     if recorder is None:
         return _MODULE_CALL(module, *args, **kwargs)
     if recorder.stopped:
@@ -65,11 +71,11 @@ def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     return recorder.module(_MODULE_CALL, module, args, kwargs)
 
 
-def _set(module: nn.Module, name: str, value: Any) -> None:
+def _set(neuron: SpikingNeuron, name: str, value: Any) -> None:
     recorder = recorder_now()
     if recorder is not None:
-        recorder.about_to_set(module, name)
-    _MODULE_SET(module, name, value)
+        recorder.about_to_set(neuron, name)
+    nn.Module.__setattr__(neuron, name, value)
 
 
 @classmethod

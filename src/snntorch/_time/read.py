@@ -189,14 +189,14 @@ class Reader(Recorder):
             args, kwargs = fill(template, [self._written.get(id(t), (t, t))[1] for t in tensors])
         return super().__torch_function__(func, types, args, kwargs)
 
-    def add_group(self, key: Any, group: Any) -> None:
+    def add_group(self, place: Any, group: Any) -> None:
         """As before, with a call of its own each time."""
         group.repeats = False
-        super().add_group(key, group)
+        super().add_group(place, group)
 
-    def node(self, group: Any, inputs: Sequence[Any], outputs: int, grad: bool, more: Any = False) -> Node:
+    def node(self, group: Any, inputs: Sequence[Any], outputs: int) -> Node:
         """A new call, which runs."""
-        node = super().node(group, inputs, outputs, grad, more)
+        node = super().node(group, inputs, outputs)
         args, kwargs = fill(group.template, [self._source(n, k) for n, k in inputs])
         self.pending.clear()
         group.nodes.clear()
@@ -208,8 +208,8 @@ class Reader(Recorder):
     def _select(self, source: Later, dim: int, index: int) -> Later:
         return self.record(Tensor.select, Tensor.select, (source, dim, index), {})
 
-    def _write(self, group: Any, target: Tensor, laters: list[Later]) -> Tensor:
-        super()._write(group, target, laters)
+    def _write(self, group: Any, target: Tensor, inputs: Sequence[Any]) -> Tensor:
+        super()._write(group, target, inputs)
         node = Node(None, (), self.number, 1)
         node.batch = Batch([target])
         self._written[id(target)] = target, self.handle(node, 0, meta_of(target))

@@ -18,8 +18,9 @@ def run_pending(groups: Sequence[Group]) -> None:
         group.nodes = [node for node in group.nodes if node.live and node.batch is None]
         group.calls = len(group.nodes)
     writes = [group for group in groups if isinstance(group, WriteGroup)]
-    for component in _components([group for group in groups if group.nodes and not isinstance(group, WriteGroup)]):
-        if len(component) == 1 and not _needs_itself(component[0]):
+    needs = {g: _needs(g) for g in groups if g.nodes and not isinstance(g, WriteGroup)}
+    for component in _components(needs):
+        if len(component) == 1 and component[0] not in needs[component[0]]:
             group = component[0]
             nodes, group.nodes = group.nodes, []
             group.run(nodes)
@@ -33,43 +34,52 @@ def run_pending(groups: Sequence[Group]) -> None:
 def _mark(nodes: Sequence[Node]) -> None:
     """Find out which calls must run, and which of their outputs are asked for."""
     for node in reversed(nodes):
-        alive = node.alive()
-        group = node.group
-        node.used.update(alive)
-        if alive or group.ordered or node.used:
+        used = node.used
+        for k, handle in enumerate(node.handles):
+            if handle is not None and handle() is not None:
+                used.add(k)
+        if used or node.group.ordered:
             node.live = True
-        if not node.live:
+        elif not node.live:
             continue
+        linked = node.linked
         for position, source in enumerate(node.inputs):
             if type(source) is tuple:
                 before, out = source
                 before.live = True
-                if not group.links(node, position):
+                if not linked or position == 0:
                     before.used.add(out)
 
 
 def _waits(node: Node) -> Iterator[Node]:
     """The calls that a call needs and that have not run, but for those that it runs together with."""
-    for position, source in enumerate(node.inputs):
-        if type(source) is tuple and source[0].batch is None and not node.group.links(node, position):
+    for source in node.inputs[:1] if node.linked else node.inputs:
+        if type(source) is tuple and source[0].batch is None:
             yield source[0]
     if node.after is not None and node.after.batch is None:
         yield node.after
 
 
-def _needs_itself(group: Group) -> bool:
-    return any(before.group is group for node in group.nodes for before in _waits(node))
+def _needs(group: Group) -> dict[Group, None]:
+    """The groups whose calls a group's calls wait for, in their order."""
+    found: dict[Group, None] = {}
+    for node in group.nodes:
+        for source in node.inputs[:1] if node.linked else node.inputs:
+            if type(source) is tuple and source[0].batch is None:
+                found[source[0].group] = None
+        if node.after is not None and node.after.batch is None:
+            found[node.after.group] = None
+    return found
 
 
-def _components(groups: Sequence[Group]) -> list[list[Group]]:
+def _components(needs: dict[Group, dict[Group, None]]) -> list[list[Group]]:
     """Groups that need each other, together; each after those that it needs (Tarjan's algorithm)."""
-    needs = {g: list(dict.fromkeys(b.group for n in g.nodes for b in _waits(n))) for g in groups}
     index: dict[Group, int] = {}
     low: dict[Group, int] = {}
     on_stack: set[Group] = set()
     stack: list[Group] = []
     found: list[list[Group]] = []
-    for root in groups:
+    for root in needs:
         if root in index:
             continue
         work = [(root, iter(needs[root]))]
@@ -159,6 +169,6 @@ def _run_of(node: Node, waiting: dict[int, int], followers: dict[int, list[Node]
     while True:
         following = (n for n in followers.get(id(run[-1]), ()) if n.group is node.group and waiting[id(n)] == 1)
         after = next(following, None)
-        if after is None or not node.group.links(after, 1) or next(_waits(after), None) is not None:
+        if after is None or not after.linked or next(_waits(after), None) is not None:
             return run
         run.append(after)

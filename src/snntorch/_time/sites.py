@@ -8,6 +8,7 @@ from types import CodeType
 from typing import Any
 
 _end: CodeType | None = None  # what calls the code that is recorded
+_boundary: CodeType | None = None  # what calls a module
 _SKIPPED = ("/torch/", "/snntorch/_time/", "/snntorch/_neurons/", "/contextlib.py")
 
 
@@ -18,18 +19,27 @@ def ends(function: Callable[..., Any]) -> Any:
     return function
 
 
-def site(depth: int) -> tuple[int, ...]:
-    """The places that are being run, from the caller at a depth outwards: code and instruction of each."""
+def boundary(function: Callable[..., Any]) -> Any:
+    """Mark the function that calls each module: what is outside of it is known by then."""
+    global _boundary
+    _boundary = function.__code__
+    return function
+
+
+def site(depth: int) -> list[int]:
+    """The places that are being run, from the caller at a depth out to the call of a module: code and instruction."""
     frame = sys._getframe(depth)
+    if frame.f_code is _boundary:  # it is this module's call
+        frame = frame.f_back
     places = []
     while frame is not None:
         code = frame.f_code
-        if code is _end:
+        if code is _boundary or code is _end:
             break
         places.append(id(code))
         places.append(frame.f_lasti)
         frame = frame.f_back
-    return tuple(places)
+    return places
 
 
 def line() -> str:

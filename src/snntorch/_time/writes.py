@@ -19,7 +19,10 @@ def note_view(later: Later, of: Any, call: tuple | None, out: int) -> None:
     if type(of) is Later and call is not None:
         later.base = of.base if of.base is not None else of
         later.path = (*of.path, (*call, out))
-        later.base.views.append(weakref.ref(later))
+        views = later.base.views
+        if views is None:
+            views = later.base.views = []
+        views.append(weakref.ref(later))
     else:
         later.path = UNKNOWN
 
@@ -40,7 +43,7 @@ def rebind(target: Later, new: Later, node: Node, out: int, record: Callable[...
     else:
         written = record(_write_through(target.path), ("write through", _structure(target.path)), (root, new), {})
         root.bind(written.node, written.out)
-    views = [view for reference in root.views if (view := reference()) is not None]
+    views = [view for reference in root.views or () if (view := reference()) is not None]
     for view in views:
         now = root
         for function, args, kwargs, k in view.path:

@@ -1,0 +1,126 @@
+"""What is recorded so far: calls in groups, values that somebody holds, tensors that are read and written."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from .groups import Group
+from .infer import meta_of
+from .later import Batch, Later, Meta, Node
+from .patches import recording
+from .schedule import run_pending
+
+
+class Place:
+    """A place in the code, with the arguments of a call there that do not change from step to step.
+
+    Attributes:
+        telling: whether to come there again begins a new step.
+        groups: of the calls, by how often in a step they come there.
+        step, time: when a call came there last, and how often it has in that step.
+    """
+
+    __slots__ = ("groups", "step", "telling", "time")
+
+    def __init__(self, telling: Any) -> None:
+        self.telling, self.step, self.time = telling, -1, 0
+        self.groups: list[Group] = []
+
+
+class Recording:
+    """The calls that wait to be run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path: list[nn.Module] = []  # the modules whose forward is being recorded
+        self.here = 0  # stands for the place from which the last of them is called
+        self.handles: list[weakref.ref] = []  # of all that stands for something
+        self.number = 0
+        self.runs = False  # what is recorded, now
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin anew, as all that was recorded runs."""
+        self.pending: dict[Group, None] = {}
+        self.reads: set[int] = set()  # tensors that pending calls read, by identity; their groups keep them alive
+        self.writes: set[int] = set()  # and that they write
+        self._places: dict[Any, Place] = {}
+        self._step = 0
+        self._results: dict[Any, Node] = {}  # of calls that give the same again
+        self._changed: dict[int, Node] = {}  # the last call that changes something, by the identity of that
+
+    def given(self, value: Tensor) -> Later:
+        """What stands for a tensor that is there."""
+        node = Node(None, (), 0, 1)
+        node.batch, node.static = Batch([value]), True
+        return self.handle(node, 0, meta_of(value))
+
+    def flush(self) -> None:
+        """Run what is recorded."""
+        if self.pending:
+            groups = list(self.pending)
+            self._forget()
+            before, self.runs = self.runs, True
+            try:
+                with recording(None):
+                    run_pending(groups)
+            finally:
+                self.runs = before
+
+    def place_of(self, key: Any, telling: Any) -> Place:
+        """A place in the code, with its arguments; `telling` whether to come there again begins a new step."""
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = Place(telling)
+        return place
+
+    def group_of(self, place: Place) -> Group | None:
+        """The group of a call: a place in the code, but for calls that come there again in the same step.
+
+        A step is told by the return of a call with parameters of its own.
+        """
+        if place.step != self._step:
+            place.step, place.time = self._step, 0
+        elif place.telling:
+            self._step += 1
+            place.step, place.time = self._step, 0
+        else:
+            place.time += 1
+        return place.groups[place.time] if place.time < len(place.groups) else None
+
+    def add_group(self, place: Place, group: Group) -> None:
+        """A new group, of the call that `group_of` was asked for last."""
+        place.groups.append(group)
+
+    def owner(self) -> nn.Module | None:
+        """The module whose forward is being recorded."""
+        return self.path[-1] if self.path else None
+
+    def node(self, group: Group, inputs: Sequence[Any], outputs: int) -> Node:
+        """A new call of a group."""
+        self.number += 1
+        node = Node(group, inputs, self.number, outputs)
+        if not group.nodes:
+            self.pending[group] = None
+        group.nodes.append(node)
+        if group.can_be_alone:
+            for before, _ in inputs:
+                if not before.static:
+                    return node
+            node.static = True
+            if group.repeats:
+                self._results[group, inputs] = node
+        return node
+
+    def handle(self, node: Node, out: int, meta: Meta) -> Later:
+        """What stands for an output of a node."""
+        reference = node.handles[out]
+        if reference is not None and (later := reference()) is not None:
+            return later
+        later = Later(self, node, out, meta)
+        self.handles.append(node.handles[out])  # type: ignore[arg-type]
+        return later
