@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import prune
 
@@ -136,3 +137,47 @@ def test_a_layer_of_whole_sequences_can_not_feed_back_on_itself():
 
     with pytest.raises(ValueError, match="what it takes must not depend on what it gives"):
         snn.unroll(Step(), torch.rand(T, B, 4))
+
+
+OF_DIMENSIONS = {
+    "softmax": lambda x: x.softmax(1), "log softmax": lambda x: F.log_softmax(x, dim=0), "mean": lambda x: x.mean(-2),
+    "sums": lambda x: x.sum((0, 2)), "sum by keyword": lambda x: x.sum(dim=[1], keepdim=True), "sum": lambda x: x.sum(),
+    "max": lambda x: x.max(1)[0], "maximum": lambda x: torch.max(x, x + 0.1), "argmax": lambda x: x.argmax(0, True),
+    "cumsum": lambda x: x.cumsum(0), "squeeze": lambda x: x[:1].squeeze(0), "unsqueeze": lambda x: x.unsqueeze(0),
+    "unsqueeze last": lambda x: x.unsqueeze(-1), "unflatten": lambda x: x.unflatten(1, (2, 2)).unflatten(-1, (5, 1)),
+    "transpose": lambda x: x.transpose(0, -1), "swapaxes": lambda x: x.swapaxes(axis0=0, axis1=1),
+    "permute": lambda x: x.permute(2, 0, 1), "permute by tuple": lambda x: torch.permute(x, (2, -3, 1)),
+    "flip": lambda x: x.flip(0, 1), "flip by list": lambda x: torch.flip(x, [0]), "flatten": lambda x: x.flatten(0, 1),
+    "flatten to": lambda x: torch.flatten(x, end_dim=1), "flatten all": lambda x: x.flatten(),
+    "view": lambda x: x.view(-1, 5), "reshape": lambda x: x.permute(2, 1, 0).reshape((5, -1)),
+    "chunk": lambda x: x.chunk(2)[1], "split": lambda x: x.split([1, 3], 1)[1], "split first": lambda x: x.split(2)[0],
+    "cat": lambda x: torch.cat([x, x * 2]), "cat last": lambda x: torch.cat((x, x), -1),
+    "cat with a constant": lambda x: torch.cat([x, torch.ones(1, 4, 5, dtype=x.dtype)]),
+    "stack": lambda x: torch.stack([x, x * 2]), "stack behind": lambda x: torch.stack([x, x], dim=2),
+    "rows": lambda x: x[1] + x[-1, :, None][0, 0], "range": lambda x: x[..., 1:3], "new": lambda x: x[None, :, 2:],
+    "mask": lambda x: torch.where(x > 0.5, x, 0), "matmul": lambda x: x @ x.mT, "gram": lambda x: x[0].T @ x[0],
+    "by a matrix": lambda x: x @ x.new_ones(5, 2), "matrix by": lambda x: x.new_ones(4) @ x,
+    "of vectors": lambda x: x[0, 0] @ x[1, 0], "by a vector": lambda x: x @ x[0, 0], "ranks": lambda x: x @ x[0].mT,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_DIMENSIONS)
+def test_functions_of_dimensions(name):
+    """Whatever a step does with its dimensions, all steps at once do with theirs."""
+    function = OF_DIMENSIONS[name]
+    net, x = Function(function), torch.rand(T, B, 4, 5, dtype=torch.float64)
+    net.train()
+    got = snn.unroll(net, x)
+    torch.testing.assert_close(got, torch.stack([function(now) for now in x]), rtol=1e-12, atol=1e-12)
+    assert "stepped" not in {path.path for path in paths(net, x)}
+
+
+class Function(nn.Module):
+    """A function as a module of one step."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x + 0)

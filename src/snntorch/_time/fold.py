@@ -2,7 +2,8 @@
 
 The general way is `torch.vmap` over time: it gives each step what a call of its own would give, whatever the function
 does with its dimensions. What is met most often is spelled out, since that is a hundred times cheaper: elementwise
-functions, products with a weight, and functions of `[B, ...]` that treat samples alike, where time joins the batch.
+functions, products, functions that name their dimensions (`dims.py`), and functions of `[B, ...]` that treat samples
+alike, where time joins the batch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from .._engine.private import loops_in_vmap
 from ..surrogate import SurrogateFunction
+from . import dims
 from .arguments import fill
 from .pooling import pooled
 
@@ -24,8 +26,10 @@ _ELEMENTWISE = set(
     "sigmoid relu relu6 leaky_relu elu selu celu gelu silu mish softplus softsign softshrink hardtanh hardswish "
     "hardsigmoid hardshrink logsigmoid threshold clamp clip clamp_min clamp_max gt ge lt le eq ne greater less "
     "maximum minimum sign floor ceil round trunc erf lerp addcmul addcdiv where detach clone logical_and logical_or "
-    "logical_not and or invert xor float double half bfloat16 dropout isnan isfinite heaviside fmod remainder".split()
+    "logical_not and or invert xor float double half bfloat16 dropout isnan isfinite heaviside fmod remainder "
+    "contiguous".split()
 )
+_PRODUCTS = {"matmul", "rmatmul"}
 _OF_LAST = {"layer_norm": 1, "rms_norm": 1, "linear": 1}  # functions of the last dimensions, whose first tensor folds
 _RANKS = {
     "conv1d": 3, "conv2d": 4, "conv3d": 5, "conv_transpose1d": 3, "conv_transpose2d": 4, "conv_transpose3d": 5,
@@ -70,8 +74,14 @@ def fold(
             out = pooled(function, *fill(args, flat), **fill(kwargs, flat))
             if isinstance(out, Tensor):
                 return out.unflatten(0, x.shape[:2])
-        if name == "flatten" and not kwargs and len(args) > 1 and args[1] > 0:
-            return torch.flatten(x, args[1] + 1, args[2] + 1 if len(args) > 2 and args[2] >= 0 else -1)
+    if all(batched):
+        shifted = dims.behind_time(function, name, args, kwargs, values)
+        if shifted is not None:
+            return shifted()
+    if name in _PRODUCTS and not kwargs and all(v.dim() - b >= 2 for v, b in zip(values, batched, strict=True)):
+        if not _tensors(args):
+            aligned = _aligned(values, batched, args, kwargs)
+            return function(*fill(args, aligned))
     if name == "view":  # what lies in one piece for a step may not for all
         function = Tensor.reshape
 
@@ -81,10 +91,10 @@ def fold(
     return over_steps(of_one_step, values, tuple(0 if b else None for b in batched))
 
 
-def over_steps(function: Callable, values: Sequence[Tensor], dims: tuple[int | None, ...]) -> Any:
+def over_steps(function: Callable, values: Sequence[Tensor], in_dims: tuple[int | None, ...]) -> Any:
     """`torch.vmap` of a function of one step, also where PyTorch has to loop for it, without its warning of that."""
     with loops_in_vmap():
-        return torch.vmap(function, in_dims=dims, randomness="different")(*values)
+        return torch.vmap(function, in_dims=in_dims, randomness="different")(*values)
 
 
 def _aligned(values: Sequence[Tensor], batched: Sequence[bool], args: Any, kwargs: Any) -> list[Tensor] | None:
