@@ -172,6 +172,18 @@ def test_functions_of_dimensions(name):
     assert "stepped" not in {path.path for path in paths(net, x)}
 
 
+def test_a_layer_that_nothing_can_be_told_of_steps_and_is_named():
+    class Selects(nn.Module):
+        memoryless = True
+
+        def forward(self, x):
+            return x[x > -1].reshape(x.shape)
+
+    net, x = nn.Sequential(Selects(), nn.Linear(4, 2)), torch.rand(T, B, 4)
+    torch.testing.assert_close(snn.unroll(net, x), torch.stack([net(now) for now in x]))
+    assert [(path.name, path.path) for path in paths(net, x)] == [("0", "stepped"), ("1", "folded")]
+
+
 class Function(nn.Module):
     """A function as a module of one step."""
 

@@ -35,6 +35,33 @@ def test_same_numbers_and_states(length):
     torch.testing.assert_close(run(network(), x, recompute=length), run(network(), x))
 
 
+def test_buffers_that_modules_share_stay_shared():
+    class Counting(nn.Module):
+        def __init__(self, count):
+            super().__init__()
+            self.register_buffer("count", count)
+
+        def forward(self, x):
+            self.count.add_(1)
+            return x * self.count
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            count = torch.zeros(())
+            self.a, self.b = Counting(count), Counting(count)
+
+        def forward(self, x):
+            return self.b(self.a(x))
+
+    net, x = Net(), torch.ones(T, B, 4, requires_grad=True)
+    out = snn.unroll(net, x, recompute=5)
+    out.sum().backward()
+    assert net.a.count is net.b.count and net.a.count == 2 * T
+    want = torch.tensor([(2.0 * t + 1) * (2 * t + 2) for t in range(T)])
+    assert torch.equal(out[:, 0, 0], want) and torch.equal(x.grad[:, 0, 0], want)
+
+
 def test_static_input():
     x = torch.rand(B, 4) * 3
     torch.testing.assert_close(run(network(), x, num_steps=T, recompute=5), run(network(), x, num_steps=T))

@@ -11,6 +11,7 @@ from zoo import LOOPS, STEPS, T
 import snntorch as snn
 
 F64 = torch.float64
+MODES = "train", "eval", "eager"  # the last with every kernel off, in training
 
 
 def leaves(value):
@@ -85,35 +86,37 @@ def build(make, shape, seed=0):
     return net, 2 * torch.rand(shape, dtype=F64)
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", LOOPS)
 def test_layerwise_is_the_loop(name, mode):
     make, shape = LOOPS[name]
     net, x = build(make, shape)
-    net.train(mode == "train")
+    net.train(mode != "eval")
     other = copy.deepcopy(net)
     with snn.backend("eager"):
         want = results(other, lambda net, x: net(x), x)
     for _ in range(2):  # what the first call left is no hindrance to the second
-        got = results(net, lambda net, x: snn.layerwise(net)(x), x)
+        with snn.backend("eager" if mode == "eager" else "auto"):
+            got = results(net, lambda net, x: snn.layerwise(net)(x), x)
         if mode == "eval" or _ == 0:
             assert_same(got, want)
     assert any(t.abs().sum() > 0 for t in leaves(want[0]))
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", STEPS)
 def test_unroll_is_the_loop(name, mode):
     make, shape = STEPS[name]
     net, x = build(make, (T, *shape))
-    net.train(mode == "train")
-    if name == "normalised" and mode == "train":
+    net.train(mode != "eval")
+    if name == "normalised" and mode != "eval":
         net.eval()(x[0])  # the vectors of the spectral norm are there
         snn.utils.reset(net.train())
     other = copy.deepcopy(net)
     want = results(other, loop, x)
     getattr(net, "seen", []).clear()  # the copy's hooks write there too
-    got = results(net, lambda net, x: snn.unroll(net, x), x)
+    with snn.backend("eager" if mode == "eager" else "auto"):
+        got = results(net, lambda net, x: snn.unroll(net, x), x)
     assert_same(got, want)
     if name == "hooked":
         assert [k for k, _ in net.seen].count("fc") == [k for k, _ in net.seen].count("lif") == T

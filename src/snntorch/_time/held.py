@@ -9,7 +9,6 @@ from typing import Any
 from torch import nn
 
 from .._neurons.neurons import SpikingNeuron
-from .._neurons.recurrent import RecurrentOneToOne
 
 # What PyTorch keeps in a module's attributes, beside those that a forward sets.
 _OF_PYTORCH = set(vars(nn.Module()))
@@ -25,9 +24,12 @@ class Held:
 
     def __init__(self, module: nn.Module, copies: bool) -> None:
         self.attributes = [(m, _attributes(m, copies)) for m in module.modules()]
-        # those of neurons do not change, and are many
-        holders = [m for m in module.modules() if not isinstance(m, SpikingNeuron | RecurrentOneToOne)]
-        self.buffers = [(m, _copied(m._buffers) if copies else dict(m._buffers)) for m in holders]
+        # those of neurons do not change, and are many; their submodules hold some of them too
+        neurons = [m for m in module.modules() if isinstance(m, SpikingNeuron)]
+        self.constant = {id(b) for m in neurons for b in m._buffers.values()}
+        self.buffers = [(m, dict(m._buffers)) for m in module.modules() if not isinstance(m, SpikingNeuron)]
+        if copies:
+            self.buffers = self._copied()
 
     def restore(self, copies: bool) -> None:
         """Let the modules hold this again, or copies of it."""
@@ -36,8 +38,20 @@ class Held:
             for name in [n for n in kept if n not in _OF_PYTORCH and n not in attributes]:
                 del kept[name]
             kept.update({name: _copy(value) for name, value in attributes.items()} if copies else attributes)
-        for module, buffers in self.buffers:
-            module._buffers.update(_copied(buffers) if copies else buffers)
+        for module, buffers in self._copied() if copies else self.buffers:
+            module._buffers.update(buffers)
+
+    def _copied(self) -> list[tuple[nn.Module, dict[str, Any]]]:
+        """The buffers with copies of what is written in place, one copy of what several modules hold.
+
+        One with a history is a state, which is set anew.
+        """
+        copies: dict[int, Any] = {}
+        for _, buffers in self.buffers:
+            for b in buffers.values():
+                constant = b is None or b.requires_grad or id(b) in self.constant
+                copies[id(b)] = b if constant else b.detach().clone()
+        return [(module, {n: copies[id(b)] for n, b in buffers.items()}) for module, buffers in self.buffers]
 
 
 def _attributes(module: nn.Module, copies: bool) -> dict[str, Any]:
@@ -46,11 +60,6 @@ def _attributes(module: nn.Module, copies: bool) -> dict[str, Any]:
 
 def _copy(value: Any) -> Any:
     return value.copy() if type(value) in (list, dict, set) else value
-
-
-def _copied(buffers: dict[str, Any]) -> dict[str, Any]:
-    """Copies of what is written in place; a buffer with a history is a state, which is set anew."""
-    return {n: b if b is None or b.requires_grad else b.detach().clone() for n, b in buffers.items()}
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .._engine import note
@@ -255,6 +255,8 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         """A call that needs values: they are computed, and from now on all is, but where these depend on no layer."""
         tensors = leaves((args, kwargs))
         if all([type(t) is not Later or t.node.static for t in tensors]):
+            if isinstance(function, nn.Module):
+                note(function, "stepped", "what it gives can't be told before it runs")
             with recording(None):
                 args, kwargs = refilled((args, kwargs), [alone(t) if type(t) is Later else t for t in tensors])
                 result = function(*args, **kwargs)
