@@ -39,6 +39,19 @@ class Net(nn.Module):
         return torch.stack(out)
 
 
+def test_after_a_look_functions_pass_by():
+    """What runs eagerly from there runs at its own speed."""
+    modes = []
+
+    def look(net, t, spk):
+        modes.append(torch.overrides._get_current_function_mode())
+        assert spk.sum() >= 0
+
+    net, x = Net(look), torch.rand(T, B, 4, dtype=F64)
+    assert torch.equal(snn.layerwise(net)(x), net(x))
+    assert modes[0] is not None and modes[2 : 2 * T] == [None] * (2 * T - 2)
+
+
 def scale_weights(net, t, spk):
     with torch.no_grad():
         net.fc2.weight.mul_(0.9)

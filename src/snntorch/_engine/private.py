@@ -51,6 +51,11 @@ def profiled() -> bool:
 CALL = "_call_impl"
 
 
+def function_mode() -> object:
+    """The innermost function mode, None where there is none (2.0)."""
+    return torch.overrides._get_current_function_mode()
+
+
 def any_autocast() -> bool:
     """Whether autocast is on for any device; where it can't be told at once, it may be (2.1)."""
     return getattr(torch._C, "_is_any_autocast_enabled", _true)()

@@ -167,6 +167,8 @@ class Later(Tensor):
 
 def resolved(value: Any) -> Any:
     """Nested tuples, lists and dicts with values for what stands for them."""
+    if type(value) is Tensor:
+        return value
     if isinstance(value, Later):
         return value.resolve()
     if isinstance(value, tuple):

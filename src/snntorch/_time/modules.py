@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._engine.private import function_mode
 from .._neurons.neurons import SpikingNeuron
 from ..surrogate import SurrogateFunction
 from . import layers
@@ -34,6 +35,7 @@ class Recorder(FunctionRecorder):
     def __init__(self, sequences: bool = False) -> None:
         super().__init__()
         self.sequences = sequences
+        self._entered = False  # whether PyTorch shows this its functions
         self._places_of_modules: dict[Any, int] = {}  # numbered, with the places around them
         self._neurons: dict[SpikingNeuron, list[Any]] = {}  # with their states before
         self._ways: dict[nn.Module, str] = {}  # of the modules that were called
@@ -47,8 +49,13 @@ class Recorder(FunctionRecorder):
                 tensors: list[Tensor] = []
                 template = hollow((args, kwargs), tensors, lambda t: type(t) in _PLAIN)
                 args, kwargs = fill(template, [self.given(t) for t in tensors])
-                with self:
+                self.__enter__()
+                self._entered = True
+                try:
                     out = function(*args, **kwargs)
+                finally:
+                    if self._entered:
+                        self.__exit__(None, None, None)
                 self.flush()
                 out = resolved(out)
             except BaseException:
@@ -62,6 +69,12 @@ class Recorder(FunctionRecorder):
         """Run what is recorded, and from now on what is called."""
         super().stop(reason)
         self._settle_neurons()
+
+    def leave(self) -> None:
+        """Where nothing is recorded any more, let PyTorch's functions pass by, unless somebody else watches too."""
+        if self._entered and function_mode() is self:
+            self._entered = False
+            self.__exit__(None, None, None)
 
     def _settle_neurons(self) -> None:
         for neuron in self._neurons:

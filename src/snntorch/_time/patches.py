@@ -67,6 +67,7 @@ def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     if recorder is None:
         return _MODULE_CALL(module, *args, **kwargs)
     if recorder.stopped:
+        recorder.leave()
         return _MODULE_CALL(module, *resolved(args), **resolved(kwargs))
     return recorder.module(_MODULE_CALL, module, args, kwargs)
 
