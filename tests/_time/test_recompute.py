@@ -43,7 +43,7 @@ def test_buffers_that_modules_share_stay_shared():
 
         def forward(self, x):
             self.count.add_(1)
-            return x * self.count
+            return x * self.count.clone()
 
     class Net(nn.Module):
         def __init__(self):

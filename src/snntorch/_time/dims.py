@@ -72,6 +72,7 @@ def _named(name: str, args: list, kwargs: dict) -> tuple[list, dict] | None:
     places, keywords = _DIMENSIONS[name]
     if name in _FIRST and len(args) <= places[0] and "dim" not in kwargs:
         kwargs["dim"] = 0
+    held: Any
     for place, keyword in zip(places, keywords, strict=True):
         held, key = (args, place) if len(args) > place else (kwargs, keyword)
         if held is kwargs and keyword not in kwargs:

@@ -60,8 +60,7 @@ def fold(
         applied is not None and issubclass(applied, SurrogateFunction)
     ):
         aligned = _aligned(values, batched, args, kwargs)
-        if aligned is not None:
-            return function(*fill(args, aligned), **fill(kwargs, aligned))
+        return function(*fill(args, aligned), **fill(kwargs, aligned))
     alone = batched[0] and not any(batched[1:])
     if alone and args and fill(args[0], values) is values[0]:
         x = values[0]
@@ -97,7 +96,7 @@ def over_steps(function: Callable, values: Sequence[Tensor], in_dims: tuple[int 
         return torch.vmap(function, in_dims=in_dims, randomness="different")(*values)
 
 
-def _aligned(values: Sequence[Tensor], batched: Sequence[bool], args: Any, kwargs: Any) -> list[Tensor] | None:
+def _aligned(values: Sequence[Tensor], batched: Sequence[bool], args: Any, kwargs: Any) -> list[Tensor]:
     """The values with as many dimensions a step each, so that they broadcast as they do at one step."""
     found: list[Tensor] = []
     ranks = [v.dim() - b for v, b in zip(values, batched, strict=True)]

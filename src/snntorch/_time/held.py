@@ -49,9 +49,9 @@ class Held:
         copies: dict[int, Any] = {}
         for _, buffers in self.buffers:
             for b in buffers.values():
-                constant = b is None or b.requires_grad or id(b) in self.constant
-                copies[id(b)] = b if constant else b.detach().clone()
-        return [(module, {n: copies[id(b)] for n, b in buffers.items()}) for module, buffers in self.buffers]
+                if b is not None:
+                    copies[id(b)] = b if b.requires_grad or id(b) in self.constant else b.detach().clone()
+        return [(module, {n: copies.get(id(b)) for n, b in buffers.items()}) for module, buffers in self.buffers]
 
 
 def _attributes(module: nn.Module, copies: bool) -> dict[str, Any]:

@@ -168,13 +168,15 @@ class Recorder(FunctionRecorder):
             x, *values = (resolved(t) for t in (input_, *state))
             courses, finals = neuron.over_time(x[None], values, 1, False, [True] * (1 + len(values)))
             return courses[0][0], finals
-        inputs = tuple([(t.node, t.out) if type(t) is Later else t for t in (input_, *state)])
+        inputs: Any = tuple([(t.node, t.out) if type(t) is Later else t for t in (input_, *state)])
         context = context_now()
-        group: Any = inputs[1][0].group if len(inputs) > 1 and type(inputs[1]) is tuple else None
-        before_runs = group is not None and inputs[1][0].batch is None
-        linked = before_runs and type(group) is NeuronGroup and group.function is neuron and group.linked(inputs)
-        same = linked and group.goes_on and group.context == context and type(input_) is Later
-        if same and group.in_metas[0] is input_.meta:  # type: ignore[attr-defined]
+        before = inputs[1][0] if len(inputs) > 1 and type(inputs[1]) is tuple else None
+        group: Any = before.group if before is not None and before.batch is None else None
+        if (
+            type(group) is NeuronGroup and group.function is neuron and group.goes_on and group.context == context
+            and type(input_) is Later and group.in_metas[0] is input_.meta and group.linked(inputs)
+        ):  # fmt: skip
+            linked = True
             self.group_of(group.place)
         else:
             group = self._neuron_group(neuron, input_, state, context)
