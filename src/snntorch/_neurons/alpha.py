@@ -80,7 +80,7 @@ class Alpha(LIF):
         alpha, beta = fraction(alpha), fraction(beta)
         tau = alpha.log() / (beta.log() - alpha.log()) + 1
         exc, inh = alpha * syn_exc, beta * syn_inh
-        mem = tau * (exc + inh + 0 * x)  # the input enters both currents with opposite signs and cancels here
+        mem = tau * (exc + inh) + 0 * x  # the input enters both currents with opposite signs and cancels here
         exc, inh = exc + x, inh - x
         exc, inh, mem = _reset_all(exc, inh, mem, syn_inh, fired, threshold, reset_mechanism)
         exc, inh, mem = (quantised(state, state_quant) for state in (exc, inh, mem))
