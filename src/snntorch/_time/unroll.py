@@ -118,7 +118,7 @@ def _loop(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) ->
 def _warn_of_sequence(module: nn.Module, now: Later) -> None:
     """Warn where the forward took one step's input apart, a call of a neuron each, as only a loop over time should."""
     size = now.shape[0] if now.dim() else 0
-    groups = list(getattr(recorder_now(), "pending", ()))  # what the first step called
+    groups: list[Any] = list(getattr(recorder_now(), "pending", ()))  # what the first step called
     parts = [[n for n in g.nodes if n.inputs[0][0] is now.node] for g in groups if type(g) is SelectGroup and not g.dim]
     apart = {node for nodes in parts for node in nodes if len(nodes) == size > 1}
     called = [g for g in groups if apart and type(g) is NeuronGroup and len(g.nodes) == size]
