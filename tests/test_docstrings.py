@@ -10,7 +10,7 @@ import snntorch
 
 ROOT = Path(snntorch.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-SECTIONS = {"Args", "Attributes", "Call", "Example", "Raises", "Returns", "Source", "Yields"}
+SECTIONS = {"Args", "Attributes", "Call", "Example", "Raises", "Returns", "Source", "Warns", "Yields"}
 FOREIGN = {
     "double backticks": r"``",
     "a role": r":(?!math:)\w+:`",

@@ -69,7 +69,6 @@ def unroll(
     if pack_spikes:
         with packed_spikes():
             return unroll(module, x, *states, num_steps=num_steps, recompute=recompute)
-    reason = obstacle(module.forward)
     if recompute is not None and torch.is_grad_enabled():
         return unroll_in_segments(unroll, module, x, states, num_steps, recompute)
     if getattr(module, "takes_sequence", False) is True:
@@ -82,6 +81,7 @@ def unroll(
             return _unroll_sequential(module, x, num_steps)
         if not states and num_steps is None and (out := _folded(module, x)) is not None:
             return out
+    reason = obstacle(module.forward)
     if reason is None and not isinstance(module, SpikingNeuron):
         return Recorder(sequences=True).run(_loop, (module, x, states, num_steps), {})
     if layers.hooks(module):

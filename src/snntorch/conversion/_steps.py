@@ -31,8 +31,8 @@ def error_by_steps(net: nn.Module, ann: nn.Module, x: Tensor, num_steps: int, pr
         >>> ann = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1, bias=False))
         >>> _ = [nn.init.ones_(p) for p in ann.parameters()]
         >>> spiking = ann_to_snn(ann, torch.tensor([[1.0]]))
-        >>> error_by_steps(spiking, ann, torch.tensor([[0.0]]), num_steps=4)
-        tensor([1.0000, 0.0000, 0.3333, 0.0000])
+        >>> error_by_steps(spiking, ann, torch.tensor([[0.4]]), num_steps=4)
+        tensor([1.4000, 0.4000, 0.0667, 0.4000])
     """
     exact = ann(x)
     utils.reset(net)
