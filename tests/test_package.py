@@ -300,7 +300,6 @@ def test_every_room_is_in_the_guide():
     assert there <= named <= there | files
 
 
-# Longer still, and to be split.
 def test_no_file_is_long_without_a_reason():
     """300 lines; longer ones say why at their top, in the words "longer than others"."""
     for path, file in FILES.items():
