@@ -7,6 +7,8 @@ an attribute, `memoryless = True`, and one that takes `[T, B, ...]` in one call 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
@@ -41,11 +43,18 @@ def hooks(module: nn.Module) -> bool:
     """Whether a module carries hooks, which expect a call per step; `torch.nn.utils`' only make its weights."""
     if module._backward_hooks or module._backward_pre_hooks:
         return True
+    if not (module._forward_hooks or module._forward_pre_hooks):
+        return False
     return any(
         not type(hook).__module__.startswith("torch.nn.utils.")
         for held in (module._forward_hooks, module._forward_pre_hooks)
         for hook in held.values()
     )
+
+
+def declared(module: nn.Module, name: str) -> Any:
+    """What a module says of itself; None where nothing, for which PyTorch's own lookup takes long."""
+    return getattr(module, name) if name in vars(module) or hasattr(type(module), name) else None
 
 
 def _is_layer(module: nn.Module) -> bool:
@@ -58,9 +67,9 @@ def _is_layer(module: nn.Module) -> bool:
 
 def memoryless(module: nn.Module) -> bool:
     """Whether the result for a sample depends on that sample alone, and the call changes nothing."""
-    declared = getattr(module, "memoryless", None)
-    if declared is not None:
-        return bool(declared)
+    said = declared(module, "memoryless")
+    if said is not None:
+        return bool(said)
     if not _is_layer(module) or isinstance(module, torch.jit.ScriptModule):
         return False
     if isinstance(module, NORMS):
@@ -93,13 +102,13 @@ def way(module: nn.Module, sequences: bool) -> str:
         more.
     """
     watched = hooks(module)
-    if getattr(module, "takes_sequence", False) is True:
+    if declared(module, "takes_sequence") is True:
         return "whole sequence" if sequences else "step"
     if isinstance(module, SpikingNeuron):
         return _way_of_neuron(module, watched)
-    declared = getattr(module, "memoryless", None)
-    if declared is not None:
-        return "watched" if watched else "fold" if declared else "step"
+    said = declared(module, "memoryless")
+    if said is not None:
+        return "watched" if watched else "fold" if said else "step"
     if _is_layer(module):
         if watched:
             return "watched"
