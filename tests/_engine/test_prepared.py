@@ -240,10 +240,10 @@ def test_a_step_between_others_under_a_transform_or_a_mode(lif):
     seen = snn._engine.choices
     with seen() as made:
         lif(x, mem)
-    assert [path for _, path, _ in made] == ["fused cpu"]
+    assert [made_of[1:] for made_of in made] == [("stepped", "a kernel for each step")]
     with snn.backend("eager"), seen() as made:
         lif(x, mem)
-    assert [path for _, path, _ in made] == ["stepped"]
+    assert [made_of[1:] for made_of in made] == [("stepped", "the backend is eager")]
     with torch.inference_mode():
         assert_equal(lif(x, mem), expected)
     assert_equal(lif(x, mem), expected)

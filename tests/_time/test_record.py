@@ -209,6 +209,8 @@ def test_functions_and_classes_are_decorated():
     fast = snn.layerwise(type("Decorated", (Net,), {}))()
     torch.testing.assert_close(fast(x), net(x), rtol=1e-12, atol=1e-12)
     assert {p.path for p in paths(fast, x, run=lambda net, x: net(x))} >= {"folded", "fused cpu"}
+    looped = paths(net, x, run=lambda net, x: net(x))
+    assert {(p.path, p.reason) for p in looped} == {("stepped", "a kernel for each step")}
     with pytest.raises(TypeError, match="a module or a function, got int"):
         snn.layerwise(3)
 

@@ -8,6 +8,7 @@ asked.
 
 from . import bits as bits
 from . import decomposition as decomposition  # registers the operators, which exported programs look for
+from .choose import ONE_EACH as ONE_EACH
 from .choose import choices as choices
 from .choose import computes as computes
 from .choose import note as note

@@ -70,6 +70,7 @@ _PLAIN = (Tensor, torch.nn.Parameter)
 
 # Reasons that cost nothing, for which the backend "fused" does not raise.
 NOTHING, COMPILED = "there is nothing to compute", "torch.compile fuses single steps itself"
+ONE_EACH = "a kernel for each step"  # how one steps, where nothing tells why
 
 
 def obstacle(call: Call, beside: Sequence[Tensor] = ()) -> str:

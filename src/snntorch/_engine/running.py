@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import ops
-from .choose import COMPILED, NOTHING, Call, computes, note, obstacle, of_devices, of_parameters
+from .choose import COMPILED, NOTHING, ONE_EACH, Call, computes, note, obstacle, of_devices, of_parameters
 from .feedback import feed_back
 from .freed import advise
 from .plans import plan, text
@@ -61,7 +61,10 @@ def run(
         call = _call(neuron, inputs, states, arguments, steps, varies)
         program, beside, reason = _program(call, costly=bool(steps) or backend == "fused")
         if program is not None:
-            note(neuron, f"fused {inputs[0].device.type}")
+            if steps:
+                note(neuron, f"fused {inputs[0].device.type}")
+            else:
+                note(neuron, "stepped", ONE_EACH)
             moving, params = inputs, call.params
             if steps and not all(varies):  # what does not vary is a parameter
                 moving = [x for x, v in zip(inputs, varies, strict=True) if v]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .._engine import choices
+from .._engine import ONE_EACH, choices
 from .._neurons.neurons import SpikingNeuron
 from .held import aside
 from .layerwise import Layerwise
@@ -42,11 +42,12 @@ def paths(
             unroll(module, x, *states, num_steps=num_steps)
         else:
             module(x, *states)
-    last = {id(who): (path, why) for who, path, why in made if path == "stepped"}
+    steps = [(id(who), (path, why)) for who, path, why in made if path == "stepped"]
+    last = dict(sorted(steps, key=lambda step: step[1][1] != ONE_EACH))  # a reason, where there is one
     found = (
         Path(names.get(id(who), ""), getattr(who, "__name__", type(who).__name__), path, why)
         for who, path, why in made
-        # of a neuron that steps the last reason, and none of its kernels, which are for one step each
+        # of a neuron that steps the last reason, and none of its kernels
         if not isinstance(who, SpikingNeuron) or last.get(id(who), (path, why)) == (path, why)
     )
     return list(dict.fromkeys(found))  # a stepped layer chooses at every step
