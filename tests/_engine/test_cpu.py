@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -304,6 +305,20 @@ def known(tmp_path_factory):
     directory = tmp_path_factory.mktemp("kernels")
     outcome(AT_THE_END + "work(); other()", directory)
     return directory
+
+
+def test_no_thread_holds_the_work_after_a_run(monkeypatch):
+    """One that ended after Python would free a tensor there, and abort the process."""
+    started, pieces = [], []
+    monkeypatch.setattr(cpu, "start_new_thread", lambda function, arguments: started.append(function))
+
+    def work(piece):
+        pieces.append(piece)
+
+    gone = weakref.ref(work)
+    cpu._share(work, [0, 1, 2], 2)
+    del work
+    assert len(started) == 2 and pieces == [0, 1, 2] and gone() is None
 
 
 DAEMON = (

@@ -92,12 +92,13 @@ def _share(work: Callable[[int], None], pieces: list[int], helpers: int) -> None
     """
     left = iter(pieces)
     errors: list[BaseException] = []
+    held = [work]  # by the caller alone once all have worked: a thread that ends after Python may free no tensor
 
     def help_out(busy: LockType) -> None:
         with busy:
             try:
                 for piece in left:
-                    work(piece)
+                    held[0](piece)
             except BaseException as error:
                 errors.append(error)
 
@@ -116,6 +117,8 @@ def _share(work: Callable[[int], None], pieces: list[int], helpers: int) -> None
         finally:
             _wait(threads)  # a second may have come in place of the first wait
         raise
+    finally:
+        held.clear()
     if errors:
         raise errors[0]
 
