@@ -14,6 +14,7 @@ from .._layers.feedback import Feedback
 from .._layers.of_functions import FUNCTIONS, flattened
 from .._layers.scale import Scale
 from .._neurons.neurons import SpikingNeuron
+from .._time.layers import takes_sequence
 from .._time.read import Call as Made
 from .._time.read import Reading, Ref, read, refs
 from .exporting import Exporter, Shape
@@ -62,7 +63,7 @@ def follow(module: nn.Module, sample: Tensor, further: Sequence[Any], find: Find
         known = find(layer) is not None or type(layer).__module__.startswith(("torch.nn.modules.", "snntorch._"))
         return known and not isinstance(layer, _CONTAINERS)
 
-    sequence = getattr(module, "takes_sequence", False) is True
+    sequence = takes_sequence(module)
     return Trace(read(module, sample[:1] if sequence else sample, further, is_one), find, sequence)
 
 

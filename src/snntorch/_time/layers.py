@@ -57,6 +57,11 @@ def declared(module: nn.Module, name: str) -> Any:
     return getattr(module, name) if name in vars(module) or hasattr(type(module), name) else None
 
 
+def takes_sequence(module: nn.Module) -> bool:
+    """Whether one call is a whole sequence `[T, B, ...]`."""
+    return declared(module, "takes_sequence") is True
+
+
 def _is_layer(module: nn.Module) -> bool:
     """Whether it is a layer of `torch.nn`, or of its packages for quantisation."""
     kind = type_before_parametrizations(module)
@@ -102,7 +107,7 @@ def way(module: nn.Module, sequences: bool) -> str:
         more.
     """
     watched = hooks(module)
-    if declared(module, "takes_sequence") is True:
+    if takes_sequence(module):
         return "whole sequence" if sequences else "step"
     if isinstance(module, SpikingNeuron):
         return _way_of_neuron(module, watched)

@@ -13,6 +13,7 @@ from .._engine import asked, backend
 from .._neurons.neurons import running_again
 from .arguments import fill, hollow
 from .held import Held, aside
+from .layers import takes_sequence
 
 
 def unroll_in_segments(
@@ -25,7 +26,7 @@ def unroll_in_segments(
             next.
     """
     for name, layer in module.named_modules():
-        if getattr(layer, "takes_sequence", False) is True:
+        if takes_sequence(layer):
             raise ValueError(f"recompute can't cut the sequence that {name or 'the module'} takes as a whole")
     steps = len(x) if num_steps is None else num_steps
     outputs: list[list[Tensor]] = []

@@ -71,7 +71,7 @@ def unroll(
             return unroll(module, x, *states, num_steps=num_steps, recompute=recompute)
     if recompute is not None and torch.is_grad_enabled():
         return unroll_in_segments(unroll, module, x, states, num_steps, recompute)
-    if layers.declared(module, "takes_sequence") is True:
+    if layers.takes_sequence(module):
         note(module, "whole sequence")
         return module(x if num_steps is None else x.expand(num_steps, *x.shape), *states)
     if not layers.hooks(module) and type(x) is not Later:
