@@ -75,9 +75,7 @@ class BCMLearner(TwoFactorLearner):
         for name, value in dict(tau_pre=tau_pre, tau_post=tau_post, tau_theta=tau_theta, target=target).items():
             if not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
-        super().__init__(synapse, sn, f_pre, f_post)
-        self.tau_pre = tau_pre
-        self.tau_post = tau_post
+        super().__init__(synapse, sn, tau_pre, tau_post, f_pre, f_post)
         self.tau_theta = tau_theta
         self.target = target
         self.register_buffer("theta", synapse.weight.new_zeros(len(synapse.weight)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,12 +23,14 @@ class Learner(nn.Module):
     trace_pre: Tensor | None
     trace_post: Tensor | None
 
-    def __init__(self, synapse: Synapse, sn: nn.Module, f_pre: WeightFunction, f_post: WeightFunction):
+    def __init__(
+        self, synapse: Synapse, sn: nn.Module, tau_pre: float, tau_post: float, f_pre: WeightFunction,
+        f_post: WeightFunction,
+    ):  # fmt: skip
         super().__init__()
-        self.synapse = synapse
-        self.sn = sn
-        self.f_pre = f_pre
-        self.f_post = f_post
+        self.synapse, self.sn = synapse, sn
+        self.tau_pre, self.tau_post = tau_pre, tau_post
+        self.f_pre, self.f_post = f_pre, f_post
         self.in_spike_monitor = InputMonitor(synapse, function_on_input=spikes_of)
         self.out_spike_monitor = OutputMonitor(sn, function_on_output=spikes_of)
         self.reset()
@@ -72,10 +76,10 @@ class Learner(nn.Module):
 class TwoFactorLearner(Learner):
     """Learn from the spikes on both sides alone; a subclass defines the update that recorded spikes make."""
 
-    def __init__(self, synapse: Synapse, sn: nn.Module, f_pre: WeightFunction, f_post: WeightFunction):
-        if not isinstance(synapse, nn.Linear | nn.Conv1d | nn.Conv2d):
+    def __init__(self, synapse: Synapse, *args: Any):
+        if not isinstance(synapse, Synapse):
             raise NotImplementedError(f"synapse must be Linear, Conv1d or Conv2d, got {type(synapse).__name__}")
-        super().__init__(synapse, sn, f_pre, f_post)
+        super().__init__(synapse, *args)
 
     @torch.no_grad()
     def step(self, on_grad: bool = True, scale: float = 1.0) -> Tensor | None:

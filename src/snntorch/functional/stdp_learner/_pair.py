@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from ._bounds import WeightFunction, identity
-from ._correlation import Synapse, correlate, filtered, pad
+from ._correlation import Dependences, Spikes, Synapse, Traces, correlate, pad, weighed
 from ._learner import TwoFactorLearner
 
 
 def pair_rule(
-    synapse: Synapse,
-    pre: Tensor,
-    post: Tensor,
-    trace_pre: Tensor | None,
-    trace_post: Tensor | None,
-    tau_pre: float,
-    tau_post: float,
-    f_pre: WeightFunction,
-    f_post: WeightFunction,
+    synapse: Synapse, spikes: Spikes, traces: Traces, taus: tuple[float, float], dependences: Dependences
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The pair rule over steps [T, ...]: the last traces, and the update summed over the steps."""
-    pre, w = pad(synapse, pre), synapse.weight.detach()
-    traces_pre = filtered(pre, 1 - 1 / tau_pre, trace_pre)
-    traces_post = filtered(post, 1 - 1 / tau_post, trace_post)
-    dw = f_post(w) * correlate(synapse, traces_pre, post) - f_pre(w) * correlate(synapse, pre, traces_post)
-    return traces_pre[-1], traces_post[-1], dw
+    padded = pad(synapse, spikes[0]), spikes[1]
+    w, decays = synapse.weight.detach(), [1 - 1 / tau for tau in taus]
+    return weighed(w, partial(correlate, synapse), padded, traces, decays, dependences)
 
 
 @torch.no_grad()
@@ -74,7 +66,8 @@ def stdp_linear_single_step(
         >>> stdp_linear_single_step(fc, 0 * pre, post, tr_pre, tr_post, 2.0, 2.0, ones, ones)[2]
         tensor([[0.5000, 0.0000]])
     """
-    return pair_rule(fc, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+    spikes, traces = (in_spike[None], out_spike[None]), (trace_pre, trace_post)
+    return pair_rule(fc, spikes, traces, (tau_pre, tau_post), (f_pre, f_post))
 
 
 @torch.no_grad()
@@ -91,11 +84,11 @@ def stdp_conv1d_single_step(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of pair STDP for a 1-d convolution, summed over output positions.
 
-    As `stdp_linear_single_step`, with any stride, padding, dilation and groups. `in_spike` is `[B, C_in,
-    L]`, `out_spike` the shape of the convolution's output; `trace_pre` has the shape of the padded
-    input.
+    As `stdp_linear_single_step`, with any stride, padding, dilation and groups. `in_spike` is `[B, C_in, L]`,
+    `out_spike` the shape of the convolution's output; `trace_pre` has the shape of the padded input.
     """
-    return pair_rule(conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+    spikes, traces = (in_spike[None], out_spike[None]), (trace_pre, trace_post)
+    return pair_rule(conv, spikes, traces, (tau_pre, tau_post), (f_pre, f_post))
 
 
 @torch.no_grad()
@@ -110,13 +103,9 @@ def stdp_conv2d_single_step(
     f_pre: WeightFunction = identity,
     f_post: WeightFunction = identity,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of pair STDP for a 2-d convolution, summed over output positions.
-
-    As `stdp_linear_single_step`, with any stride, padding, dilation and groups. `in_spike` is `[B, C_in,
-    H, W]`, `out_spike` the shape of the convolution's output; `trace_pre` has the shape of the
-    padded input.
-    """
-    return pair_rule(conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+    """As `stdp_conv1d_single_step`, for a 2-d convolution of `[B, C_in, H, W]`."""
+    spikes, traces = (in_spike[None], out_spike[None]), (trace_pre, trace_post)
+    return pair_rule(conv, spikes, traces, (tau_pre, tau_post), (f_pre, f_post))
 
 
 class STDPLearner(TwoFactorLearner):
@@ -156,20 +145,10 @@ class STDPLearner(TwoFactorLearner):
         f_pre: WeightFunction = identity,
         f_post: WeightFunction = identity,
     ):
-        super().__init__(synapse, sn, f_pre, f_post)
-        self.tau_pre = tau_pre
-        self.tau_post = tau_post
+        super().__init__(synapse, sn, tau_pre, tau_post, f_pre, f_post)
 
     def _update(self, pre: Tensor, post: Tensor) -> Tensor:
-        self.trace_pre, self.trace_post, dw = pair_rule(
-            self.synapse,
-            pre,
-            post,
-            self.trace_pre,
-            self.trace_post,
-            self.tau_pre,
-            self.tau_post,
-            self.f_pre,
-            self.f_post,
-        )
+        traces, taus = (self.trace_pre, self.trace_post), (self.tau_pre, self.tau_post)
+        found = pair_rule(self.synapse, (pre, post), traces, taus, (self.f_pre, self.f_post))
+        self.trace_pre, self.trace_post, dw = found
         return dw

@@ -9,30 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from ._bounds import WeightFunction, identity
-from ._correlation import filtered
+from ._correlation import Dependences, Spikes, Traces, weighed
 from ._learner import Learner
 
 
 def sample_rule(
-    fc: nn.Linear,
-    pre: Tensor,
-    post: Tensor,
-    trace_pre: Tensor | None,
-    trace_post: Tensor | None,
-    tau_pre: float,
-    tau_post: float,
-    f_pre: WeightFunction,
-    f_post: WeightFunction,
-    step_weights: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+    fc: nn.Linear, spikes: Spikes, traces: Traces, taus: tuple[float, float], dependences: Dependences,
+    step_weights: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The last traces and the pair rule of each sample over steps [T, ...], summed with weights [T]."""
-    w = fc.weight.detach()
-    step_weights = pre.new_ones(len(pre)) if step_weights is None else step_weights
-    traces_pre = filtered(pre, math.exp(-1 / tau_pre), trace_pre)
-    traces_post = filtered(post, math.exp(-1 / tau_post), trace_post)
-    potentiation = torch.einsum("t,t...o,t...i->...oi", step_weights, post, traces_pre)
-    depression = torch.einsum("t,t...o,t...i->...oi", step_weights, traces_post, pre)
-    return traces_pre[-1], traces_post[-1], f_post(w) * potentiation - f_pre(w) * depression
+
+    def correlate(pre: Tensor, post: Tensor) -> Tensor:
+        return torch.einsum("t,t...o,t...i->...oi", step_weights, post, pre)
+
+    decays = [math.exp(-1 / tau) for tau in taus]
+    return weighed(fc.weight.detach(), correlate, spikes, traces, decays, dependences)
 
 
 @torch.no_grad()
@@ -62,7 +53,8 @@ def mstdp_linear_single_step(
     Returns:
         The new `trace_pre` and `trace_post`, and the eligibility e `[B, N_out, N_in]`.
     """
-    return sample_rule(fc, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
+    spikes, traces = (in_spike[None], out_spike[None]), (trace_pre, trace_post)
+    return sample_rule(fc, spikes, traces, (tau_pre, tau_post), (f_pre, f_post), in_spike.new_ones(1))
 
 
 @torch.no_grad()
@@ -149,9 +141,7 @@ class RewardSTDPLearner(Learner):
     ):
         if not isinstance(synapse, nn.Linear):
             raise NotImplementedError(f"synapse must be Linear, got {type(synapse).__name__}")
-        super().__init__(synapse, sn, f_pre, f_post)
-        self.tau_pre = tau_pre
-        self.tau_post = tau_post
+        super().__init__(synapse, sn, tau_pre, tau_post, f_pre, f_post)
         self.tau_trace = tau_trace
 
     def reset(self) -> None:
@@ -188,16 +178,8 @@ class RewardSTDPLearner(Learner):
     def _accumulate(self, pre: Tensor, post: Tensor) -> None:
         decay = math.exp(-1 / self.tau_trace)
         steps_ago = torch.arange(len(pre) - 1, -1, -1, dtype=pre.dtype, device=pre.device)
-        self.trace_pre, self.trace_post, z = sample_rule(
-            cast(nn.Linear, self.synapse),
-            pre,
-            post,
-            self.trace_pre,
-            self.trace_post,
-            self.tau_pre,
-            self.tau_post,
-            self.f_pre,
-            self.f_post,
-            decay**steps_ago / self.tau_trace,
-        )
+        traces, taus = (self.trace_pre, self.trace_post), (self.tau_pre, self.tau_post)
+        fc, weights = cast(nn.Linear, self.synapse), decay**steps_ago / self.tau_trace
+        found = sample_rule(fc, (pre, post), traces, taus, (self.f_pre, self.f_post), weights)
+        self.trace_pre, self.trace_post, z = found
         self.eligibility = z if self.eligibility is None else z + decay ** len(pre) * self.eligibility
