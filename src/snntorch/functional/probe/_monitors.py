@@ -1,7 +1,4 @@
-"""Monitors: one with a hook, and one short subclass for each thing that flows by it.
-
-A file longer than others by the subclasses' examples, to be read side by side.
-"""
+"""Monitors: one with a hook, and one short subclass for each thing that flows by it."""
 
 from __future__ import annotations
 
@@ -18,6 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Layers = type[nn.Module] | nn.Module | tuple[type[nn.Module] | nn.Module, ...]
+Function = Callable[[Any], Any]
 
 
 def unpack_len1_tuple(x: Any) -> Any:
@@ -64,7 +62,7 @@ class BaseMonitor:
         hooks: handles of the registered hooks.
     """
 
-    def __init__(self, net: nn.Module, instance: Layers | None = None, function: Callable[[Any], Any] = _identity):
+    def __init__(self, net: nn.Module, instance: Layers | None = None, function: Function = _identity):
         self._function = function
         self.records: list[Any] = []
         self.monitored_layers: list[str] = []
@@ -78,11 +76,11 @@ class BaseMonitor:
                 self.name_records_index[name] = []
                 self.hooks.append(self._attach(module, self._recorder(name)))
 
-    def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
+    def _attach(self, module: nn.Module, record: Function) -> RemovableHandle:
         """Hook `record` onto a layer."""
         raise NotImplementedError
 
-    def _recorder(self, name: str) -> Callable[[Any], None]:
+    def _recorder(self, name: str) -> Function:
         # The hook must not keep the monitor alive: dropping the monitor removes its hooks.
         reference = weakref.WeakMethod(self._record)
 
@@ -156,15 +154,10 @@ class OutputMonitor(BaseMonitor):
         (['0', '2'], torch.Size([5, 2]))
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        instance: Layers | None = None,
-        function_on_output: Callable[[Any], Any] = _identity,
-    ):
+    def __init__(self, net: nn.Module, instance: Layers | None = None, function_on_output: Function = _identity):
         super().__init__(net, instance, function_on_output)
 
-    def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
+    def _attach(self, module: nn.Module, record: Function) -> RemovableHandle:
         return module.register_forward_hook(lambda module, args, output: record(unpack_len1_tuple(output)))
 
 
@@ -186,15 +179,10 @@ class InputMonitor(BaseMonitor):
         torch.Size([5, 4])
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        instance: Layers | None = None,
-        function_on_input: Callable[[Any], Any] = _identity,
-    ):
+    def __init__(self, net: nn.Module, instance: Layers | None = None, function_on_input: Function = _identity):
         super().__init__(net, instance, function_on_input)
 
-    def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
+    def _attach(self, module: nn.Module, record: Function) -> RemovableHandle:
         return module.register_forward_hook(
             lambda module, args, kwargs, output: record(unpack_len1_tuple((*args, *kwargs.values()))),
             with_kwargs=True,
@@ -227,13 +215,13 @@ class AttributeMonitor(BaseMonitor):
         pre_forward: bool,
         net: nn.Module,
         instance: Layers | None = None,
-        function_on_attribute: Callable[[Any], Any] = snapshot,
+        function_on_attribute: Function = snapshot,
     ):
         self.attribute_name = attribute_name
         self.pre_forward = pre_forward
         super().__init__(net, instance, function_on_attribute)
 
-    def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
+    def _attach(self, module: nn.Module, record: Function) -> RemovableHandle:
         read = attrgetter(self.attribute_name)
         register = module.register_forward_pre_hook if self.pre_forward else module.register_forward_hook
         return register(lambda module, *call: record(read(module)))
@@ -256,22 +244,17 @@ class GradInputMonitor(BaseMonitor):
         torch.Size([5, 4])
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        instance: Layers | None = None,
-        function_on_grad_input: Callable[[Any], Any] = _identity,
-    ):
+    def __init__(self, net: nn.Module, instance: Layers | None = None, function_on_grad_input: Function = _identity):
         super().__init__(net, instance, function_on_grad_input)
 
-    def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
+    def _attach(self, module: nn.Module, record: Function) -> RemovableHandle:
         return module.register_full_backward_hook(
             lambda module, grad_input, grad_output: record(unpack_len1_tuple(grad_input))
         )
 
 
 class GradOutputMonitor(BaseMonitor):
-    """Record the gradients with respect to each layer's outputs, in the order of the backward pass.
+    """Record the gradients with respect to each layer's outputs, as `GradInputMonitor` those of its inputs.
 
     Args:
         net: the network to watch.
@@ -287,15 +270,10 @@ class GradOutputMonitor(BaseMonitor):
         [torch.Size([5, 2]), torch.Size([5, 4])]
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        instance: Layers | None = None,
-        function_on_grad_output: Callable[[Any], Any] = _identity,
-    ):
+    def __init__(self, net: nn.Module, instance: Layers | None = None, function_on_grad_output: Function = _identity):
         super().__init__(net, instance, function_on_grad_output)
 
-    def _attach(self, module: nn.Module, record: Callable[[Any], None]) -> RemovableHandle:
+    def _attach(self, module: nn.Module, record: Function) -> RemovableHandle:
 
         def watch(module: nn.Module, args: Any, output: Any) -> None:
             # Hooks on the output tensors; a full backward hook would warn when no input requires a gradient.
