@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +60,17 @@ def _operations(layer: Any, weight: Tensor) -> Callable[[Tensor], int]:
     plain = object.__new__(kind)  # runs the layer's own forward, which may pad or crop, on this kernel
     plain.__dict__.update(layer.__dict__, _parameters={"weight": kernel, "bias": None})
     return lambda x: int(plain.forward((x != 0).double().reshape(-1, *x.shape[1 - weight.dim() :]).sum(0)[None]).sum())
+
+
+def _per_sample(kind: str, doc: str) -> Any:
+    """A metric: the layers' totals of a kind, per sample."""
+
+    def get(self: Workload) -> float:
+        if not self.samples:
+            raise ValueError("nothing was counted yet: run the network inside batch(samples)")
+        return sum(getattr(layer, kind) for layer in self.layers.values()) / self.samples
+
+    return property(get, doc=doc)
 
 
 class Workload:
@@ -177,11 +188,6 @@ class Workload:
 
     # -- the metrics
 
-    def _per_sample(self, totals: Iterable[int]) -> float:
-        if not self.samples:
-            raise ValueError("nothing was counted yet: run the network inside batch(samples)")
-        return sum(totals) / self.samples
-
     @property
     def activation_sparsity(self) -> float:
         """Share of zeros among all activations; 0 where there are none, as in NeuroBench."""
@@ -189,25 +195,10 @@ class Workload:
         nonzero = sum(layer.nonzero for layer in self.layers.values())
         return (total - nonzero) / total if total else 0.0
 
-    @property
-    def macs(self) -> float:
-        """Effective multiply-accumulates per sample."""
-        return self._per_sample(layer.macs for layer in self.layers.values())
-
-    @property
-    def acs(self) -> float:
-        """Effective accumulates per sample."""
-        return self._per_sample(layer.acs for layer in self.layers.values())
-
-    @property
-    def dense(self) -> float:
-        """Synaptic operations per sample if nothing were zero."""
-        return self._per_sample(layer.dense for layer in self.layers.values())
-
-    @property
-    def membrane_updates(self) -> float:
-        """Membrane updates per sample."""
-        return self._per_sample(layer.membrane_updates for layer in self.layers.values())
+    macs: float = _per_sample("macs", "Effective multiply-accumulates per sample.")
+    acs: float = _per_sample("acs", "Effective accumulates per sample.")
+    dense: float = _per_sample("dense", "Synaptic operations per sample if nothing were zero.")
+    membrane_updates: float = _per_sample("membrane_updates", "Membrane updates per sample.")
 
     @property
     def uncounted(self) -> list[str]:
