@@ -235,7 +235,7 @@ ROOMS = [
      "torch numpy snntorch._neurons snntorch._layers snntorch._time snntorch.functional snntorch.utils "
      "snntorch.backprop snntorch.metrics snntorch.conversion", "tqdm"),
     ("spikeplot/*.py", "torch numpy snntorch.spikeplot", "matplotlib"),
-    ("spikevision/*.py", "torch numpy snntorch.spikevision", "tonic"),
+    ("spikevision/*.py", "torch numpy snntorch.spikegen snntorch.spikevision", "tonic"),
     ("models/*.py", "torch numpy snntorch", ""),
     ("__init__.py", "snntorch", ""),
     ("_version.py", "", ""),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-
-def _count_events(events: np.ndarray, num_steps: int, dt: float, size: Mapping[str, int], ds: int) -> Tensor:
-    """Count events in each time bin of `dt` at each of the coordinates that `size` names."""
-    index = torch.from_numpy(events["t"] // dt).long()
-    inside = index < num_steps
-    for name, extent in size.items():
-        coordinate = torch.from_numpy(events[name].astype(np.int64))
-        if name in ("x", "y"):
-            coordinate //= ds
-        inside &= coordinate < extent
-        index = index * extent + coordinate
-    index = index[inside]
-    shape = num_steps, *size.values()
-    return torch.zeros(shape).view(-1).index_add_(0, index, torch.ones(len(index))).view(shape)
+from ..spikegen import from_events
 
 
 def _open(name: str, root: str | os.PathLike[str], train: bool, download: bool, **transforms: Any) -> Any:
@@ -55,7 +42,7 @@ class _EventDataset(Dataset):
         download: bool,
         num_steps: int,
         dt: float,
-        size: Mapping[str, int],
+        size: tuple[int, ...],
         ds: int = 1,
     ):
         if num_steps < 1 or dt <= 0 or ds < 1:
@@ -71,7 +58,10 @@ class _EventDataset(Dataset):
         )
 
     def _frames(self, events: np.ndarray) -> Tensor:
-        return _count_events(events, self.num_steps, self.dt, self.size, self.ds)
+        events = events.copy()
+        for name in {"x", "y"}.intersection(events.dtype.names or ()):
+            events[name] //= self.ds
+        return from_events(events, self.size, self.num_steps, self.dt, drop=True)
 
     def __len__(self) -> int:
         return len(self.events)
@@ -114,7 +104,7 @@ class NMNIST(_EventDataset):
         num_steps: int = 300,
         dt: float = 1000,
     ):
-        size = {"p": 2, "y": 32, "x": 32}
+        size = 2, 32, 32
         super().__init__(root, train, transform, target_transform, download_and_create, num_steps, dt, size)
 
 
@@ -127,21 +117,13 @@ class DVSGesture(_EventDataset):
     Source: A. Amir et al., "A low power, fully event-based gesture recognition system", CVPR 2017.
 
     Args:
-        root: folder of the data set.
-        train: whether to read the training part, or the test part.
-        transform: applied to the events, a structured array with the fields x, y, p and t (µs), instead of
-            counting.
         target_transform: applied to the gesture's number.
-        download_and_create: whether to fetch the data set when it is not in `root`.
         num_steps: number of time bins T; `None` means 500 for training and 1800 for testing.
-        dt: width of a time bin, in µs.
         ds: factor by which height and width are reduced; `None` means 1.
         return_meta: whether an item is `(counts, gesture, lighting, user)`.
         time_shuffle: whether the time bins come in random order (a control that takes away the timing).
 
-    Raises:
-        ImportError: Tonic is not installed.
-        FileNotFoundError: the data set is neither there nor to be fetched.
+    The other arguments and the errors are those of `NMNIST`.
     """
 
     def __init__(
@@ -162,7 +144,7 @@ class DVSGesture(_EventDataset):
         if num_steps is None:
             num_steps = 500 if train else 1800
         ds = 1 if ds is None else ds
-        size = {"p": 2, "y": 128 // ds, "x": 128 // ds}
+        size = 2, 128 // ds, 128 // ds
         super().__init__(root, train, transform, target_transform, download_and_create, num_steps, dt, size, ds)
 
     def _frames(self, events: np.ndarray) -> Tensor:
@@ -185,19 +167,10 @@ class SHD(_EventDataset):
     evaluation of spiking neural networks", IEEE Transactions on Neural Networks and Learning Systems 33(7), 2022.
 
     Args:
-        root: folder of the data set.
-        train: whether to read the training part, or the test part.
-        transform: applied to the events, a structured array with the fields t (µs), x and p, instead of
-            counting.
         target_transform: applied to the digit, 0 to 9 in English and 10 to 19 in German.
-        download_and_create: whether to fetch the data set when it is not in `root`.
-        num_steps: number of time bins T.
         ds: number of neighbouring channels that are counted together.
-        dt: width of a time bin, in µs.
 
-    Raises:
-        ImportError: Tonic is not installed.
-        FileNotFoundError: the data set is neither there nor to be fetched.
+    The other arguments and the errors are those of `NMNIST`; events have the fields t, x and p.
     """
 
     def __init__(
@@ -211,5 +184,5 @@ class SHD(_EventDataset):
         ds: int = 1,
         dt: float = 1000,
     ):
-        size = {"x": 700 // ds}
+        size = (700 // ds,)
         super().__init__(root, train, transform, target_transform, download_and_create, num_steps, dt, size, ds)
