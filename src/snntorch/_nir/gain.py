@@ -8,8 +8,7 @@ import numpy as np
 
 from .equations import integrator_gain
 from .exporting import nir_node
-
-Edge = tuple[str, str]
+from .graph import Edge
 
 
 def fold_gains(nodes: dict[str, Any], edges: list[Edge], dt: float) -> list[Edge]:

@@ -123,7 +123,7 @@ def _noted(layer: Any, context: Context) -> dict[str, Any]:
 # -- from NIR
 
 
-def import_lif(node: Node) -> nn.Module:
+def import_leaky(node: Node) -> nn.Module:
     """A Leaky, or the Lapicque that it was."""
     v_leak, v_threshold, v_reset = _potentials(node)
     tau, r = _time_constants(node, "tau")
@@ -138,7 +138,7 @@ def import_lif(node: Node) -> nn.Module:
     return Lapicque(R=as_tensor(r), C=as_tensor(C), time_step=time_step, **settings)
 
 
-def import_if(node: Node) -> nn.Module:
+def import_integrate_and_fire(node: Node) -> nn.Module:
     """A Leaky that does not leak."""
     _, v_threshold, v_reset = _potentials(node)
     gain = integrator_gain(node.array("r"), node.dt)
@@ -147,7 +147,7 @@ def import_if(node: Node) -> nn.Module:
     )
 
 
-def import_cuba_lif(node: Node) -> nn.Module:
+def import_synaptic(node: Node) -> nn.Module:
     """A Synaptic."""
     v_leak, v_threshold, v_reset = _potentials(node)
     alpha, beta, gain = _synapse(node)
@@ -157,7 +157,7 @@ def import_cuba_lif(node: Node) -> nn.Module:
     return Synaptic(alpha=as_tensor(alpha), beta=as_tensor(beta), **settings)
 
 
-def import_li(node: Node) -> nn.Module:
+def import_leaky_integrator(node: Node) -> nn.Module:
     """A LeakyIntegrator."""
     tau, r = _time_constants(node, "tau")
     gain = snapped(leaky_gain(r, tau, node.dt))
@@ -165,13 +165,13 @@ def import_li(node: Node) -> nn.Module:
     return LeakyIntegrator(as_tensor(beta), gain=as_tensor(gain), rest=rest, init_hidden=True)
 
 
-def import_i(node: Node) -> nn.Module:
+def import_integrator(node: Node) -> nn.Module:
     """A LeakyIntegrator that does not leak."""
     gain = integrator_gain(node.array("r"), node.dt)
     return LeakyIntegrator(torch.ones(gain.shape), gain=as_tensor(gain), init_hidden=True)
 
 
-def import_cuba_li(node: Node) -> nn.Module:
+def import_synaptic_integrator(node: Node) -> nn.Module:
     """A SynapticIntegrator."""
     alpha, beta, gain = _synapse(node)
     return SynapticIntegrator(
@@ -240,10 +240,10 @@ EXPORTERS = {
     SynapticIntegrator: export_integrator,
 }
 IMPORTERS = {
-    "CubaLI": import_cuba_li,
-    "CubaLIF": import_cuba_lif,
-    "I": import_i,
-    "IF": import_if,
-    "LI": import_li,
-    "LIF": import_lif,
+    "CubaLI": import_synaptic_integrator,
+    "CubaLIF": import_synaptic,
+    "I": import_integrator,
+    "IF": import_integrate_and_fire,
+    "LI": import_leaky_integrator,
+    "LIF": import_leaky,
 }

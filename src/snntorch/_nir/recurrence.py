@@ -19,12 +19,11 @@ from .._neurons.rsynaptic import RSynaptic
 from .._neurons.synaptic import Synaptic
 from .convolution import export_convolution
 from .exporting import Context, nir_node
+from .graph import Edge
 from .linear import export_linear
 
 if TYPE_CHECKING:
     import nir
-
-Edge = tuple[str, str]
 
 
 def export_recurrent_weight(layer: Any, context: Context) -> nir.NIRNode:

@@ -14,6 +14,7 @@ from .._layers.feedback import Feedback
 from .._layers.of_functions import FUNCTIONS, flattened
 from .._layers.scale import Scale
 from .._neurons.neurons import SpikingNeuron
+from .._time.arguments import slots
 from .._time.layers import takes_sequence
 from .._time.read import Call as Made
 from .._time.read import Reading, Ref, read, refs
@@ -82,7 +83,7 @@ class Trace:
         self._signals: dict[Ref, tuple[Signal, ...]] = {Ref(1, 0): (("", "out"),)}
         self._timed = {Ref(1, 0)} if sequence else set()  # what has a dimension of time before the others
         out = next(refs(reading.output), None)
-        if out is None or out is not next(_tensors(reading.output)):
+        if out is None or out is not next(slots(reading.output, Tensor | Ref)):
             raise ValueError("the module's output does not depend on its input")
         self._check_steps()
         made = reading.calls
@@ -155,7 +156,7 @@ class Trace:
             return {0: ((name, "out"),)}
         if self.find(layer) is None and not isinstance(layer, (*_TRANSPARENT, *BATCH_NORMS)):
             raise NotImplementedError(f"NIR has no counterpart of layer {name!r} ({type(layer).__name__})")
-        given = next(_tensors((call.args, call.kwargs)))
+        given = next(slots((call.args, call.kwargs), Tensor | Ref))
         if not isinstance(given, Ref) or len(call.sources) > 1:
             raise NotImplementedError(f"layer {name!r}: its input comes from the sample, its states must not")
         if isinstance(layer, _TRANSPARENT):
@@ -210,17 +211,6 @@ class Trace:
             return None
         path = self.reading.paths.get(call.owner, "")
         return ((self._call(f"{path}.{name}" if path else name, layer, x, call), "out"),)
-
-
-def _tensors(value: Any):
-    """Every tensor and reference in nested tuples, lists and dicts."""
-    if isinstance(value, Tensor | Ref):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
 
 
 def unique(name: str, taken: Any) -> str:
