@@ -79,9 +79,28 @@ def reset_now(net, t, spk):
         snn.utils.reset(net.lif2)
 
 
+def exchange_weight(net, t, spk):
+    if t == 2:
+        net.fc2.weight = nn.Parameter(2 * net.fc2.weight.detach())
+
+
+def exchange_forward(net, t, spk):
+    if t == 2:
+        net.fc1.forward = lambda x: torch.relu(nn.functional.linear(x, net.fc1.weight))
+
+
+def hook_layer(net, t, spk):
+    if t == 2:
+        net.fc1.register_forward_hook(lambda module, args, out: 2 * out)
+
+
 @pytest.mark.parametrize(
-    "between", [scale_weights, fill_threshold, set_threshold, set_mechanism, exchange_layer, reset_now]
-)
+    "between",
+    [
+        scale_weights, fill_threshold, set_threshold, set_mechanism, exchange_layer, exchange_weight, exchange_forward,
+        hook_layer, reset_now,
+    ],
+)  # fmt: skip
 def test_what_changes_inside_the_loop_is_noticed(between):
     x = torch.rand(T, B, 4, dtype=F64)
     results = []
@@ -90,6 +109,22 @@ def test_what_changes_inside_the_loop_is_noticed(between):
         with torch.no_grad():
             results.append(net(x))
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
+
+
+def test_calls_from_the_same_state():
+    """Of several next steps one is taken: each begins where the last one that was taken ended."""
+
+    class Tries(Net):
+        def forward(self, x):
+            mem, out = self.lif1.init_leaky(), []
+            for now in x:
+                tried = [self.lif1(self.fc1(now) * k, mem) for k in range(3)]
+                mem = tried[1][1]
+                out += [spk for spk, _ in tried] + [mem]
+            return torch.stack(out)
+
+    net, x = Tries(), torch.rand(T, B, 4, dtype=F64)
+    torch.testing.assert_close(snn.layerwise(net)(x), net(x), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("backend", ["auto", "eager"])

@@ -56,13 +56,8 @@ def function_mode() -> object:
     return torch.overrides._get_current_function_mode()
 
 
-def any_autocast() -> bool:
-    """Whether autocast is on for any device; where it can't be told at once, it may be (2.1)."""
-    return getattr(torch._C, "_is_any_autocast_enabled", _true)()
-
-
-def _true() -> bool:
-    return True
+# Whether autocast is on for any device; where it can't be told at once, it may be (2.1).
+any_autocast: Callable[[], bool] = getattr(torch._C, "_is_any_autocast_enabled", lambda: True)
 
 
 def recorded() -> bool:
@@ -180,8 +175,21 @@ keeps_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", 
 
 # What `Tensor.__torch_function__` calls PyTorch's own functions in, so that they don't come back to it (2.0).
 past_torch_function = torch._C.DisableTorchFunctionSubclass
-# A tensor without memory, of any shape, dtype and device: no constructor makes one (1.11).
-hollow_tensor = Tensor._make_wrapper_subclass  # type: ignore[attr-defined]
+as_subclass = Tensor._make_subclass  # type: ignore[attr-defined]  # of a tensor; no constructor is as quick (1.0)
+
+
+def hollow_tensor(
+    kind: type[Tensor], shape: Sequence[int], stride: Sequence[int], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """A tensor without memory, of any shape, dtype and device: no constructor makes one (1.11).
+
+    PyTorch makes them of subclasses that see operators, such as `kind`; from this one others are made as quickly as can
+    be.
+    """
+    wrapper = Tensor._make_wrapper_subclass(kind, shape, strides=stride, dtype=dtype, device=device)  # type: ignore[attr-defined]
+    with torch._C._DisableTorchDispatch():
+        return as_subclass(Tensor, wrapper)
+
 
 # What all of a kind of PyTorch's layers are subclasses of (1.4, but for dropout's: 1.10).
 NORMS = nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm

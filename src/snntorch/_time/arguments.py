@@ -10,6 +10,8 @@ from torch import Tensor
 
 from .later import Later
 
+_ATOMS = frozenset((int, float, bool, complex, str, type(None), torch.dtype, torch.device, type(Ellipsis)))
+
 
 class Slot(NamedTuple):
     """The place of a tensor in nested arguments or outputs."""
@@ -38,6 +40,8 @@ def fill(template: Any, values: Sequence[Any]) -> Any:
 def hollow(value: Any, tensors: list[Any], is_slot: Callable[[Tensor], bool]) -> Any:
     """Nested arguments with a slot for each tensor that `is_slot`, which is appended to `tensors`."""
     kind = type(value)
+    if kind in _ATOMS:
+        return value
     if isinstance(value, Tensor):
         if not is_slot(value):
             return value
@@ -80,9 +84,6 @@ def slots(template: Any, kinds: Any = Slot | Tensor) -> Iterator[Any]:
         yield from slots((template.start, template.stop, template.step), kinds)
 
 
-_ATOMS = frozenset((int, float, bool, complex, str, type(None), torch.dtype, torch.device, type(Ellipsis)))
-
-
 def sign(args: Any, signature: list, tensors: list) -> None:
     """What tells one call's arguments from another's at the same place in the code, and the tensors in them in order.
 
@@ -114,7 +115,9 @@ def sign(args: Any, signature: list, tensors: list) -> None:
 def flatten(value: Any, structure: list, tensors: list) -> None:
     """The structure of nested arguments, as far as two calls must have it in common, and their tensors in order."""
     kind = type(value)
-    if isinstance(value, Tensor):
+    if kind in _ATOMS:
+        structure += (kind, value)
+    elif isinstance(value, Tensor):
         structure.append(Tensor)
         tensors.append(value)
     elif isinstance(value, tuple | list):

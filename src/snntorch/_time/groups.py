@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .._engine import note
 from .arguments import Slot, fill, leaves, slots
 from .fold import fold
-from .infer import Context, Inferred, in_context
+from .infer import Context, Inferred, context_now, in_context
 from .later import Batch, Meta, Node
 
 
@@ -43,6 +43,7 @@ class Group:
         self.repeats = False  # whether calls of the same arguments are one
         self.plain = False  # whether a call gives one new tensor and does nothing else
         self.learns = False  # whether a tensor in the template asks for a gradient
+        self.place: Any = None  # where its calls come from
         self.nodes: list[Node] = []  # those that have not run
         self.changes = 0  # what its calls change, by identity
         self.calls = 0  # how many they are when they begin to
@@ -52,8 +53,11 @@ class Group:
     def run(self, nodes: Sequence[Node]) -> None:
         """Run some calls, in the order of recording, all of whose arguments are there."""
         try:
-            with in_context(self.context):
+            if self.context == context_now():
                 self._run(nodes)
+            else:
+                with in_context(self.context):
+                    self._run(nodes)
         except Exception as error:
             if self.line and hasattr(error, "add_note"):  # Python 3.11
                 error.add_note(f"in a call that was recorded at {self.line}")  # type: ignore[attr-defined]
@@ -72,7 +76,7 @@ class Group:
 def place(nodes: Sequence[Node], batch: Batch) -> None:
     """Give some calls their values, and free what they were made from."""
     for k, node in enumerate(nodes):
-        node.batch, node.place, node.inputs, node.after = batch, k, (), None
+        node.batch, node.place, node.inputs, node.after, node.linked = batch, k, (), None, None
 
 
 def course(sources: Sequence[Any]) -> tuple[Tensor, bool]:

@@ -17,11 +17,12 @@ Source = tuple["Node", int]  # a recorded call, and which of its outputs
 class Meta:
     """What is known of a tensor before its value; one object for all tensors that are alike in this."""
 
-    __slots__ = ("__weakref__", "device", "dtype", "shape", "stride")
+    __slots__ = ("__weakref__", "device", "dtype", "hollow", "shape", "stride")
     shape: torch.Size
     stride: tuple[int, ...]
     dtype: torch.dtype
     device: torch.device
+    hollow: Tensor  # one like this, without memory
 
     def __new__(cls, shape: Any, stride: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Meta:
         """The one of these."""
@@ -29,7 +30,8 @@ class Meta:
         meta = _metas.get(key)
         if meta is None:
             meta = _metas[key] = object.__new__(cls)
-            meta.shape, meta.stride, meta.dtype, meta.device = shape, stride, dtype, device
+            meta.shape, meta.stride, meta.dtype, meta.device = key
+            meta.hollow = hollow_tensor(Later, *key)
         return meta
 
 
@@ -73,17 +75,20 @@ class Node:
 
     Attributes:
         group: the calls like this one; None for a value that is given.
-        inputs: where its deferred arguments come from; a neuron's may be tensors too.
+        inputs: where its deferred arguments come from; a neuron's may be tensors too, and are without its states where
+            it is linked.
         number: its place in the order of recording.
         static: whether it depends on given values alone, so that to look at it runs little.
-        linked: whether it is a neuron's that goes on from the states of the call before, and no others.
+        linked: of a neuron's, the call from whose states it goes on, and from no others.
         after: a call of another group that must run before, as both change the same thing.
         batch: its values, once they are there, with its place among them.
-        live, used: whether it must run, and which outputs are asked for; set when it is about to.
+        live, used, continued: whether it must run, which outputs are asked for, as bits, and whether another one that
+            must run is linked to it; set when it is about to.
     """
 
     __slots__ = (
-        "after", "batch", "extra", "group", "handles", "inputs", "linked", "live", "number", "place", "static", "used",
+        "after", "batch", "continued", "extra", "group", "handles", "inputs", "linked", "live", "number", "place",
+        "static", "used",
     )  # fmt: skip
 
     def __init__(self, group: Any, inputs: Sequence[Any], number: int, outputs: int) -> None:
@@ -93,8 +98,9 @@ class Node:
         self.place = 0
         self.extra: Any = None
         self.after: Node | None = None
-        self.static = self.linked = self.live = False
-        self.used: set[int] = set()
+        self.linked: Node | None = None
+        self.static = self.live = self.continued = False
+        self.used = 0
 
     def value(self, out: int) -> Tensor:
         """An output, which is there."""
@@ -115,14 +121,17 @@ class Node:
             if node.group.learns or any(isinstance(i, Tensor) and i.requires_grad for i in node.inputs):
                 return True
             before = {i[0] for i in node.inputs if type(i) is tuple} - seen
+            if node.linked is not None:
+                before.add(node.linked)
             seen |= before
             todo += before
         return False
 
 
 class Later(Tensor):
-    """Stands for an output of a recorded call; it has the shape, dtype and device of its value."""
+    """Stands for an output of a recorded call; it has the shape, dtype and device of its value, and no memory."""
 
+    __slots__ = ("meta", "node", "out", "recorder")
     recorder: Any
     node: Node
     out: int
@@ -130,14 +139,6 @@ class Later(Tensor):
     base: Later | None = None  # what this is a view of
     path: tuple = ()  # by which calls
     views: list[weakref.ref] | None = None  # of this, as far as anybody made one
-
-    @staticmethod
-    def __new__(cls, recorder: Any, node: Node, out: int, meta: Meta) -> Later:
-        """Of output `out` of a node."""
-        later = hollow_tensor(cls, meta.shape, strides=meta.stride, dtype=meta.dtype, device=meta.device)
-        later.recorder, later.node, later.out, later.meta = recorder, node, out, meta
-        node.handles[out] = weakref.ref(later)
-        return later
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -102,9 +102,9 @@ def way(module: nn.Module, sequences: bool) -> str:
         sequences: whether the caller gives single steps to layers that take whole sequences.
 
     Returns:
-        `"look through"`, `"fold"`, `"step"`, `"watched"` (step, for the hooks' sake), `"whole sequence"`, `"neuron"`,
-        `"whole neuron"` (one that is called as it is, at every step), or `"stop"` where nothing can be recorded any
-        more.
+        `"look through"`, `"layer"` (look through a layer of PyTorch's), `"fold"`, `"step"`, `"watched"` (step, for the
+        hooks' sake), `"whole sequence"`, `"neuron"`, `"whole neuron"` (one that is called as it is, at every step), or
+        `"stop"` where nothing can be recorded any more.
     """
     watched = hooks(module)
     if takes_sequence(module):
@@ -120,7 +120,7 @@ def way(module: nn.Module, sequences: bool) -> str:
         made = is_parametrized(module) or module._forward_pre_hooks
         if made or isinstance(module, _CELLS) or not type(module).__module__.startswith("torch.nn.modules."):
             return "fold" if memoryless(module) else "step"
-        return "look through"
+        return "layer"
     if isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule":
         return "step"
     return "stop" if watched and not isinstance(module, nn.ModuleList | nn.ModuleDict) else "look through"

@@ -12,6 +12,7 @@ from .._engine.private import function_mode
 from .._neurons.neurons import SpikingNeuron
 from ..surrogate import SurrogateFunction
 from . import layers
+from .again import Again
 from .arguments import Slot, fill, hollow, leaves
 from .groups import SequenceGroup
 from .infer import Context, context_now, infer, meta_of
@@ -65,6 +66,10 @@ class Recorder(FunctionRecorder):
             self._leave()
             return out
 
+    def _forget(self) -> None:
+        super()._forget()
+        self._again: dict[Any, Again] = {}
+
     def stop(self, reason: str) -> None:
         """Run what is recorded, and from now on what is called."""
         super().stop(reason)
@@ -105,13 +110,11 @@ class Recorder(FunctionRecorder):
             way = self._ways[module] = layers.way(module, self.sequences)
         if way == "look through":
             return self._through(call, module, args, kwargs)
+        if way == "layer":
+            return self._layer(call, module, args, kwargs)
         if way == "neuron":
-            states = self._steady(module, args) if not kwargs else None
-            if states is None:
-                return self._through(call, module, args, kwargs)
-            spk, states = self.neuron(module, args[0], states)
-            module._store(states)
-            return module._returned(spk, states)
+            out = self._goes_on(module, args, kwargs)
+            return out if out is not None else self._through(call, module, args, kwargs)
         if way == "whole neuron":
             sources = leaves((args, kwargs))
             template = hollow((args, kwargs), [], lambda t: True)
@@ -138,9 +141,31 @@ class Recorder(FunctionRecorder):
         if isinstance(module, SpikingNeuron) and module in self._neurons and name not in module.states:
             self.flush()
 
-    def _through(self, call: Callable, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+    def _layer(self, call: Callable, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        """A layer of PyTorch's, looked through unless it is known what that comes to."""
+        x: Any = args[0] if len(args) == 1 and not kwargs else None
+        at = site(3)
+        if type(x) is not Later or self.writes:
+            return self._through(call, module, args, kwargs, at)
+        key = (self.here, id(module), x.meta, context_now(), *at)
+        again = self._again.get(key)
+        if again is not None and again.holds():
+            group = self.group_of(again.place)
+            if group is not None:
+                return self._plain(group, ((x.node, x.out),))
+            again.place.time -= 1  # to look through it comes there once more
+        before = self.number
+        out = self._through(call, module, args, kwargs, at)
+        node = out.node if type(out) is Later else x.node
+        if before + 1 == self.number == node.number and node.group.plain and node.inputs == ((x.node, x.out),):
+            self._again[key] = Again(module, node.group.place)
+        return out
+
+    def _through(
+        self, call: Callable, module: nn.Module, args: tuple, kwargs: dict, at: Sequence[int] | None = None
+    ) -> Any:
         outside, places = self.here, self._places_of_modules
-        self.here = places.setdefault((outside, id(module), *site(3)), len(places) + 1)
+        self.here = places.setdefault((outside, id(module), *(site(3) if at is None else at)), len(places) + 1)
         self.path.append(module)
         try:
             return call(module, *args, **kwargs)
@@ -148,19 +173,30 @@ class Recorder(FunctionRecorder):
             self.path.pop()
             self.here = outside
 
-    def _steady(self, neuron: Any, args: tuple) -> list[Any] | None:
-        """The states of a neuron's call, where they are what a step before left and fit the input as they are."""
-        x = args[0] if args else None
-        given = args[1:] if len(args) > 1 else [getattr(neuron, name) for name in neuron.states]
-        if type(x) is not Later or len(given) != len(neuron.states) or (len(args) > 1 and neuron.init_hidden):
+    def _goes_on(self, neuron: Any, args: tuple, kwargs: dict) -> Any:
+        """What a neuron's call returns, if it goes on from the states that a step before left, as they are; else None.
+
+        Of all steps but the first that is so, and a call like the one before it passes no checks twice.
+        """
+        x = args[0] if args and not kwargs else None
+        given = args[1:]
+        if not given:
+            given = [getattr(neuron, name) for name in neuron.states]
+        elif neuron.init_hidden or len(given) != len(neuron.states):
             return None
-        for k, state in enumerate(given):
-            group: Any = state.node.group if type(state) is Later else None
-            if type(group) is not NeuronGroup or group.function is not neuron or group.in_metas[0] is not x.meta:
-                return None
-            if state.out != k + 1 or not group.steady:
-                return None
-        return list(given) if given else None
+        if not given or type(x) is not Later or type(given[0]) is not Later:
+            return None
+        before = given[0].node
+        group: Any = before.group
+        if (
+            type(group) is not NeuronGroup or group.function is not neuron or group.steady is not x.meta
+            or before.batch is not None or group.linked(given) is None or group.context != context_now()
+        ):  # fmt: skip
+            return None
+        self.group_of(group.place)
+        spk, *states = self._neuron_node(group, ((x.node, x.out),), before)
+        neuron._store(states)
+        return neuron._returned(spk, states)
 
     def neuron(self, neuron: SpikingNeuron, input_: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """One step of a neuron: what stands for its spikes and its new states."""
@@ -168,35 +204,31 @@ class Recorder(FunctionRecorder):
             x, *values = (resolved(t) for t in (input_, *state))
             courses, finals = neuron.over_time(x[None], values, 1, False, [True] * (1 + len(values)))
             return courses[0][0], finals
-        inputs: Any = tuple([(t.node, t.out) if type(t) is Later else t for t in (input_, *state)])
-        context = context_now()
-        before = inputs[1][0] if len(inputs) > 1 and type(inputs[1]) is tuple else None
-        group: Any = before.group if before is not None and before.batch is None else None
-        if (
-            type(group) is NeuronGroup and group.function is neuron and group.goes_on and group.context == context
-            and type(input_) is Later and group.in_metas[0] is input_.meta and group.linked(inputs)
-        ):  # fmt: skip
-            linked = True
-            self.group_of(group.place)
-        else:
-            group = self._neuron_group(neuron, input_, state, context)
-            linked = group.linked(inputs)
+        group = self._neuron_group(neuron, input_, state, context_now())
         if neuron not in self._neurons:
             self._neurons[neuron] = [getattr(neuron, name) for name in neuron.states]
-        node = self.node(group, inputs, len(inputs))
-        node.linked, node.extra, self._passed = linked, self._passed, None
-        outs = [self.handle(node, k, meta) for k, meta in enumerate(group.out_metas)]
-        return outs[0], outs[1:]  # type: ignore[return-value]
+        before = group.linked(state)
+        taken = (input_,) if before is not None else (input_, *state)
+        inputs = tuple([(t.node, t.out) if type(t) is Later else t for t in taken])
+        spk, *states = self._neuron_node(group, inputs, before)
+        return spk, states
 
-    def _neuron_group(self, neuron: SpikingNeuron, input_: Tensor, state: Sequence[Tensor], context: Context) -> Any:
+    def _neuron_node(self, group: NeuronGroup, inputs: Sequence[Any], before: Node | None) -> list[Any]:
+        """A call of a neuron that takes an input and, where it is not linked to the call before, states."""
+        node = self.node(group, inputs, len(group.out_metas))
+        node.linked, node.extra, self._passed = before, self._passed, None
+        return [self.new_handle(node, k, meta) for k, meta in enumerate(group.out_metas)]
+
+    def _neuron_group(
+        self, neuron: SpikingNeuron, input_: Tensor, state: Sequence[Tensor], context: Context
+    ) -> NeuronGroup:
         """The group of a neuron's call."""
         metas = tuple([t.meta if type(t) is Later else meta_of(t) for t in (input_, *state)])
         key = ("neuron", id(neuron), metas, context, None if type(input_) is Later else id(input_))
         place = self.place_of(key, True)
-        group = self.group_of(place)
+        group: Any = self.group_of(place)
         if group is None:
             group = NeuronGroup(neuron, metas, context, self.owner(), line())
-            group.place = place
             self.add_group(place, group)
             tensors = [t for t in (*neuron.parameters(), *neuron.buffers())]
             self.reads.update(map(id, tensors))

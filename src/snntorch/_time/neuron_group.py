@@ -12,7 +12,7 @@ from .._neurons.neurons import SpikingNeuron
 from .arguments import fill
 from .groups import Group, course, place
 from .infer import Context
-from .later import Batch, Meta, Node
+from .later import Batch, Later, Meta, Node
 from .layers import hooks
 
 
@@ -31,39 +31,45 @@ class NeuronGroup(Group):
         shape = neuron.spike_shape(input_.shape, [s.shape for s in states])
         spikes = Meta(torch.Size(shape), _contiguous(shape), input_.dtype, input_.device)
         self.out_metas = [spikes, *(Meta(s.shape, _contiguous(s.shape), s.dtype, s.device) for s in states)]
-        self.place: Any = None  # where its calls come from
-        self.steady = bool(states) and all(s.shape == input_.shape for s in states)
-        self.goes_on = list(metas[1:]) == self.out_metas[1:]  # whether its states are like those that it leaves
+        # Its input, where its states are like those that it leaves and need not be fitted to each other.
+        fits = bool(states) and all(s.shape == input_.shape for s in states) and states == self.out_metas[1:]
+        self.steady = input_ if fits else None
 
-    def linked(self, inputs: Sequence[Any]) -> bool:
-        """Whether the states among the inputs are those that one call of the group left, and all of them."""
-        if len(inputs) < 2 or type(inputs[1]) is not tuple:
-            return False
-        before = inputs[1][0]
-        return before.group is self and all(
-            [type(i) is tuple and i[0] is before and i[1] == k for k, i in enumerate(inputs) if k]
-        )
+    def linked(self, state: Sequence[Any]) -> Node | None:
+        """The call of the group that left these states, where they are those that one left, and all of them."""
+        before = state[0].node if state and type(state[0]) is Later else None
+        if before is None or before.group is not self:
+            return None
+        for k, s in enumerate(state, 1):
+            if type(s) is not Later or s.node is not before or s.out != k:
+                return None
+        return before
 
     def _run(self, nodes: Sequence[Node]) -> None:
         chains: dict[Node, list[Node]] = {}  # calls each of which goes on from the one before, by the last of them
         for node in nodes:
-            before = node.inputs[1][0] if node.linked else None
-            chain = chains.pop(before, []) if before is not None else []
+            chain = chains.pop(node.linked, []) if node.linked is not None else []
             chain.append(node)
             chains[node] = chain
-        for chain in chains.values():
+        for chain in sorted(chains.values(), key=lambda chain: chain[0].number):
             self._run_on(chain)
 
     def _run_on(self, nodes: Sequence[Node]) -> None:
         """Calls each of which goes on from the states of the one before."""
         neuron: SpikingNeuron = self.function
-        state = [i if type(i) is not tuple else i[0].value(i[1]) for i in nodes[0].inputs[1:]]
+        before = nodes[0].linked
+        if before is not None:
+            state = [before.value(k) for k in range(1, len(self.out_metas))]
+        else:
+            state = [i if type(i) is not tuple else i[0].value(i[1]) for i in nodes[0].inputs[1:]]
         if nodes[0].extra is not None:
             self._run_watched(nodes, state)
             return
         inputs, changes = course([node.inputs[0] for node in nodes])
-        wanted = [any(k in node.used for node in nodes[:-1]) for k in range(1 + len(state))]
-        wanted[0] = wanted[0] or 0 in nodes[-1].used
+        used = nodes[-1].used & 1
+        for node in nodes[:-1]:
+            used |= node.used
+        wanted = [bool(used >> k & 1) for k in range(1 + len(state))]
         courses, finals = neuron.over_time(inputs, state, len(nodes), not changes, wanted)
         last = {k + 1: final for k, final in enumerate(finals)}
         for found in courses:

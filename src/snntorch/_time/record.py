@@ -125,11 +125,15 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             self.add_group(place, group)
             self.reads.update([id(t) for t in tensors if type(t) is not Later])
         if group.plain:
-            node = self._same_again(group, inputs)
-            if node is None:
-                node = self.node(group, inputs, 1)
-            return self.handle(node, 0, group.inferred.metas[0])
+            return self._plain(group, inputs)
         return self._record(group, inputs, tensors, (function, args, kwargs))
+
+    def _plain(self, group: Any, inputs: Sequence[Any]) -> Later:
+        """A call that gives one new tensor and does nothing else."""
+        node = self._same_again(group, inputs)
+        if node is not None:
+            return self.handle(node, 0, group.inferred.metas[0])
+        return self.new_handle(self.node(group, inputs, 1), 0, group.inferred.metas[0])
 
     def _same_again(self, group: Group, inputs: Sequence[Any]) -> Node | None:
         """A call of the group on the same values, which do not depend on time."""

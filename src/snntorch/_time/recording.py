@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .._engine.private import as_subclass
 from .groups import Group
 from .infer import meta_of
 from .later import Batch, Later, Meta, Node
@@ -95,6 +96,7 @@ class Recording:
     def add_group(self, place: Place, group: Group) -> None:
         """A new group, of the call that `group_of` was asked for last."""
         place.groups.append(group)
+        group.place = place
 
     def owner(self) -> nn.Module | None:
         """The module whose forward is being recorded."""
@@ -121,6 +123,12 @@ class Recording:
         reference = node.handles[out]
         if reference is not None and (later := reference()) is not None:
             return later
-        later = Later(self, node, out, meta)
-        self.handles.append(node.handles[out])  # type: ignore[arg-type]
+        return self.new_handle(node, out, meta)
+
+    def new_handle(self, node: Node, out: int, meta: Meta) -> Later:
+        """What stands for an output of a node for which nothing does yet."""
+        later: Any = as_subclass(Later, meta.hollow)
+        later.recorder, later.node, later.out, later.meta = self, node, out, meta
+        node.handles[out] = reference = weakref.ref(later)
+        self.handles.append(reference)
         return later

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 from .groups import Group, WriteGroup
 from .later import Node
@@ -12,8 +13,7 @@ from .neuron_group import NeuronGroup
 
 def run_pending(groups: Sequence[Group]) -> None:
     """Run every call of the groups that somebody needs."""
-    nodes = sorted((node for group in groups for node in group.nodes), key=lambda node: node.number)
-    _mark(nodes)
+    _mark(sorted([node for group in groups for node in group.nodes], key=_number))
     for group in groups:
         group.nodes = [node for node in group.nodes if node.live and node.batch is None]
         group.calls = len(group.nodes)
@@ -31,29 +31,38 @@ def run_pending(groups: Sequence[Group]) -> None:
         group.run(nodes)
 
 
+_number = attrgetter("number")
+
+
 def _mark(nodes: Sequence[Node]) -> None:
     """Find out which calls must run, and which of their outputs are asked for."""
     for node in reversed(nodes):
         used = node.used
         for k, handle in enumerate(node.handles):
             if handle is not None and handle() is not None:
-                used.add(k)
-        if used or node.group.ordered:
+                used |= 1 << k
+        if used:
+            node.used, node.live = used, True
+        elif node.group.ordered:
             node.live = True
         elif not node.live:
             continue
-        linked = node.linked
-        for position, source in enumerate(node.inputs):
+        for source in node.inputs:
             if type(source) is tuple:
                 before, out = source
                 before.live = True
-                if not linked or position == 0:
-                    before.used.add(out)
+                before.used |= 1 << out
+        before = node.linked
+        if before is not None:
+            before.live = True
+            if before.continued:  # twice, of which one goes on from values
+                before.used |= (1 << len(before.handles)) - 2
+            before.continued = True
 
 
 def _waits(node: Node) -> Iterator[Node]:
     """The calls that a call needs and that have not run, but for those that it runs together with."""
-    for source in node.inputs[:1] if node.linked else node.inputs:
+    for source in node.inputs:
         if type(source) is tuple and source[0].batch is None:
             yield source[0]
     if node.after is not None and node.after.batch is None:
@@ -64,11 +73,12 @@ def _needs(group: Group) -> dict[Group, None]:
     """The groups whose calls a group's calls wait for, in their order."""
     found: dict[Group, None] = {}
     for node in group.nodes:
-        for source in node.inputs[:1] if node.linked else node.inputs:
+        for source in node.inputs:
             if type(source) is tuple and source[0].batch is None:
                 found[source[0].group] = None
-        if node.after is not None and node.after.batch is None:
-            found[node.after.group] = None
+        after = node.after
+        if after is not None and after.batch is None:
+            found[after.group] = None
     return found
 
 
@@ -156,11 +166,10 @@ def _run_in_turn(component: Sequence[Group]) -> None:
 
 
 def _needed(node: Node) -> Iterator[Node]:
-    for source in node.inputs:
-        if type(source) is tuple and source[0].batch is None:
-            yield source[0]
-    if node.after is not None and node.after.batch is None:
-        yield node.after
+    """The calls that a call needs and that have not run."""
+    yield from _waits(node)
+    if node.linked is not None and node.linked.batch is None:
+        yield node.linked
 
 
 def _run_of(node: Node, waiting: dict[int, int], followers: dict[int, list[Node]]) -> list[Node]:
@@ -169,6 +178,6 @@ def _run_of(node: Node, waiting: dict[int, int], followers: dict[int, list[Node]
     while True:
         following = (n for n in followers.get(id(run[-1]), ()) if n.group is node.group and waiting[id(n)] == 1)
         after = next(following, None)
-        if after is None or not after.linked or next(_waits(after), None) is not None:
+        if after is None or after.linked is None or next(_waits(after), None) is not None:
             return run
         run.append(after)
