@@ -31,7 +31,8 @@ ROWS = [
     "3.12=2.13.0",
     "3.13=2.13.0",
 ]
-NEEDS = ["numpy>=1.26", "numba>=0.61", "pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "matplotlib>=3.8", "tqdm"]
+NEEDS = ["numpy>=1.26", "numba>=0.61", "pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "matplotlib>=3.8"]
+NEEDS += ["tqdm", "scikit-learn"]
 # What needs no more than these; the rest tests examples, documents and readers of other libraries' files.
 TESTS = [
     "tests/_engine", "tests/_neurons", "tests/_time", "tests/backprop", "tests/functional", "tests/test_conversion.py",

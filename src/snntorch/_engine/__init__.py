@@ -12,6 +12,7 @@ from .choose import ONE_EACH as ONE_EACH
 from .choose import choices as choices
 from .choose import computes as computes
 from .choose import note as note
+from .plans import program_text as program_text
 from .running import run as run
 from .running import run_feedback as run_feedback
 from .running import stepped as stepped

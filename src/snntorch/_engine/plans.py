@@ -272,7 +272,7 @@ def _capturing(device: torch.device) -> bool:
 
 
 @constant
-def text(neuron: Any, varies: tuple[bool, ...], states: int, dtype: torch.dtype) -> str:
+def program_text(neuron: Any, varies: tuple[bool, ...], states: int, dtype: torch.dtype) -> str:
     """The program's text for `torch.compile`, which can't trace through tracing; empty where there is none."""
     cpu = torch.device("cpu")  # where no tensor is made: every number is a constant
     found = plan(neuron, varies, states, neuron.step_arguments(dtype), dtype, cpu, costly=True, fixed=True)

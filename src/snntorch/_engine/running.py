@@ -11,7 +11,7 @@ from . import ops
 from .choose import COMPILED, NOTHING, ONE_EACH, Call, computes, note, obstacle, of_devices, of_parameters
 from .feedback import feed_back
 from .freed import advise
-from .plans import plan, text
+from .plans import plan
 from .prepared import again, prepare
 from .private import watched
 from .program import Program
@@ -35,8 +35,8 @@ def run(
 
     Args:
         neuron: has `step(*inputs, *states, **arguments) -> *outputs, *new states`, pure, and elementwise where it is to
-            fuse; and `step_arguments(dtype)`, which makes `arguments`. It is computed in `computes(dtype)` of the
-            inputs' dtype, whatever path it takes, and autocast changes nothing inside it.
+            fuse; `step_arguments(dtype)`, which makes `arguments`; and the method `program_text`. It is computed in
+            `computes(dtype)` of the inputs' dtype, whatever path it takes, and autocast changes nothing inside it.
         inputs: `[T, ...]`, or `[...]` for a single step and where an input does not vary; of one dtype.
         states: the states before, `[...]`.
         arguments: the step's keywords; tensors broadcast against the states.
@@ -156,7 +156,7 @@ def _program(
         return None, (), reason
     dtype = computes(call.inputs[0].dtype)
     if torch.compiler.is_compiling():
-        found = text(call.neuron, call.varies, len(call.states), dtype) or None
+        found = call.neuron.program_text(call.varies, len(call.states), dtype) or None
         return found, (), "torch.compile can't take what the step captures or can't be traced"
     device, fixed = call.inputs[0].device, watched()  # who watches sees a program's text, which holds its numbers
     made = plan(call.neuron, call.varies, len(call.states), call.arguments, dtype, device, costly, fixed)

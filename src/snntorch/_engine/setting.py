@@ -97,7 +97,7 @@ class _Bare:
     lock = threading.Lock()
     first = os.environ.get("SNNTORCH_BACKEND", "auto")
     calls: ClassVar[list[tuple[str, weakref.ref]]] = []
-    now = compiling = first  # `compiling` is what torch.compile reads, which knows no context variables
+    now = first
 
     @classmethod
     def call(cls, choice: backend) -> None:
@@ -123,14 +123,18 @@ def _enter(choice: backend, entered: bool) -> None:
     _tell_compilers()
 
 
+_compiling = _Bare.first  # what torch.compile reads, which knows no context variables, and guards globals alone (2.11)
+
+
 def _tell_compilers() -> None:
-    _Bare.compiling = asked()
+    global _compiling
+    _compiling = asked()
 
 
 def asked() -> str:
     """The backend that is asked for here and now."""
     if torch.compiler.is_compiling():
-        return _Bare.compiling
+        return _compiling
     blocks = _blocks.get()
     return blocks[-1][0].name if blocks else _Bare.now
 

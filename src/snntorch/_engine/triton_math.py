@@ -38,7 +38,7 @@ if knobs.runtime.interpret:
 else:
     exp, exp2, expm1, power = libdevice.exp, libdevice.exp2, libdevice.expm1, libdevice.pow
     log, log2, log10, log1p = libdevice.log, libdevice.log2, libdevice.log10, libdevice.log1p
-    fmod, rint, trunc, erf = libdevice.fmod, libdevice.rint, libdevice.trunc, libdevice.erf
+    fmod, rint, trunc, erf = libdevice.fmod, libdevice.nearbyint, libdevice.trunc, libdevice.erf
     sin, cos, tan = libdevice.sin, libdevice.cos, libdevice.tan
     asin, acos, atan, atan2 = libdevice.asin, libdevice.acos, libdevice.atan, libdevice.atan2
     sinh, cosh, tanh = libdevice.sinh, libdevice.cosh, libdevice.tanh

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import surrogate
-from .._engine import run, run_feedback, stepped
+from .._engine import program_text, run, run_feedback, stepped
 from .caller import warn
 from .describe import described
 from .emission import listen, remember
@@ -165,6 +165,8 @@ class SpikingNeuron(ResetMechanism, Published):
         """Shape of the spikes: the input's, or where a weight makes what the step takes, the states'."""
         return input_ if type(self).drive is SpikingNeuron.drive else states[-1]
 
+    program_text = program_text  # as a method: torch.compile before 2.12 takes no module as an argument
+
     def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """The step's keyword arguments, read from the module now; tensors in `dtype`."""
         parameters, buffers = self._parameters, self._buffers
@@ -217,7 +219,7 @@ class SpikingNeuron(ResetMechanism, Published):
 
     def _broadcasts(self, shape: Sequence[int], state: Sequence[Tensor]) -> bool:
         """Whether an input of that shape is smaller than the states."""
-        return bool(state) and state[0].shape != shape and type(self).state_shape is Stateful.state_shape
+        return len(state) > 0 and state[0].shape != shape and type(self).state_shape is Stateful.state_shape
 
     def _arguments(self, dtype: torch.dtype, state: Sequence[Tensor]) -> dict[str, Any]:
         """The step's keyword arguments, its numbers in shapes that add nothing to the states'."""

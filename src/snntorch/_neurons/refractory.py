@@ -79,6 +79,7 @@ def _with_period(cls: Any) -> dict[str, Any]:
         *values, waiting = values
         before, waits = values[len(values) - count :], waiting > 0
         spk, *after = inner(*values, **arguments)
+        after = list(after)  # a tuple to torch.compile before 2.13
         spk = torch.where(waits, 0.0, spk)
         for k in held:
             after[k] = torch.where(waits, before[k], after[k])

@@ -30,6 +30,7 @@ _PASSING = {*AVERAGES, *_SAME, *_SHAPES, *_CATS, "channel_shuffle", "flip", "get
             "pad", "permute", "pixel_shuffle", "roll", "select", "squeeze", "sum", "swapaxes", "transpose",
             "unsqueeze"}  # fmt: skip
 _BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+_NO_EPS = 1e-30  # 1 + eps is 1, while PyTorch before 2.12 refuses 0
 _BATCH_NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
 
@@ -152,7 +153,7 @@ class Conversion:
             _multiply(layer, factor, inputs=False)
             shift = shift if layer.bias is None else shift + layer.bias.double()
         else:
-            layer: Any = _BATCH_NORMS[len(self.reading.meta(source).shape)](len(factor), eps=0)
+            layer: Any = _BATCH_NORMS[len(self.reading.meta(source).shape)](len(factor), eps=_NO_EPS)
             layer.weight = nn.Parameter(factor)
         layer.bias = nn.Parameter(shift)
         return layer.to(self.one), source, call
