@@ -104,7 +104,8 @@ SIGNATURES = {
     "functional.init.fluctuation_driven_": "layer, neuron, rate, mean=0.0, xi=1.0, share=1.0, num_steps=1000, "
     "generator=None",
     "bounded": "neuron, name='beta', low=0.0, high=1.0",
-    "unroll": "module, x, *states, num_steps=None, recompute=None, pack_spikes=False",
+    "unroll": "module, x, *states, num_steps=None, recompute=None, pack_spikes=False, lengths=None",
+    "last_output": "out, lengths=None",
     "surrogate.atan": "alpha=2.0",
     "surrogate.fast_sigmoid": "slope=25",
     "surrogate.sigmoid": "slope=25",

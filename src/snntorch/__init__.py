@@ -54,6 +54,7 @@ from ._neurons.synaptic import Synaptic as Synaptic
 from ._neurons.twocompartment import TwoCompartment as TwoCompartment
 from ._time.explain import explain as explain
 from ._time.layerwise import layerwise as layerwise
+from ._time.lengths import last_output as last_output
 from ._time.packed import packed_spikes as packed_spikes
 from ._time.unroll import unroll as unroll
 from ._version import __version__ as __version__

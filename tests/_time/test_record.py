@@ -291,3 +291,35 @@ def test_hidden_layers_write_only_what_is_asked_for():
     with torch.no_grad():
         net(torch.rand(T, B, 4, dtype=F64))
     assert calls == [[True, False]]
+
+
+@pytest.mark.parametrize("memoryless", [False, None])
+def test_what_is_asked_before_a_module_runs_leaves_no_trace_in_it(memoryless):
+    """What it counts in buffers, attributes and lists is how often it was called, not how often it was asked."""
+
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("count", torch.zeros(()))
+            self.calls, self.seen = 0, []
+            self.memoryless = memoryless
+
+        def forward(self, x):
+            self.count.add_(1)
+            self.calls += 1
+            self.seen.append(self.calls)
+            return x * self.count.clone()
+
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.counts, self.norm = Counts(), snn.SequenceBatchNorm1d(3, momentum=1.0)
+
+        def forward(self, x):
+            return self.norm(self.counts(x))
+
+    net, x = Step(), torch.rand(4, 2, 3)
+    snn.unroll(net, x)
+    assert net.counts.count == net.counts.calls == 4 and net.counts.seen == [1, 2, 3, 4]
+    assert net.norm.num_batches_tracked == 1
+    torch.testing.assert_close(net.norm.running_mean, (x * torch.arange(1.0, 5).view(4, 1, 1)).mean((0, 1)))

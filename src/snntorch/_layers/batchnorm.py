@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .._neurons.ends import ends_now
+from .valid import over_rows, uses_batch
+
 
 class _OverTime(nn.Module):
     """A batch norm of `torch.nn` that takes a whole sequence; the subclass names the kind and a step's dimensions."""
@@ -22,7 +25,11 @@ class _OverTime(nn.Module):
             ValueError: for one step in training, whose statistics are those of the whole sequence; or another shape.
         """
         if input.dim() - 1 in self._steps:
-            return self._normalise(input.flatten(0, 1)).unflatten(0, input.shape[:2])
+            flat, ends = input.flatten(0, 1), ends_now(len(input))
+            if ends is None or not uses_batch(self):
+                return self._normalise(flat).unflatten(0, input.shape[:2])
+            ends.check(input.shape[1:], 0, type(self).__name__)
+            return over_rows(self._normalise, flat, ends.whole_rows(flat.device)).unflatten(0, input.shape[:2])
         return self._of_one(input)
 
     def _of_one(self, input: Tensor) -> Tensor:

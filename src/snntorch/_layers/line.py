@@ -22,6 +22,7 @@ class Line(SpikingNeuron):
 
     honours = frozenset()
     states = ("past",)
+    batch_dim = 1
     past: Tensor
     longest: int  # delay, in steps
     reads = "takes all steps as one gather"  # for `explain`

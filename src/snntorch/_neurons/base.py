@@ -11,6 +11,7 @@ from .._engine import program_text, run, run_feedback, stepped
 from .caller import warn
 from .describe import described
 from .emission import listen, remember
+from .ends import ends_now, lasts
 from .keywords import keywords
 from .mechanism import ResetMechanism
 from .pieces import WinnerTakesAll, fitted, initial_tensor
@@ -231,7 +232,7 @@ class SpikingNeuron(ResetMechanism, Published):
 
     def _returned(self, spk: Tensor, state: Sequence[Tensor]) -> Any:
         if self._returns_state:  # that very tensor, so that a layer that writes into the spikes writes into the state
-            if state[0] is not None and (spk is None or spk.dtype == state[0].dtype):
+            if state[0] is not None and (spk is None or spk.dtype == state[0].dtype) and not lasts(state[0]):
                 spk = state[0]
             state = state[1:]
         return spk if self.init_hidden and not self.output else (spk, *state)
@@ -256,7 +257,8 @@ class SpikingNeuron(ResetMechanism, Published):
         spikes_only = self.init_hidden and not self.output
         half = state_dtype(inputs.dtype) != inputs.dtype
         wanted = [spikes_only or half or not self._returns_state, *[not spikes_only] * len(self.states)]
-        courses, state = self.over_time(inputs, state, steps, static, wanted)
+        over_time = self.over_time if (ends := ends_now(steps)) is None else ends.over_time(self, range(steps))
+        courses, state = over_time(inputs, state, steps, static, wanted)
         self._store(state)
         return self._returned(courses[0], courses[1:])
 

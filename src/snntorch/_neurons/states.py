@@ -58,6 +58,7 @@ class Stateful(nn.Module, metaclass=Registry):
     instances: ClassVar[list]  # a property of the metaclass
     states: ClassVar[tuple[str, ...]] = ()
     resting: Mapping[str, str | float] = {}  # what a state starts from, a number or an attribute's name; else 0
+    batch_dim: int = 0  # which dimension of a state counts the samples
     init_hidden: bool
     _warned: bool = False
     _prepared: Any = None  # what the engine found for its single step

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._engine import note
+from .._neurons.ends import ends_now
 from .arguments import Slot, fill, leaves, slots
 from .fold import fold
 from .infer import Context, Inferred, context_now, in_context
@@ -249,6 +250,8 @@ class SequenceGroup(Group):
         values, changes = course([node.inputs[0] for node in nodes])
         if not changes:
             values = values.expand(len(nodes), *values.shape)
+        if (ends := ends_now(len(nodes))) is not None:
+            values = ends.silent(values)
         place(nodes, Batch(leaves(self.function(values)), len(nodes)))
         self._tell("whole sequence", "")
 

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._engine import choices
 from .._engine.private import FakeTensorMode, any_autocast, memory
 from .arguments import Slot, fill, hollow
+from .held import aside
 from .later import Meta
 
 Context = tuple  # whether gradients are recorded, and the dtype of autocast on the CPU and on GPUs, or None
@@ -101,8 +102,14 @@ def infer(
 
 
 def _infer(function: Any, args: Any, kwargs: Any, metas: Sequence[Meta], context: Context) -> Inferred | None:
-    # what neurons choose meanwhile concerns nobody
-    with FakeTensorMode(allow_non_fake_inputs=True), in_context((False, *context[1:])), choices():
+    owner = function if isinstance(function, nn.Module) else getattr(function, "__self__", None)
+    # what modules keep, and what neurons choose, meanwhile concerns nobody
+    with (
+        aside(owner) if isinstance(owner, nn.Module) else contextlib.nullcontext(),
+        FakeTensorMode(allow_non_fake_inputs=True),
+        in_context((False, *context[1:])),
+        choices(),
+    ):
         fakes = [
             torch.empty_strided(meta.shape, meta.stride, dtype=meta.dtype, device=meta.device) for meta in metas
         ]  # fmt: skip

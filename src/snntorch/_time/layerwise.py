@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from .._engine import note
-from .._engine.private import globally_hooked, recorded, transforming, watched
+from .lengths import layerwise_to_ends, takes_lengths
 from .modules import Recorder
-from .patches import recorder_now
+from .obstacle import obstacle
 
 Net = TypeVar("Net", bound=Callable[..., Any])
 
@@ -29,6 +28,11 @@ def layerwise(net: Net) -> Net:
     Args:
         net: a module or function, called with whole sequences or with static inputs; also as a decorator of a function,
             of a module's class or of its `forward`.
+
+    A call takes `lengths=` as `snntorch.unroll` does, unless the forward has an argument of that name: the first
+    tensor by position is the sequence `[T, B, ...]`, padded or packed, every layer is called once a step, and neurons
+    whose sample has ended keep their states and are silent. What is returned as `[T, B, ...]` is zero after each
+    sample's end.
 
     Returns:
         For a module one that shares everything with it: parameters, states, mode, hooks; its class is a subclass of
@@ -69,8 +73,12 @@ def layerwise(net: Net) -> Net:
     if not callable(net):
         raise TypeError(f"net must be a module or a function, got {type(net).__name__}")
 
+    own = takes_lengths(net)
+
     @functools.wraps(net)
     def run(*args: Any, **kwargs: Any) -> Any:
+        if not own and ("lengths" in kwargs or PackedSequence in map(type, args)):
+            return layerwise_to_ends(net, args, kwargs)
         reason = obstacle(net)
         if reason is not None:
             if reason:
@@ -79,19 +87,6 @@ def layerwise(net: Net) -> Net:
         return Recorder().run(net, args, kwargs)
 
     return run  # type: ignore[return-value]
-
-
-def obstacle(function: Callable) -> str | None:
-    """Why a forward runs as it is; empty where nothing is lost by that."""
-    if torch.compiler.is_compiling() or recorded() or recorder_now() is not None:
-        return ""
-    if watched() or transforming():
-        return "somebody else watches what is called"
-    if globally_hooked():
-        return "global hooks expect every call"
-    if inspect.isgeneratorfunction(inspect.unwrap(function)):
-        return "a generator's caller decides how far it runs"
-    return None
 
 
 class Layerwise(nn.Module):

@@ -31,11 +31,12 @@ class Recorder(FunctionRecorder):
     Args:
         sequences: whether the forward is one step in a loop of ours, so that a layer that takes whole sequences is to
             be given the steps together.
+        ends: where samples end, if some end before the last step.
     """
 
-    def __init__(self, sequences: bool = False) -> None:
+    def __init__(self, sequences: bool = False, ends: Any = None) -> None:
         super().__init__()
-        self.sequences = sequences
+        self.sequences, self.ends = sequences, ends
         self._entered = False  # whether PyTorch shows this its functions
         self._places_of_modules: dict[Any, int] = {}  # numbered, with the places around them
         self._neurons: dict[SpikingNeuron, list[Any]] = {}  # with their states before
@@ -217,6 +218,8 @@ class Recorder(FunctionRecorder):
         """A call of a neuron that takes an input and, where it is not linked to the call before, states."""
         node = self.node(group, inputs, len(group.out_metas))
         node.linked, node.extra, self._passed = before, self._passed, None
+        if self.ends is not None:
+            self.ends.times[node] = self.ends.when(group.function)
         return [self.new_handle(node, k, meta) for k, meta in enumerate(group.out_metas)]
 
     def _neuron_group(
@@ -229,6 +232,7 @@ class Recorder(FunctionRecorder):
         group: Any = self.group_of(place)
         if group is None:
             group = NeuronGroup(neuron, metas, context, self.owner(), line())
+            group.ends = self.ends
             self.add_group(place, group)
             tensors = [t for t in (*neuron.parameters(), *neuron.buffers())]
             self.reads.update(map(id, tensors))

@@ -31,6 +31,7 @@ class NeuronGroup(Group):
         shape = neuron.spike_shape(input_.shape, [s.shape for s in states])
         spikes = Meta(torch.Size(shape), _contiguous(shape), input_.dtype, input_.device)
         self.out_metas = [spikes, *(Meta(s.shape, _contiguous(s.shape), s.dtype, s.device) for s in states)]
+        self.ends: Any = None  # where samples end before the last step
         # Its input, where its states are like those that it leaves and need not be fitted to each other.
         fits = bool(states) and all(s.shape == input_.shape for s in states) and states == self.out_metas[1:]
         self.steady = input_ if fits else None
@@ -70,7 +71,8 @@ class NeuronGroup(Group):
         for node in nodes[:-1]:
             used |= node.used
         wanted = [bool(used >> k & 1) for k in range(1 + len(state))]
-        courses, finals = neuron.over_time(inputs, state, len(nodes), not changes, wanted)
+        over_time = neuron.over_time if self.ends is None else self.ends.over_time(neuron, self._times(nodes))
+        courses, finals = over_time(inputs, state, len(nodes), not changes, wanted)
         last = {k + 1: final for k, final in enumerate(finals)}
         for found in courses:
             if found is not None and found.shape[1:] != self.out_metas[0].shape and found is courses[0]:
@@ -79,6 +81,9 @@ class NeuronGroup(Group):
                     f"says {tuple(self.out_metas[0].shape)}"
                 )
         place(nodes, Batch(courses, len(nodes), last))
+
+    def _times(self, nodes: Sequence[Node]) -> list[int]:
+        return [self.ends.times[node] for node in nodes]
 
     def _run_watched(self, nodes: Sequence[Node], state: list[Tensor]) -> None:
         """Call by call, for the sake of its hooks, or of methods that replace those of its step."""
@@ -90,9 +95,12 @@ class NeuronGroup(Group):
             args, kwargs = fill(template, values)
             out = neuron(*args, **kwargs)
             out = out if isinstance(out, tuple) else (out,)
-            state = [getattr(neuron, name) for name in neuron.states]
-            node.extra = None
-            place([node], Batch([out[0], *state]))
+            before, state = state, [getattr(neuron, name) for name in neuron.states]
+            node.extra, spk = None, out[0]
+            if self.ends is not None:
+                spk, state = self.ends.after(neuron, *self._times([node]), before, spk, state)
+                neuron._store(state)
+            place([node], Batch([spk, *state]))
         if hooks(neuron):  # else it has said why
             self._tell("stepped", "carries hooks")
 

@@ -68,7 +68,10 @@ def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         return _MODULE_CALL(module, *args, **kwargs)
     if recorder.stopped:
         recorder.leave()
-        return _MODULE_CALL(module, *resolved(args), **resolved(kwargs))
+        args, kwargs = resolved(args), resolved(kwargs)
+        if recorder.ends is not None and isinstance(module, SpikingNeuron):
+            return recorder.ends.call(_MODULE_CALL, module, args, kwargs)
+        return _MODULE_CALL(module, *args, **kwargs)
     return recorder.module(_MODULE_CALL, module, args, kwargs)
 
 

@@ -14,11 +14,13 @@ from .._neurons.neurons import running_again
 from .arguments import fill, hollow
 from .held import Held, aside
 from .layers import takes_sequence
+from .lengths import checked
 
 
 def unroll_in_segments(
-    unroll: Callable[..., Any], module: nn.Module, x: Tensor, states: Sequence[Any], num_steps: int | None, length: int
-) -> Any:
+    unroll: Callable[..., Any], module: nn.Module, x: Tensor, states: Sequence[Any], num_steps: int | None, length: int,
+    lengths: Any = None,
+) -> Any:  # fmt: skip
     """`unroll(module, x, *states, num_steps=num_steps)`, of which backward keeps the states every `length` steps.
 
     Raises:
@@ -29,12 +31,16 @@ def unroll_in_segments(
         if takes_sequence(layer):
             raise ValueError(f"recompute can't cut the sequence that {name or 'the module'} takes as a whole")
     steps = len(x) if num_steps is None else num_steps
+    if lengths is not None:
+        lengths = checked(lengths, x.shape[1 if num_steps is None else 0], steps)
     outputs: list[list[Tensor]] = []
     template: Any = None
     for start in range(0, steps, length):
         number = min(length, steps - start)
         piece = x[start : start + number] if num_steps is None else x
-        segment = _Segment(unroll, module, None if num_steps is None else number)
+        left = None if lengths is None else (lengths - start).clamp(0, number)
+        given = None if num_steps is None else number
+        segment = _Segment(unroll, module, num_steps=given, lengths=left)
         out = checkpoint(segment, piece, *states, use_reentrant=False)
         if states:
             states = [o[-1] for o in out[len(out) - len(states) :]]
@@ -47,14 +53,14 @@ def unroll_in_segments(
 class _Segment:
     """A few steps, which run once, and again in the backward pass from what the modules held before."""
 
-    def __init__(self, unroll: Callable[..., Any], module: nn.Module, steps: int | None) -> None:
-        self.unroll, self.module, self.steps = unroll, module, steps
+    def __init__(self, unroll: Callable[..., Any], module: nn.Module, **settings: Any) -> None:
+        self.unroll, self.module, self.settings = unroll, module, settings
         self.backend = asked()
         self.before: Held | None = None
 
     def __call__(self, x: Tensor, *states: Tensor) -> Any:
         if self.before is None:
             self.before = Held(self.module, copies=True)
-            return self.unroll(self.module, x, *states, num_steps=self.steps)
+            return self.unroll(self.module, x, *states, **self.settings)
         with aside(self.module, self.before), running_again(), backend(self.backend):
-            return self.unroll(self.module, x, *states, num_steps=self.steps)
+            return self.unroll(self.module, x, *states, **self.settings)

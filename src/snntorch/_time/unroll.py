@@ -4,24 +4,27 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from .._engine import note, stepped
 from .._neurons.caller import warn
+from .._neurons.ends import Ends, ends_now
 from .._neurons.neurons import SpikingNeuron
 from . import layers
 from .groups import SelectGroup
 from .later import Later, Node
-from .layerwise import obstacle
+from .lengths import called, over_packed, unroll_to_ends, whole
 from .modules import Recorder
 from .neuron_group import NeuronGroup
+from .obstacle import obstacle
 from .packed import packed_spikes
 from .patches import recorder_now
 from .recompute import unroll_in_segments
 
 
 def unroll(
-    module: nn.Module, x: Tensor, *states: Any, num_steps: int | None = None, recompute: int | None = None,
-    pack_spikes: bool = False,
+    module: nn.Module, x: Tensor | PackedSequence, *states: Any, num_steps: int | None = None,
+    recompute: int | None = None, pack_spikes: bool = False, lengths: Any = None,
 ) -> Any:  # fmt: skip
     """Run a module over time.
 
@@ -41,20 +44,26 @@ def unroll(
 
     Args:
         module: a neuron, a layer, or any module whose forward is one time step.
-        x: `[T, B, ...]`; with `num_steps`, `[B, ...]`, the input of every step.
+        x: `[T, B, ...]`; with `num_steps`, `[B, ...]`, the input of every step. Or a
+            `torch.nn.utils.rnn.PackedSequence`, for which outputs are packed like it.
         *states: initial states, where the module takes them.
         num_steps: number of steps for a static input.
         recompute: keep for the backward pass only the states every so many steps, and run the steps between a second
             time: about `1 / recompute` of the memory for one and a half times the work. Chen et al., "Training deep
             nets with sublinear memory cost", 2016.
         pack_spikes: keep spikes for the backward pass as bits, see `snntorch.packed_spikes`.
+        lengths: number of steps of each sample, `[B]`, list or integers on the CPU, where x is padded behind them. A
+            sample that has ended takes no further step: its stored states, and states that were passed, stay as they
+            are, its outputs are zero (`snntorch.last_output` picks the last of each), and normalisation does not count
+            it. The numbers are those of each sample run alone with its own length.
 
     Returns:
         A tensor `[T, B, ...]`; or tuples, lists and dicts of them, as the module returns.
 
     Raises:
-        TypeError: where x is no tensor.
-        ValueError: for no steps at all, or a `num_steps` or `recompute` that is not positive.
+        TypeError: where x is no tensor, or lengths are no integers.
+        ValueError: for no steps at all, a `num_steps` or `recompute` that is not positive, lengths out of range, or
+            what does not have the samples where they are looked for, such as a neuron on samples that were reshaped.
 
     Warns:
         UserWarning: where the forward is a loop over time by itself, which would take each step's batch for time.
@@ -65,15 +74,21 @@ def unroll(
         >>> snn.unroll(net, torch.rand(10, 2, 4)).shape
         torch.Size([10, 2, 3])
     """
+    if isinstance(x, PackedSequence):
+        return over_packed(unroll, module, x, states, num_steps, lengths, recompute=recompute, pack_spikes=pack_spikes)
     _check(x, num_steps, recompute)
     if pack_spikes:
         with packed_spikes():
-            return unroll(module, x, *states, num_steps=num_steps, recompute=recompute)
+            return unroll(module, x, *states, num_steps=num_steps, recompute=recompute, lengths=lengths)
     if recompute is not None and torch.is_grad_enabled():
-        return unroll_in_segments(unroll, module, x, states, num_steps, recompute)
+        return unroll_in_segments(unroll, module, x, states, num_steps, recompute, lengths)
+    if lengths is not None:
+        return unroll_to_ends(unroll, module, x, states, num_steps, lengths)
+    ends: Ends | None = ends_now(len(x) if num_steps is None else num_steps)
     if layers.takes_sequence(module):
         note(module, "whole sequence")
-        return module(x if num_steps is None else x.expand(num_steps, *x.shape), *states)
+        x = x if num_steps is None else x.expand(num_steps, *x.shape)
+        return module(x, *states) if ends is None else whole(ends, module, (ends.silent(x), *states), {})
     if not layers.hooks(module) and type(x) is not Later:
         if isinstance(module, SpikingNeuron) and type(module).forward is SpikingNeuron.forward and not module.overrides:
             return module.sequence(x, states, num_steps)
@@ -83,11 +98,13 @@ def unroll(
             return out
     reason = obstacle(module.forward)
     if reason is None and not isinstance(module, SpikingNeuron):
-        return Recorder(sequences=True).run(_loop, (module, x, states, num_steps), {})
+        return Recorder(sequences=True, ends=ends).run(_loop, (module, x, states, num_steps, ends), {})
     if layers.hooks(module):
         stepped(module, "it carries hooks, which expect every call")
     elif reason:
         note(module, "stepped", reason)
+    if ends is not None:
+        return called(ends, _loop, (module, x, states, num_steps, ends), {})
     return _loop(module, x, states, num_steps)
 
 
@@ -102,11 +119,11 @@ def _check(x: Any, num_steps: Any, recompute: Any) -> None:
         raise ValueError(f"x must be [T, B, ...] with T > 0, got shape {tuple(x.shape)}")
 
 
-def _loop(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) -> Any:
+def _loop(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None, ends: Ends | None = None) -> Any:
     """What `unroll` means."""
     outputs = []
-    for now in x.unbind() if num_steps is None else (x,) * num_steps:
-        out = module(now, *states)
+    for t, now in enumerate(x.unbind() if num_steps is None else (x,) * num_steps):
+        out = module(now, *states) if ends is None else ends.step(t, module, now, *states)
         if not outputs and type(now) is Later:
             _warn_of_sequence(module, now)
         outputs.append(out)
