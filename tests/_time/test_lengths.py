@@ -460,3 +460,10 @@ def test_lengths_where_somebody_records():
     lif.reset_mem()
     assert_equal(snn.layerwise(forward)(x), expected)
     assert_equal(lif.mem, end)
+
+
+def test_compiled_programs_say_that_they_hold_no_lengths():
+    lif = snn.Leaky(0.9, init_hidden=True)
+    compiled = torch.compile(lambda x: snn.unroll(lif, x, lengths=LENGTHS), backend="eager", fullgraph=True)
+    with pytest.raises(Exception, match="lengths can't be compiled"):
+        compiled(torch.rand(T, B, 5))

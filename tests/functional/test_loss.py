@@ -15,7 +15,8 @@ from snntorch.backprop._truncated import _READOUTS
 from snntorch.functional.loss import check_labels, pool_population
 
 NAMES = """
-    pool_population check_outputs check_labels LossFunctions ce_rate_loss ce_count_loss ce_max_membrane_loss tet_loss
+    pool_population check_outputs check_labels check_lengths LossFunctions ce_rate_loss ce_count_loss
+    ce_max_membrane_loss tet_loss
     mse_count_loss mse_membrane_loss first_spike_steps SpikeTime mse_temporal_loss ce_temporal_loss ttfs_loss
     van_rossum_loss victor_purpura_distance
 """.split()
@@ -582,3 +583,73 @@ def test_labels_of_any_integer_dtype():
     for dtype in (torch.uint8, torch.int32):
         torch.testing.assert_close(SF.mse_temporal_loss(weight=w)(spk, y.to(dtype)), expected)
         assert check_labels(y.to(dtype), (B,)).dtype == torch.int64
+
+
+LENGTHS = [4, T, 0, 1, 6]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_lengths_leave_out_what_comes_after_each_end(name, reduction, weighted):
+    """Each sample's loss, and gradient, is that of its own steps alone; one of no steps counts for nothing."""
+    make, kwargs, _ = DEFINITIONS[name]
+    spk, mem, y, w = draw()
+    x = (mem if name in MEMBRANE else spk).requires_grad_()
+    weight = w if weighted else None
+    one = make(reduction="none", weight=weight, **kwargs)
+    values = [one(x[:n, b : b + 1], y[b : b + 1])[0] if n else None for b, n in enumerate(LENGTHS)]
+    expected = torch.stack([torch.zeros_like(values[0]) if v is None else v for v in values])
+    real = torch.tensor(LENGTHS) > 0
+    if reduction != "none":
+        divides = w[y][real].sum() if weighted and name in DIVIDED_BY_WEIGHTS else expected[real].numel()
+        expected = expected.sum() / (divides if reduction == "mean" else 1)
+        expected = expected.view(1) if name in ONE_ELEMENT and not weighted else expected
+    padded = torch.where(torch.arange(T)[:, None, None] < torch.tensor(LENGTHS)[:, None], x, torch.nan)
+    loss = make(reduction=reduction, weight=weight, **kwargs)(padded, y, lengths=LENGTHS)
+    torch.testing.assert_close(loss, expected)
+    grads = [torch.autograd.grad(value.sum(), x, retain_graph=True)[0] for value in (loss, expected)]
+    torch.testing.assert_close(*grads)
+
+
+def test_lengths_of_other_losses_and_accuracies():
+    spk, _, y, _ = draw()
+    other = draw(1)[0]
+    multi = SF.mse_temporal_loss(True, multi_spike=True, reduction="none")
+    cases = (
+        (lambda x, z, y, **k: SF.van_rossum_loss(3.0, reduction="none")(x, z, **k), 0),
+        (lambda x, z, y, **k: SF.loss.victor_purpura_distance(x, z, **k), 0),
+        (lambda x, z, y, **k: multi(x, torch.ones(2, x.size(1), N).double(), **k), 1),
+        (lambda x, z, y, **k: SF.mse_membrane_loss(True, reduction="none")(x, z, **k), 0),
+        (lambda x, z, y, **k: SF.ce_rate_loss(True, 3, reduction="none", ignore_index=2)(x, y % 3, **k), 0),
+        (lambda x, z, y, **k: SF.acc.predict_rate(x, **k), 0),
+        (lambda x, z, y, **k: SF.acc.predict_temporal(x, **k), 0),
+    )
+    for value, dim in cases:
+        found = value(spk, other, y, lengths=torch.tensor(LENGTHS))
+        for b, n in enumerate(LENGTHS):
+            if n:
+                alone = value(spk[:n, b : b + 1], other[:n, b : b + 1], y[b : b + 1])
+                torch.testing.assert_close(found.select(dim, b), alone.select(dim, 0))
+    hits = SF.acc.predict_rate(spk, lengths=LENGTHS) == y
+    assert SF.accuracy_rate(spk, y, lengths=LENGTHS) == hits.double().mean()
+    assert SF.accuracy_temporal(spk, y, lengths=[T] * B) == SF.accuracy_temporal(spk, y)
+
+
+def test_wrong_lengths_are_named():
+    spk, _, y, _ = draw()
+    loss = SF.ce_count_loss()
+    with pytest.raises(ValueError, match=r"lengths must lie in 0..7, the steps of the outputs, got 0..8"):
+        loss(spk, y, lengths=[8, 0, 1, 1, 1])
+    with pytest.raises(ValueError, match=r"one entry for each of 5 samples, got shape \(1,\)"):
+        loss(spk, y, lengths=[8])
+    with pytest.raises(TypeError, match=r"lengths must be integers, got torch.float32"):
+        loss(spk, y, lengths=torch.ones(B))
+
+    class own(SF.LossFunctions):
+        def _compute_loss(self, prediction, targets):
+            return prediction.sum((0, 2))
+
+    own()(spk, y)
+    with pytest.raises(TypeError, match="own takes no lengths"):
+        own()(spk, y, lengths=LENGTHS)

@@ -25,7 +25,7 @@ class _OverTime(nn.Module):
             ValueError: for one step in training, whose statistics are those of the whole sequence; or another shape.
         """
         if input.dim() - 1 in self._steps:
-            flat, ends = input.flatten(0, 1), ends_now(len(input))
+            flat, ends = input.flatten(0, 1), ends_now(input.shape[0])
             if ends is None or not uses_batch(self):
                 return self._normalise(flat).unflatten(0, input.shape[:2])
             ends.check(input.shape[1:], 0, type(self).__name__)

@@ -18,6 +18,8 @@ _now: ContextVar[Any] = ContextVar("snntorch.ends", default=None)
 
 def ends_now(steps: int) -> Any:
     """Where the samples end that run over so many steps now; None where all run to the last."""
+    if torch.compiler.is_compiling():  # which knows no context variables
+        return None
     ends = _now.get()
     return ends if ends is not None and ends.steps == steps else None
 

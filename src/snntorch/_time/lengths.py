@@ -82,6 +82,11 @@ def checked(lengths: Any, batch: int, steps: int) -> Tensor:
     return found
 
 
+def _check_not_compiled() -> None:
+    if torch.compiler.is_compiling():
+        raise NotImplementedError("lengths can't be compiled, as a program would hold today's: call it outside")
+
+
 # -- unroll
 
 
@@ -89,6 +94,7 @@ def unroll_to_ends(
     unroll: Callable[..., Any], module: nn.Module, x: Tensor, states: tuple, num_steps: int | None, lengths: Any
 ) -> Any:
     """`unroll(module, x, *states, num_steps=num_steps)`, each sample to its own end."""
+    _check_not_compiled()
     steps, samples = (len(x), 1) if num_steps is None else (num_steps, 0)
     if x.dim() <= samples:
         raise ValueError(f"x must be {'[T, B, ...]' if samples else '[B, ...]'}, got shape {tuple(x.shape)}")
@@ -161,6 +167,7 @@ def takes_lengths(net: Callable[..., Any]) -> bool:
 
 def layerwise_to_ends(net: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
     """A call of a forward that holds the loop, each sample to its own end."""
+    _check_not_compiled()
     kwargs = dict(kwargs)
     lengths = kwargs.pop("lengths", None)
     place = next((k for k, a in enumerate(args) if isinstance(a, PackedSequence) or torch.is_tensor(a)), None)

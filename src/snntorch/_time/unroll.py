@@ -64,6 +64,7 @@ def unroll(
         TypeError: where x is no tensor, or lengths are no integers.
         ValueError: for no steps at all, a `num_steps` or `recompute` that is not positive, lengths out of range, or
             what does not have the samples where they are looked for, such as a neuron on samples that were reshaped.
+        NotImplementedError: for lengths inside `torch.compile`.
 
     Warns:
         UserWarning: where the forward is a loop over time by itself, which would take each step's batch for time.
@@ -84,7 +85,7 @@ def unroll(
         return unroll_in_segments(unroll, module, x, states, num_steps, recompute, lengths)
     if lengths is not None:
         return unroll_to_ends(unroll, module, x, states, num_steps, lengths)
-    ends: Ends | None = ends_now(len(x) if num_steps is None else num_steps)
+    ends: Ends | None = ends_now(x.shape[0] if num_steps is None else num_steps)
     if layers.takes_sequence(module):
         note(module, "whole sequence")
         x = x if num_steps is None else x.expand(num_steps, *x.shape)

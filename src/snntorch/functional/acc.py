@@ -1,19 +1,25 @@
 """Accuracies of output spikes [T, B, N]: the most active class, or the first to fire, against the labels."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from .loss import check_labels, check_outputs, first_spike_steps, pool_population
+from .loss import check_labels, check_lengths, check_outputs, first_spike_steps, pool_population
+from .loss._common import cut
 
 
-def predict_rate(spk_out: Tensor, population_code: bool = False, num_classes: int = False) -> Tensor:
+def predict_rate(
+    spk_out: Tensor, population_code: bool = False, num_classes: int = False, *, lengths: Any = None
+) -> Tensor:
     """The class that fires most; of several, the lowest.
 
     Args:
         spk_out: output spikes, [T, B, N].
         population_code: sum the spikes of each class's population first (see `loss.pool_population`).
         num_classes: number of classes, with population_code.
+        lengths: each sample's number of steps, [B], where the spikes are padded behind them.
 
     Returns:
         Class indices, int64 [B], on the device of the spikes.
@@ -26,15 +32,17 @@ def predict_rate(spk_out: Tensor, population_code: bool = False, num_classes: in
         tensor([1])
     """
     check_outputs(spk_out)
+    spk_out = cut(spk_out, None if lengths is None else check_lengths(lengths, spk_out))
     counts = spk_out.sum(0, dtype=torch.promote_types(spk_out.dtype, torch.float32))
     return (pool_population(counts, num_classes) if population_code else counts).argmax(1)
 
 
-def predict_temporal(spk_out: Tensor) -> Tensor:
+def predict_temporal(spk_out: Tensor, *, lengths: Any = None) -> Tensor:
     """The class that fires first; of several, the lowest. A silent neuron counts as firing at the last step.
 
     Args:
         spk_out: output spikes, [T, B, N]; any nonzero value is a spike.
+        lengths: each sample's number of steps, [B], where the spikes are padded behind them.
 
     Returns:
         Class indices, int64 [B], on the device of the spikes; 0 for a sample without spikes.
@@ -47,7 +55,8 @@ def predict_temporal(spk_out: Tensor) -> Tensor:
         tensor([1])
     """
     check_outputs(spk_out)
-    return first_spike_steps(spk_out)[0].argmin(1)
+    own = None if lengths is None else check_lengths(lengths, spk_out)
+    return first_spike_steps(spk_out, lengths=own)[0].argmin(1)
 
 
 def accuracy_rate(
@@ -57,6 +66,7 @@ def accuracy_rate(
     num_classes: int = False,
     *,
     as_tensor: bool = False,
+    lengths: Any = None,
 ) -> np.float64 | Tensor:
     """Fraction of the samples whose label is the class that fires most (see `predict_rate`).
 
@@ -66,6 +76,7 @@ def accuracy_rate(
         population_code: sum the spikes of each class's population first (see `loss.pool_population`).
         num_classes: number of classes, with population_code.
         as_tensor: leave the result on the device of the spikes, without waiting for it.
+        lengths: each sample's number of steps, [B], where the spikes are padded behind them.
 
     Returns:
         The accuracy, `numpy.float64`; with as_tensor a float32 scalar tensor.
@@ -81,16 +92,19 @@ def accuracy_rate(
         >>> accuracy_rate(spk_out, torch.tensor([1, 1]), as_tensor=True)
         tensor(0.5000)
     """
-    return _fraction(predict_rate(spk_out, population_code, num_classes), targets, as_tensor)
+    return _fraction(predict_rate(spk_out, population_code, num_classes, lengths=lengths), targets, as_tensor)
 
 
-def accuracy_temporal(spk_out: Tensor, targets: Tensor, *, as_tensor: bool = False) -> np.float64 | Tensor:
+def accuracy_temporal(
+    spk_out: Tensor, targets: Tensor, *, as_tensor: bool = False, lengths: Any = None
+) -> np.float64 | Tensor:
     """Fraction of the samples whose label is the class that fires first (see `predict_temporal`).
 
     Args:
         spk_out: output spikes, [T, B, N]; any nonzero value is a spike.
         targets: class labels, integers [B].
         as_tensor: leave the result on the device of the spikes, without waiting for it.
+        lengths: each sample's number of steps, [B], where the spikes are padded behind them.
 
     Returns:
         The accuracy, `numpy.float64`; with as_tensor a float32 scalar tensor.
@@ -104,7 +118,7 @@ def accuracy_temporal(spk_out: Tensor, targets: Tensor, *, as_tensor: bool = Fal
         >>> float(accuracy_temporal(spk_out, torch.tensor([1, 0])))
         0.5
     """
-    return _fraction(predict_temporal(spk_out), targets, as_tensor)
+    return _fraction(predict_temporal(spk_out, lengths=lengths), targets, as_tensor)
 
 
 def _fraction(predicted: Tensor, targets: Tensor, as_tensor: bool) -> np.float64 | Tensor:

@@ -1,5 +1,8 @@
 """What the losses share: their base class, checks of outputs and labels, populations, targets from labels."""
 
+import inspect
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -69,11 +72,67 @@ def check_labels(targets: Tensor, shape: tuple[int, ...], num_classes: int | Non
     return labels
 
 
+def check_lengths(lengths: Any, outputs: Tensor) -> Tensor:
+    """Numbers of steps of the samples of [T, B, ...], int64 [B] on its device, checked as far as no GPU waits for it.
+
+    Args:
+        lengths: list or integer tensor, [B], each in 0..T.
+        outputs: what they are lengths of, [T, B, ...].
+
+    Returns:
+        The lengths.
+
+    Raises:
+        ValueError: another number of them than samples, or one out of range.
+        TypeError: lengths that are no integers.
+
+    Example:
+        >>> check_lengths([3, 1], torch.zeros(4, 2, 10))
+        tensor([3, 1])
+    """
+    found = torch.as_tensor(lengths)
+    num_steps, batch = outputs.shape[:2]
+    if found.shape != (batch,):
+        raise ValueError(f"lengths must have one entry for each of {batch} samples, got shape {tuple(found.shape)}")
+    if found.numel() and (found.is_floating_point() or found.is_complex() or found.dtype == torch.bool):
+        raise TypeError(f"lengths must be integers, got {found.dtype}")
+    if batch and found.device.type == "cpu" and not is_compiling():
+        lowest, highest = (length.item() for length in found.aminmax())
+        if lowest < 0 or highest > num_steps:
+            raise ValueError(f"lengths must lie in 0..{num_steps}, the steps of the outputs, got {lowest}..{highest}")
+    return found.to(outputs.device, torch.int64)
+
+
+def cut(outputs: Tensor, lengths: Tensor | None, value: float = 0.0) -> Tensor:
+    """Outputs [T, B, ...] with a value in the place of what comes after each sample's end."""
+    if lengths is None:
+        return outputs
+    after = torch.arange(len(outputs), device=outputs.device)[:, None] >= lengths
+    return outputs.masked_fill(after.view(*after.shape, *(1,) * (outputs.dim() - 2)), value)
+
+
+def mean_over_time(values: Tensor, lengths: Tensor | None) -> Tensor:
+    """The mean of [T, B, ...] over each sample's own steps."""
+    if lengths is None:
+        return values.mean(0)
+    return cut(values, lengths).sum(0) / num_steps_of(values, lengths)
+
+
+def num_steps_of(outputs: Tensor, lengths: Tensor | None) -> Any:
+    """T, or each sample's own number of steps in a shape that broadcasts against a step; 1 where there are none."""
+    if lengths is None:
+        return outputs.size(0)
+    return lengths.clamp(min=1).view(-1, *(1,) * (outputs.dim() - 2)).to(outputs.dtype)
+
+
 class LossFunctions:
     """Base of the losses: a subclass defines `_compute_loss`, the unreduced loss.
 
     Half-precision predictions are accumulated in float32; the loss has the prediction's dtype (float32 for
     integers).
+
+    A call takes `lengths`, [B], each sample's number of steps in a batch that is padded behind them: its loss is then
+    that of its own steps alone, as if it had come by itself. One of no steps counts for nothing.
 
     Args:
         reduction: 'mean', 'sum' or 'none'.
@@ -95,6 +154,8 @@ class LossFunctions:
     _one_element = False
     # Losses that know no classes take images, [T, B, C, H, W], as well.
     _images = False
+    # Dimensions of an unreduced loss before that of the samples.
+    _ahead = 0
 
     def __init__(self, reduction: str = "mean", weight: Tensor | None = None) -> None:
         if reduction not in ("mean", "sum", "none"):
@@ -103,17 +164,31 @@ class LossFunctions:
         self.weight = weight
         self.__name__ = type(self).__name__
 
-    def __call__(self, prediction: Tensor, targets: Tensor) -> Tensor:
-        """The loss of a prediction [T, B, N]."""
+    def __call__(self, prediction: Tensor, targets: Tensor, lengths: Any = None) -> Tensor:
+        """The loss of a prediction [T, B, N], of whose sample b the first `lengths[b]` steps count."""
         self._prediction_check(prediction)
         wide = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
-        loss = self._reduce(self._compute_loss(wide, targets))
+        if lengths is None:
+            loss = self._reduce(self._compute_loss(wide, targets))
+        else:
+            loss = self._over_own_steps(wide, targets, check_lengths(lengths, prediction))
         if self._one_element and self.weight is None and self.reduction != "none":
             loss = loss.view(1)
         return loss.to(prediction.dtype if prediction.is_floating_point() else wide.dtype)
 
     def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
         raise NotImplementedError(f"{self.__name__} must define _compute_loss(prediction, targets)")
+
+    def _over_own_steps(self, prediction: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
+        """The reduced loss of each sample's own steps."""
+        if "lengths" not in inspect.signature(self._compute_loss).parameters:
+            raise TypeError(f"{self.__name__} takes no lengths: its _compute_loss has no such argument")
+        loss = self._compute_loss(cut(prediction, lengths), targets, lengths)  # type: ignore[call-arg]
+        counts = (lengths > 0).view(-1, *(1,) * (loss.dim() - 1 - self._ahead))
+        loss = torch.where(counts, loss, 0)
+        if self.reduction != "mean":
+            return self._reduce(loss)
+        return loss.sum() / counts.expand(loss.shape).sum()
 
     def _reduce(self, loss: Tensor) -> Tensor:
         if self.reduction == "none":

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._common import LossFunctions, check_labels, pool_population
+from ._common import LossFunctions, check_labels, cut, mean_over_time, pool_population
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, **options: Any) -> Tensor:
@@ -42,8 +43,24 @@ class CrossEntropy(LossFunctions):
         self.label_smoothing = label_smoothing
         self.ignore_index = ignore_index
 
-    def _readout(self, prediction: Tensor) -> Tensor:
+    def _readout(self, prediction: Tensor, lengths: Tensor | None = None) -> Tensor:
         raise NotImplementedError
+
+    def _over_own_steps(self, prediction: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
+        logits = self._readout(cut(prediction, lengths), lengths)
+        batch, num_classes = logits.shape[-2:]
+        labels = torch.where(lengths > 0, check_labels(targets, (batch,)), self.ignore_index)
+        weight = self._class_weight(num_classes, logits)
+        options = {"ignore_index": self.ignore_index, "label_smoothing": self.label_smoothing}
+        loss = cross_entropy(logits, labels, weight=weight, reduction="none", **options)
+        if logits.dim() == 3:
+            loss = mean_over_time(loss.view(-1, batch), lengths)
+        if self.reduction != "mean":
+            return loss.sum() if self.reduction == "sum" else loss
+        real = labels != self.ignore_index
+        if weight is not None and self._divides_by_weights:
+            return loss.sum() / torch.where(real, weight[torch.where(real, labels, 0)], 0).sum()
+        return loss.sum() / real.sum()
 
     def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
         """The loss, reduced already: PyTorch does it in the same pass."""
@@ -115,7 +132,7 @@ class ce_rate_loss(CrossEntropy):
         self.population_code = population_code
         self.num_classes = num_classes
 
-    def _readout(self, prediction: Tensor) -> Tensor:
+    def _readout(self, prediction: Tensor, lengths: Tensor | None = None) -> Tensor:
         return pool_population(prediction, self.num_classes) if self.population_code else prediction
 
 
@@ -135,7 +152,7 @@ class ce_count_loss(ce_rate_loss):
 
     _one_element = False
 
-    def _readout(self, prediction: Tensor) -> Tensor:
+    def _readout(self, prediction: Tensor, lengths: Tensor | None = None) -> Tensor:
         return super()._readout(prediction.sum(0))
 
 
@@ -177,8 +194,8 @@ class ce_max_membrane_loss(CrossEntropy):
     ) -> None:
         super().__init__(reduction, weight, label_smoothing, ignore_index)
 
-    def _readout(self, prediction: Tensor) -> Tensor:
-        return prediction.max(0).values
+    def _readout(self, prediction: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return cut(prediction, None if lengths is None else lengths.clamp(min=1), -torch.inf).max(0).values
 
 
 class tet_loss(LossFunctions):
@@ -224,9 +241,11 @@ class tet_loss(LossFunctions):
         self.lamb = lamb
         self.phi = phi
 
-    def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
+    def _compute_loss(self, prediction: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
         num_steps, batch, num_classes = prediction.shape
         labels = check_labels(targets, (batch,), num_classes)
-        rate = cross_entropy(prediction, labels, reduction="none").view(num_steps, batch).mean(0)
-        distance = (prediction - self.phi).square().mean((0, 2))
+        rate = cross_entropy(prediction, labels, reduction="none").view(num_steps, batch)
+        rate, distance = (
+            mean_over_time(values, lengths) for values in (rate, (prediction - self.phi).square().mean(2))
+        )
         return self._weigh((1 - self.lamb) * rate + self.lamb * distance, labels, num_classes)

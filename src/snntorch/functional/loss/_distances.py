@@ -1,9 +1,11 @@
 """Distances between two spike trains."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ._common import LossFunctions, check_outputs
+from ._common import LossFunctions, check_lengths, check_outputs, cut
 from ._spike_time import first_spike_steps
 
 
@@ -51,16 +53,16 @@ class van_rossum_loss(LossFunctions):
             raise ValueError(f"tau must be positive, got {tau}")
         self.tau = tau
 
-    def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
+    def _compute_loss(self, prediction: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
         _check_same_shape(prediction, targets)
-        difference = prediction - targets
+        difference = prediction - cut(targets, lengths)
         steps = torch.arange(len(difference), dtype=difference.dtype, device=difference.device)
         kernel = torch.exp(-(steps[:, None] - steps).abs() / self.tau)
         return (difference * torch.tensordot(kernel, difference, 1)).sum(0) / 2
 
 
 @torch.no_grad()
-def victor_purpura_distance(spk_out: Tensor, targets: Tensor, cost: float = 0.1) -> Tensor:
+def victor_purpura_distance(spk_out: Tensor, targets: Tensor, cost: float = 0.1, *, lengths: Any = None) -> Tensor:
     """Victor-Purpura distance: the least cost of editing one spike train into another.
 
     Inserting or deleting a spike costs 1, moving it by one step costs `cost`. A measure, without a gradient;
@@ -70,6 +72,7 @@ def victor_purpura_distance(spk_out: Tensor, targets: Tensor, cost: float = 0.1)
         spk_out: spike trains, [T, B, N]; any nonzero value is a spike.
         targets: spike trains to compare with, [T, B, N].
         cost: cost of a displacement, per step; 0 compares spike counts.
+        lengths: each sample's number of steps, [B], of trains that are padded behind them.
 
     Returns:
         Distances, [B, N], float32.
@@ -92,6 +95,9 @@ def victor_purpura_distance(spk_out: Tensor, targets: Tensor, cost: float = 0.1)
     _check_same_shape(spk_out, targets)
     if cost < 0:
         raise ValueError(f"cost must not be negative, got {cost}")
+    if lengths is not None:
+        lengths = check_lengths(lengths, spk_out)
+        spk_out, targets = cut(spk_out, lengths), cut(targets, lengths)
     from_count, to_count = (spk_out != 0).sum(0), (targets != 0).sum(0)
     from_steps = first_spike_steps(spk_out, int(from_count.max()))
     to_steps = first_spike_steps(targets, int(to_count.max()))

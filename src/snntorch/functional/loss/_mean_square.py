@@ -1,9 +1,10 @@
 """Squared errors of spike counts and of membrane potentials."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._common import LossFunctions, at_label, check_labels
+from ._common import LossFunctions, at_label, check_labels, mean_over_time, num_steps_of
 
 
 class mse_count_loss(LossFunctions):
@@ -51,7 +52,7 @@ class mse_count_loss(LossFunctions):
         self.population_code = population_code
         self.num_classes = num_classes
 
-    def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
+    def _compute_loss(self, prediction: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
         num_steps, batch, num_outputs = prediction.shape
         if self.population_code:
             counts = self._population_code(prediction, self.num_classes, num_outputs)
@@ -60,12 +61,16 @@ class mse_count_loss(LossFunctions):
         num_classes = counts.size(1)
         labels = check_labels(targets, (batch,), num_classes)
         # 100 · 0.29 is a little under 29 in floating point.
-        correct, incorrect = (
-            int(num_steps * rate * num_outputs / num_classes + 1e-9)
-            for rate in (self.correct_rate, self.incorrect_rate)
-        )
-        wanted = at_label(labels, num_classes, correct, incorrect, counts.dtype)
-        return self._weigh(F.mse_loss(counts, wanted, reduction="none") / num_steps, labels, num_classes)
+        rates = self.correct_rate, self.incorrect_rate
+        if lengths is None:
+            correct, incorrect = (int(num_steps * rate * num_outputs / num_classes + 1e-9) for rate in rates)
+            wanted = at_label(labels, num_classes, correct, incorrect, counts.dtype)
+        else:
+            steps = lengths.double()[:, None]
+            correct, incorrect = ((steps * rate * num_outputs / num_classes + 1e-9).trunc() for rate in rates)
+            wanted = torch.where(at_label(labels, num_classes, 1, 0, counts.dtype) > 0, correct, incorrect).to(counts)
+        loss = F.mse_loss(counts, wanted, reduction="none") / num_steps_of(prediction, lengths)
+        return self._weigh(loss, labels, num_classes)
 
 
 class mse_membrane_loss(LossFunctions):
@@ -114,14 +119,14 @@ class mse_membrane_loss(LossFunctions):
         self.on_target = on_target
         self.off_target = off_target
 
-    def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
+    def _compute_loss(self, prediction: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
         shape = tuple(prediction.shape[0 if self.time_var_targets else 1 :])
         if targets.is_floating_point() and (*targets.shape, 1) == shape:
             targets = targets[..., None]
         if targets.shape == shape:
             if self.weight is not None:
                 raise ValueError("weight needs class labels as targets, got target potentials")
-            return (prediction - targets).square().mean(0)
+            return mean_over_time((prediction - targets).square(), lengths)
         if targets.shape != shape[:-1] or prediction.dim() > 3:
             labels = "" if prediction.dim() > 3 else f"labels {shape[:-1]} or "
             raise ValueError(
@@ -132,4 +137,4 @@ class mse_membrane_loss(LossFunctions):
         num_classes = shape[-1]
         labels = check_labels(targets, shape[:-1], num_classes)
         wanted = at_label(labels, num_classes, self.on_target, self.off_target, prediction.dtype)
-        return self._weigh((prediction - wanted).square(), labels, num_classes).mean(0)
+        return mean_over_time(self._weigh((prediction - wanted).square(), labels, num_classes), lengths)

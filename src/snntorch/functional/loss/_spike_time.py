@@ -1,18 +1,19 @@
 """Losses on the times of the first spikes, which pass a gradient to the entries they point to."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ._common import LossFunctions, at_label, check_labels, check_outputs
+from ._common import LossFunctions, at_label, check_labels, check_lengths, check_outputs, cut, num_steps_of
 from ._cross_entropy import CrossEntropy, cross_entropy
 
 
-def first_spike_steps(spk_out: Tensor, num_spikes: int = 1) -> Tensor:
-    """Steps of the first F spikes, int64 [F, B, N]; T−1 for those that do not come."""
-    last = len(spk_out) - 1
-    fired = spk_out != 0
+def first_spike_steps(spk_out: Tensor, num_spikes: int = 1, lengths: Tensor | None = None) -> Tensor:
+    """Steps of the first F spikes, int64 [F, B, N]; for those that do not come T−1, or each sample's own last step."""
+    last: Any = len(spk_out) - 1 if lengths is None else lengths.clamp(min=1)[:, None] - 1
+    fired = cut(spk_out, lengths) != 0
     if num_spikes == 1:
         ever, step = fired.max(0)
         return torch.where(ever, step, last)[None]
@@ -23,9 +24,9 @@ def first_spike_steps(spk_out: Tensor, num_spikes: int = 1) -> Tensor:
     return steps.permute(2, 0, 1).clamp(max=last)
 
 
-def _spike_times(spk_out: Tensor, num_spikes: int = 1) -> Tensor:
+def _spike_times(spk_out: Tensor, num_spikes: int = 1, lengths: Tensor | None = None) -> Tensor:
     """Times of the first F spikes, [F, B, N], with gradient −1 at the entries of spk_out they point to."""
-    steps = first_spike_steps(spk_out, num_spikes)
+    steps = first_spike_steps(spk_out, num_spikes, lengths)
     spikes = spk_out.gather(0, steps)
     return steps.to(spk_out.dtype) - (spikes - spikes.detach())
 
@@ -46,10 +47,10 @@ class SpikeTime(nn.Module):
         multi_spike: look at the first F spikes of each neuron; implied by sequences of target times.
 
     Call:
-        `spike_time(spk_out, targets)` with spikes [T, B, N], whatever their amplitudes. Targets are labels
-        [B], or with target_is_time times that broadcast to [B, N], with multi_spike to [F, B, N]. Returns the
-        spike times and the target times, both [B, N], or [F, B, N] with multi_spike, of spk_out's dtype (the
-        default dtype for integers).
+        `spike_time(spk_out, targets, lengths=None)` with spikes [T, B, N], whatever their amplitudes. Targets are
+        labels [B], or with target_is_time times that broadcast to [B, N], with multi_spike to [F, B, N]. With
+        lengths, [B], T is each sample's own. Returns the spike times and the target times, both [B, N], or [F, B, N]
+        with multi_spike, of spk_out's dtype (the default dtype for integers).
 
     Raises:
         ValueError: bad shapes or labels.
@@ -77,14 +78,17 @@ class SpikeTime(nn.Module):
         self.tolerance = tolerance
         self.multi_spike = multi_spike or any(torch.as_tensor(t).dim() for t in (on_target, off_target))
 
-    def forward(self, spk_out: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, spk_out: Tensor, targets: Tensor, lengths: Any = None) -> tuple[Tensor, Tensor]:
         """Spike times and target times, in steps."""
         check_outputs(spk_out)
         if not spk_out.is_floating_point():
             spk_out = spk_out.to(torch.get_default_dtype())
         wanted = (self._given_times if self.target_is_time else self._label_times)(spk_out, targets)
-        wanted = torch.where(wanted < 0, wanted + spk_out.size(0), wanted)
-        times = _spike_times(spk_out, wanted.size(0)) if self.multi_spike else _spike_times(spk_out)[0]
+        if lengths is not None:
+            lengths = check_lengths(lengths, spk_out)
+        wanted = torch.where(wanted < 0, wanted + num_steps_of(spk_out, lengths), wanted)
+        times = _spike_times(spk_out, wanted.size(0) if self.multi_spike else 1, lengths)
+        times = times if self.multi_spike else times[0]
         if self.tolerance:
             gap = (wanted - times).detach()
             times = times + torch.where(gap.abs() < self.tolerance, gap, 0)
@@ -161,10 +165,14 @@ class mse_temporal_loss(LossFunctions):
             raise ValueError("weight needs class labels as targets, but target_is_time=True")
         self.spike_time = SpikeTime(target_is_time, on_target, off_target, tolerance, multi_spike)
 
-    def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
-        num_steps, _, num_outputs = prediction.shape
-        times, wanted = self.spike_time(prediction, targets)
-        return self._weigh(((times - wanted) / num_steps).square(), targets, num_outputs)
+    @property
+    def _ahead(self) -> int:  # type: ignore[override]
+        return int(self.spike_time.multi_spike)
+
+    def _compute_loss(self, prediction: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
+        times, wanted = self.spike_time(prediction, targets, lengths)
+        loss = ((times - wanted) / num_steps_of(prediction, lengths)).square()
+        return self._weigh(loss, targets, prediction.size(2))
 
 
 class ce_temporal_loss(CrossEntropy):
@@ -210,8 +218,8 @@ class ce_temporal_loss(CrossEntropy):
             raise ValueError(f"inverse must be 'negate' or 'reciprocal', got {inverse!r}")
         self.inverse = inverse
 
-    def _readout(self, prediction: Tensor) -> Tensor:
-        times = _spike_times(prediction)[0]
+    def _readout(self, prediction: Tensor, lengths: Tensor | None = None) -> Tensor:
+        times = _spike_times(prediction, lengths=lengths)[0]
         return -times if self.inverse == "negate" else 1 / (times + 1)
 
 
@@ -260,10 +268,10 @@ class ttfs_loss(LossFunctions):
         self.alpha = alpha
         self.tau = tau
 
-    def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
+    def _compute_loss(self, prediction: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
         _, batch, num_classes = prediction.shape
         labels = check_labels(targets, (batch,), num_classes)
-        times = _spike_times(prediction)[0]
+        times = _spike_times(prediction, lengths=lengths)[0]
         lead = cross_entropy(-times / self.xi, labels, reduction="none")
         lateness = torch.expm1(times.gather(1, labels[:, None])[:, 0] / self.tau)
         return self._weigh(lead + self.alpha * lateness, labels, num_classes)
