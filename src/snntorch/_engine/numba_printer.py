@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from .graph import Node
 from .operations import OPERATIONS
-from .printing import Body, Source, indented
+from .printing import Body, Source, backward_source, forward_source, indented
 from .program import Gradient, Program
 
 BLOCK = 4096  # neurons whose states and one time step of the rest fit the first- and second-level caches
@@ -43,11 +43,7 @@ def _body(nodes: Sequence[Node], roots: Iterable[int], dense: Sequence[bool]) ->
 
 
 def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool], single: bool = False) -> Source:
-    """The kernel that runs a program over time.
-
-    Pointers: `X` inputs `[steps, size]`; `P` parameters, `[size]` where dense, else `[1]`; `S` states `[size]`, the
-    initial ones before and the final ones after; for each output with a trace `Y` `[steps, size]`. A single step
-    leaves `S` alone and writes the new states to `F`.
+    """The kernel that runs a program over time; its pointers as `forward_source` says.
 
     Args:
         program: the step.
@@ -55,11 +51,8 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
         traces: for each of the program's outputs whether it is written at every step.
         single: whether the kernel is for one step only.
     """
-    states = range(program.states)
-    written = [k for k, wanted in enumerate(traces) if wanted]
     body = _body(program.nodes, [n for k, n in enumerate(program.outputs) if traces[k] or k >= program.free], dense)
-    inputs = sorted(body.graph.leaves(body.live, "input"))
-    params = sorted(body.graph.leaves(body.live, "param"))
+    source = forward_source(program, body, traces, single)
     at = "i" if single else "row + i"
 
     def load(kind: str, k: int) -> str:
@@ -69,20 +62,14 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
 
     new = "F" if single else "S"
     uniform, varying = body.lines(True, load), body.lines(False, load)
-    varying += [f"Y{k}[{at}] = {body.names[program.outputs[k]]}" for k in written]
-    varying += [f"{new}{k}[i] = {body.names[program.outputs[program.free + k]]}" for k in states]
-    arrays = {"X": inputs, "P": params, "S": states, "Y": written, "F": states if single else ()}
-    rows = ["row = t * size", *(f"x{k}_row = t * X{k}_stride" for k in inputs)]
-    return _source(body, uniform, varying, arrays, {"X": inputs}, single, rows, "t in range(steps)")
+    varying += [f"Y{k}[{at}] = {body.names[program.outputs[k]]}" for k in source.arrays["Y"]]
+    varying += [f"{new}{k}[i] = {body.names[n]}" for k, n in enumerate(program.outputs[program.free :])]
+    rows = ["row = t * size", *(f"x{k}_row = t * X{k}_stride" for k in source.arrays["X"])]
+    return _printed(source, body, uniform, varying, single, rows, "t in range(steps)")
 
 
 def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, single: bool = False) -> Source:
-    """The kernel that runs a gradient back in time.
-
-    Pointers: `X` and `P` as forward; `N` the states' course `[steps, size]` and `S` the initial states `[size]`; `G`
-    the outputs' cotangents `[steps, size]`; `A` those of the states `[size]`, the final ones' before and the initial
-    ones' after; `DX` the inputs' cotangents `[steps, size]`; `DP` sums for the parameters' `[size]`, zero before. A
-    single step leaves `A` alone and writes the states' cotangents to `DS`.
+    """The kernel that runs a gradient back in time; its pointers as `backward_source` says.
 
     Args:
         gradient: one step back.
@@ -91,10 +78,7 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
         single: whether the kernel is for one step only.
     """
     body = _body(gradient.nodes, gradient.roots, dense)
-    needs = {kind: sorted(leaves) for kind, leaves in gradient.needs.items()}
-    given = [k for k in needs["grad"] if k < outputs]
-    later = [k - outputs for k in needs["grad"] if k >= outputs]
-    states = range(len(gradient.states))
+    source = backward_source(gradient, outputs, single)
     at = "i" if single else "row + i"
 
     def load(kind: str, k: int) -> str:
@@ -118,30 +102,16 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
     # From steps - 1 down to 0. Where LLVM sees that rows descend, it checks for overlap across all of them at once, of
     # the sums that every row adds to as well, finds some, and does not vectorise: 2 to 10 times slower.
     rows = ["t = abs(back + 1 - steps)", "row = t * size"]
-    rows += [f"x{k}_row = t * X{k}_stride" for k in needs["input"]]
-    rows += [f"g{k}_row = t * G{k}_stride" for k in given]
-    for k in needs["state"]:
+    rows += [f"x{k}_row = t * X{k}_stride" for k in source.arrays["X"]]
+    rows += [f"g{k}_row = t * G{k}_stride" for k in source.arrays["G"]]
+    for k in source.arrays["S"]:
         rows += [f"before{k} = S{k} if t == 0 else N{k}", f"before{k}_row = 0 if t == 0 else row - size"]
-    course = gradient.needs["new"] if single else gradient.saved
-    arrays = {
-        "X": needs["input"], "P": needs["param"], "N": sorted(course), "S": needs["state"], "G": given,
-        "A": later if single else states,
-        "DX": [k for k, n in enumerate(gradient.inputs) if n is not None],
-        "DP": [k for k, n in enumerate(gradient.params) if n is not None],
-        "DS": states if single else (),
-    }  # fmt: skip
-    strides: dict[str, Sequence[int]] = {"X": needs["input"], "G": given}
-    return _source(body, uniform, varying, arrays, strides, single, rows, "back in range(steps)")
+    return _printed(source, body, uniform, varying, single, rows, "back in range(steps)")
 
 
-def _source(
-    body: Body, uniform: list[str], varying: list[str], arrays: dict[str, Sequence[int]],
-    strides: dict[str, Sequence[int]], single: bool, rows: list[str], time: str,
-) -> Source:  # fmt: skip
-    source = Source(
-        "", {kind: tuple(numbers) for kind, numbers in arrays.items()},
-        {} if single else {kind: tuple(numbers) for kind, numbers in strides.items()},
-    )  # fmt: skip
+def _printed(
+    source: Source, body: Body, uniform: list[str], varying: list[str], single: bool, rows: list[str], time: str
+) -> Source:
     text = (_SINGLE if single else _KERNEL).format(
         constants="\n".join(f"{name} = real({value})" for value, name in body.constants.items()),
         arguments=", ".join(["steps", "size", "start", "stop", *source.pointers, *source.distances]),

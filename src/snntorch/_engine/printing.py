@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .graph import LEAVES, Graph, Node
+from .program import Gradient, Program
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,49 @@ class Source:
     def distances(self) -> list[str]:
         """The strides' names."""
         return [f"{kind}{k}_stride" for kind, k in self.stride_slots]
+
+
+def forward_source(program: Program, body: "Body", traces: Sequence[bool], single: bool) -> Source:
+    """What the kernel of a program takes, without text.
+
+    Pointers: `X` inputs `[steps, size]`; `P` parameters, `[size]` where dense, else `[1]`; `S` states `[size]`, the
+    initial ones before and the final ones after; for each output with a trace `Y` `[steps, size]`. A single step
+    leaves `S` alone and writes the new states to `F`.
+    """
+    inputs, params = (sorted(body.graph.leaves(body.live, kind)) for kind in ("input", "param"))
+    states = range(program.states)
+    arrays = {
+        "X": inputs, "P": params, "S": states,
+        "Y": [k for k, wanted in enumerate(traces) if wanted], "F": states if single else (),
+    }  # fmt: skip
+    return _source(arrays, {"X": inputs}, single)
+
+
+def backward_source(gradient: Gradient, outputs: int, single: bool) -> Source:
+    """What the kernel of a gradient takes, without text.
+
+    Pointers: `X` and `P` as forward; `N` the states' course `[steps, size]` and `S` the initial states `[size]`; `G`
+    the outputs' cotangents `[steps, size]`; `A` those of the states `[size]`, the final ones' before and the initial
+    ones' after; `DX` the inputs' cotangents `[steps, size]`; `DP` sums for the parameters' `[size]`, zero before. A
+    single step leaves `A` alone and writes the states' cotangents to `DS`.
+    """
+    needs = {kind: sorted(leaves) for kind, leaves in gradient.needs.items()}
+    states = range(len(gradient.states))
+    given = [k for k in needs["grad"] if k < outputs]
+    arrays = {
+        "X": needs["input"], "P": needs["param"],
+        "N": sorted(gradient.needs["new"] if single else gradient.saved), "S": needs["state"], "G": given,
+        "A": [k - outputs for k in needs["grad"] if k >= outputs] if single else states,
+        "DX": [k for k, n in enumerate(gradient.inputs) if n is not None],
+        "DP": [k for k, n in enumerate(gradient.params) if n is not None],
+        "DS": states if single else (),
+    }  # fmt: skip
+    return _source(arrays, {"X": needs["input"], "G": given}, single)
+
+
+def _source(arrays: dict[str, Sequence[int]], strides: dict[str, Sequence[int]], single: bool) -> Source:
+    found = {kind: tuple(numbers) for kind, numbers in arrays.items()}
+    return Source("", found, {} if single else {kind: tuple(numbers) for kind, numbers in strides.items()})
 
 
 class Body:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from .graph import Node
 from .operations import OPERATIONS
-from .printing import Body, Source, indented
+from .printing import Body, Source, backward_source, forward_source, indented
 from .program import Gradient, Program
 
 _FORMS = {name: operation.triton for name, operation in OPERATIONS.items()}
@@ -25,11 +25,9 @@ def kernel({arguments}, BLOCK: tl.constexpr, STAGES: tl.constexpr, ALIGN: tl.con
 
 def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool], single: bool = False) -> Source:
     """The kernel that runs a program over time; arguments and pointers as `numba_printer.print_forward` says."""
-    states = range(program.states)
-    written = [k for k, wanted in enumerate(traces) if wanted]
     body = _body(program.nodes, [n for k, n in enumerate(program.outputs) if traces[k] or k >= program.free])
-    inputs = sorted(body.graph.leaves(body.live, "input"))
-    params = sorted(body.graph.leaves(body.live, "param"))
+    source, states = forward_source(program, body, traces, single), range(program.states)
+    inputs, written = source.arrays["X"], source.arrays["Y"]
 
     def load(kind: str, k: int) -> str:
         if kind == "param":
@@ -50,19 +48,14 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
         during += [f"state{k} = {new[k]}" for k in states]
         after = [_store(f"S{k} + here", f"state{k}") for k in states]
         lines = [*before, *_loop("t", [*rows, *during]), *after]
-    arrays = {"X": inputs, "P": params, "S": states, "Y": written, "F": states if single else ()}
-    return _source(body, lines, arrays, {"X": inputs}, single)
+    return _printed(source, body, lines)
 
 
 def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, single: bool = False) -> Source:
     """The kernel that runs a gradient back in time; arguments and pointers as `numba_printer.print_backward` says."""
     body = _body(gradient.nodes, gradient.roots)
-    needs = {kind: sorted(leaves) for kind, leaves in gradient.needs.items()}
-    given = [k for k in needs["grad"] if k < outputs]
-    later = [k - outputs for k in needs["grad"] if k >= outputs]
-    states = range(len(gradient.states))
-    inputs = [k for k, n in enumerate(gradient.inputs) if n is not None]
-    params = [k for k, n in enumerate(gradient.params) if n is not None]
+    source, states = backward_source(gradient, outputs, single), range(len(gradient.states))
+    inputs, params = source.arrays["DX"], source.arrays["DP"]
     at = "here" if single else "row + lanes"
 
     def load(kind: str, k: int) -> str:
@@ -87,20 +80,15 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
         before += [f"adjoint{k} = {_load(f'A{k} + here')}" for k in states]
         before += [f"sum{k} = tl.zeros((BLOCK,), REAL)" for k in params]
         rows = ["t = steps - 1 - back", "row = first + t * neurons"]
-        rows += [*_rows("x", needs["input"]), *_rows("g", given)]
-        for k in needs["state"]:
+        rows += [*_rows("x", source.arrays["X"]), *_rows("g", source.arrays["G"])]
+        for k in source.arrays["S"]:
             rows.append(f"before{k} = tl.where(t == 0, S{k} + first, N{k} + (row - neurons))")
         during += [f"sum{k} += {value(gradient.params[k])}" for k in params]
         during += [f"adjoint{k} = {value(gradient.states[k])}" for k in states]
         after = [_store(f"A{k} + here", f"adjoint{k}") for k in states]
         after += [_store(f"DP{k} + here", f"sum{k}") for k in params]
         lines = [*before, *_loop("back", [*rows, *during]), *after]
-    course = gradient.needs["new"] if single else gradient.saved
-    arrays = {
-        "X": needs["input"], "P": needs["param"], "N": sorted(course), "S": needs["state"], "G": given,
-        "A": later if single else states, "DX": inputs, "DP": params, "DS": states if single else (),
-    }  # fmt: skip
-    return _source(body, lines, arrays, {"X": needs["input"], "G": given}, single)
+    return _printed(source, body, lines)
 
 
 def _body(nodes: Sequence[Node], roots: Iterable[int]) -> Body:
@@ -141,13 +129,7 @@ def _loop(time: str, lines: Iterable[str]) -> list[str]:
     return [f"for {time} in tl.range(steps, num_stages=STAGES):", *(f"    {line}" for line in lines)]
 
 
-def _source(
-    body: Body, lines: list[str], arrays: dict[str, Sequence[int]], strides: dict[str, Sequence[int]], single: bool
-) -> Source:
-    source = Source(
-        "", {kind: tuple(numbers) for kind, numbers in arrays.items()},
-        {} if single else {kind: tuple(numbers) for kind, numbers in strides.items()},
-    )  # fmt: skip
+def _printed(source: Source, body: Body, lines: list[str]) -> Source:
     runtime = ["steps", "size", *source.distances]
     head = [f"{name} = tl.full((), {value}, REAL)" for value, name in body.constants.items()]
     head += ["neurons = size.to(tl.int64) * ALIGN"]
