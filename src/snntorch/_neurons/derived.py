@@ -1,4 +1,4 @@
-"""Classes made at run time from a neuron's class, whose instances copy and pickle."""
+"""Classes made at run time from a module's class, whose instances copy and pickle."""
 
 import functools
 from collections.abc import Callable

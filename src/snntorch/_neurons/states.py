@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from .._engine import computes
+from .._engine import computes as state_dtype  # of states, at least float32: else slow decays would vanish
 from .._engine.private import backward_pass, surviving, transformed
 from .caller import warn
 from .fresh import is_fresh, marked_fresh
@@ -45,11 +45,6 @@ def _check_not_in_backward(neuron: Any) -> None:
             "pass: torch.utils.checkpoint would compute other gradients. Pass the states as arguments, reset them "
             "inside the function that is checkpointed, or use snntorch.unroll(..., recompute=K)"
         )
-
-
-def state_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What states are kept and computed in for inputs of that dtype: at least float32, or slow decays would vanish."""
-    return computes(dtype)
 
 
 class Stateful(nn.Module, metaclass=Registry):

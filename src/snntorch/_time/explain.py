@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .._engine import ONE_EACH, choices
 from .._neurons.neurons import SpikingNeuron
 from .held import aside
-from .layerwise import Layerwise
+from .layerwise import is_layerwise
 from .unroll import unroll
 
 
@@ -38,7 +38,7 @@ def paths(
     with torch.no_grad(), aside(held), torch.random.fork_rng(devices=()), choices() as made:
         if run is not None:
             run(module, x, *states)
-        elif isinstance(module, nn.Module) and not isinstance(module, Layerwise):
+        elif isinstance(module, nn.Module) and not is_layerwise(module):
             unroll(module, x, *states, num_steps=num_steps)
         else:
             module(x, *states)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .._engine import note
+from .._neurons.derived import derived
 from .lengths import layerwise_to_ends, takes_lengths
 from .modules import Recorder
 from .obstacle import obstacle
@@ -62,9 +63,9 @@ def layerwise(net: Net) -> Net:
         torch.Size([25, 3, 2])
     """
     if isinstance(net, nn.Module):
-        if isinstance(net, Layerwise):
-            return net  # type: ignore[return-value]
-        shared: Any = _rebuild(type(net))
+        if is_layerwise(net):
+            return net
+        shared: Any = object.__new__(derived(type(net), _recorded))
         shared.__dict__ = net.__dict__
         return shared
     if isinstance(net, type) and issubclass(net, nn.Module):
@@ -89,23 +90,11 @@ def layerwise(net: Net) -> Net:
     return run  # type: ignore[return-value]
 
 
-class Layerwise(nn.Module):
-    """Marks the classes that `layerwise` makes."""
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return (
-            _rebuild,
-            (type(self).__mro__[2],),
-            self.__getstate__() if hasattr(self, "__getstate__") else self.__dict__,
-        )
+def _recorded(kind: type) -> dict[str, Any]:
+    """The attributes of the class whose forward is recorded."""
+    return {"forward": layerwise(kind.forward)}  # type: ignore[attr-defined]
 
 
-@functools.cache
-def _layerwise_class(kind: type) -> type:
-    """The subclass of a module's class whose forward is recorded."""
-    members = {"forward": layerwise(kind.forward), "__module__": kind.__module__, "__doc__": kind.__doc__}
-    return type(kind)(kind.__name__, (Layerwise, kind), members)
-
-
-def _rebuild(kind: type) -> Any:
-    return object.__new__(_layerwise_class(kind))
+def is_layerwise(net: Any) -> bool:
+    """Whether `layerwise` made it."""
+    return any(make is _recorded for make, _ in getattr(type(net), "made_of", (None, ()))[1])

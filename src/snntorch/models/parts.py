@@ -1,4 +1,4 @@
-"""What the networks share: their default neuron, and its place behind a normalised convolution."""
+"""What the networks share: their default neuron, how weights are drawn, the names of stems."""
 
 from __future__ import annotations
 
@@ -15,11 +15,6 @@ Norm = Callable[[int], nn.Module]
 def leaky() -> nn.Module:
     """The neurons where none are given."""
     return snn.Leaky(beta=0.5, init_hidden=True)
-
-
-def spiking(convolution: nn.Module, norm: nn.Module, *rest: nn.Module) -> nn.Sequential:
-    """A convolution without bias, its norm, and what follows, such as a neuron."""
-    return nn.Sequential(convolution, norm, *rest)
 
 
 def draw(net: nn.Module) -> None:

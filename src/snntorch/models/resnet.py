@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import snntorch as snn
 
-from .parts import Neuron, Norm, check_stem, draw, leaky, spiking
+from .parts import Neuron, Norm, check_stem, draw, leaky
 
 CONNECTIONS = ("add", "and", "iand")
 
@@ -23,11 +23,11 @@ class SEWBlock(nn.Module):
     def __init__(self, before: int, channels: int, stride: int, connection: str, neuron: Neuron, norm: Norm) -> None:
         super().__init__()
         self.connection = connection
-        self.first = spiking(nn.Conv2d(before, channels, 3, stride, 1, bias=False), norm(channels), neuron())
-        self.second = spiking(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), norm(channels), neuron())
+        self.first = nn.Sequential(nn.Conv2d(before, channels, 3, stride, 1, bias=False), norm(channels), neuron())
+        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), norm(channels), neuron())
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or before != channels:
-            self.shortcut = spiking(nn.Conv2d(before, channels, 1, stride, bias=False), norm(channels), neuron())
+            self.shortcut = nn.Sequential(nn.Conv2d(before, channels, 1, stride, bias=False), norm(channels), neuron())
 
     def forward(self, x: Tensor) -> Tensor:
         """One time step, `[B, before, H, W] -> [B, channels, H / stride, W / stride]`."""
@@ -79,9 +79,9 @@ class SEWResNet(nn.Module):
             raise ValueError(f"connection must be one of {', '.join(CONNECTIONS)}, got {connection!r}")
         if stem == "imagenet":
             first = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
-            self.stem = spiking(first, norm(64), neuron(), nn.MaxPool2d(3, 2, 1))
+            self.stem = nn.Sequential(first, norm(64), neuron(), nn.MaxPool2d(3, 2, 1))
         else:
-            self.stem = spiking(nn.Conv2d(in_channels, 64, 3, 1, 1, bias=False), norm(64), neuron())
+            self.stem = nn.Sequential(nn.Conv2d(in_channels, 64, 3, 1, 1, bias=False), norm(64), neuron())
         stages, before = [], 64
         for k, count in enumerate(blocks):
             channels = 64 * 2**k

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 import snntorch as snn
 
-from .parts import Neuron, Norm, leaky, spiking
+from .parts import Neuron, Norm, leaky
 
 
 def _projection(before: int, after: int, neuron: Neuron, norm: Norm) -> nn.Sequential:
     """A linear layer of each token, `[B, before, H, W] -> [B, after, H, W]`, with norm and neuron."""
-    return spiking(nn.Conv2d(before, after, 1), norm(after), neuron())
+    return nn.Sequential(nn.Conv2d(before, after, 1), norm(after), neuron())
 
 
 class _Attention(nn.Module):
@@ -175,11 +175,11 @@ class Spikformer(nn.Module):
         for channels, halves in zip((dim // 8, dim // 4, dim // 2, dim), halved, strict=True):
             pool = [nn.MaxPool2d(3, 2, 1)] if halves else []
             layers.append(
-                spiking(nn.Conv2d(before, channels, 3, padding=1, bias=False), norm(channels), *pool, neuron())
+                nn.Sequential(nn.Conv2d(before, channels, 3, padding=1, bias=False), norm(channels), *pool, neuron())
             )
             before = channels
         self.patches = nn.Sequential(*layers)
-        self.positions = spiking(nn.Conv2d(dim, dim, 3, padding=1, bias=False), norm(dim), neuron())
+        self.positions = nn.Sequential(nn.Conv2d(dim, dim, 3, padding=1, bias=False), norm(dim), neuron())
         hidden = int(dim * mlp_ratio)
         self.encoders = nn.Sequential(
             *(_Encoder(dim, attention(dim, heads, neuron, norm), hidden, neuron, norm) for _ in range(depth))
