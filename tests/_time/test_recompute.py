@@ -175,6 +175,20 @@ def test_the_backend_of_the_forward_pass_counts():
     assert x.grad.isfinite().all()
 
 
+def test_the_mode_of_the_forward_pass_counts():
+    def gradient(mode):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), snn.Leaky(beta=0.9, init_hidden=True))
+        spk = snn.unroll(net, torch.rand(6, 3, 4), recompute=2)
+        net.train(mode)
+        spk.square().sum().backward()
+        assert all(module.training == mode for module in net.modules())
+        return net[0].weight.grad
+
+    torch.testing.assert_close(gradient(mode=False), gradient(mode=True), rtol=0, atol=0)
+    assert gradient(mode=False).abs().sum() > 0
+
+
 def test_checkpoints_of_stored_states_say_that_they_would_be_wrong():
     from torch.utils.checkpoint import checkpoint
 

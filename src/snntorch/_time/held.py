@@ -15,7 +15,7 @@ _OF_PYTORCH = set(vars(nn.Module()))
 
 
 class Held:
-    """What the modules of a network hold beside parameters: attributes, which are states among others, and buffers.
+    """What a network's modules hold beside parameters: attributes, states among them, buffers, and their modes.
 
     Args:
         module: the network.
@@ -23,6 +23,7 @@ class Held:
     """
 
     def __init__(self, module: nn.Module, copies: bool) -> None:
+        self.modes = [(m, m.training) for m in module.modules()]
         self.attributes = [(m, _attributes(m, copies)) for m in module.modules()]
         # those of neurons do not change, and are many; their submodules hold some of them too
         neurons = [m for m in module.modules() if isinstance(m, SpikingNeuron)]
@@ -40,6 +41,9 @@ class Held:
             kept.update({name: _copy(value) for name, value in attributes.items()} if copies else attributes)
         for module, buffers in self._copied() if copies else self.buffers:
             module._buffers.update(buffers)
+        for module, mode in self.modes:
+            if module.training != mode:
+                module.training = mode
 
     def _copied(self) -> list[tuple[nn.Module, dict[str, Any]]]:
         """The buffers with copies of what is written in place, one copy of what several modules hold.

@@ -64,7 +64,7 @@ def layerwise(net: Net) -> Net:
     """
     if isinstance(net, nn.Module):
         if is_layerwise(net):
-            return net
+            return net  # type: ignore[return-value]
         shared: Any = object.__new__(derived(type(net), _recorded))
         shared.__dict__ = net.__dict__
         return shared

@@ -121,17 +121,11 @@ def read(
         NotImplementedError: where a value that depends on the sample is read.
     """
     reader = Reader(module, whole, watch)
-    modes = {m: m.training for m in reader.paths if m is not None}
-    module.eval()
-    try:
-        with torch.no_grad(), aside(module), torch.random.fork_rng(devices=()), choices():
-            for neuron in modes:  # the sample is of another batch than their states
-                if isinstance(neuron, SpikingNeuron):
-                    neuron.reset_mem()
-            reader.run(reader.read, (sample.as_subclass(Tensor), *further), {})
-    finally:
-        for m, mode in modes.items():
-            m.training = mode
+    with torch.no_grad(), aside(module), torch.random.fork_rng(devices=()), choices():
+        for neuron in module.eval().modules():  # the sample is of another batch than their states
+            if isinstance(neuron, SpikingNeuron):
+                neuron.reset_mem()
+        reader.run(reader.read, (sample.as_subclass(Tensor), *further), {})
     return Reading(reader.calls, reader.output, reader.paths)
 
 

@@ -147,15 +147,10 @@ def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
 @contextmanager
 def _undisturbed(net: nn.Module) -> Iterator[None]:
     """Evaluate without gradients, from states of zero, and leave states and modes as they were."""
-    training = {module: module.training for module in net.modules()}
-    try:
-        with torch.no_grad(), aside(net):
-            net.eval()
-            utils.reset(net)
-            yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
+    with torch.no_grad(), aside(net):
+        net.eval()
+        utils.reset(net)
+        yield
 
 
 def _shape(output: Any) -> tuple[int, ...]:
