@@ -1,6 +1,6 @@
 """Latency codes: the larger the value, the earlier its one spike."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -76,7 +76,7 @@ def latency(
         raise ValueError("num_steps must be given unless bypass=True")
     values = floating(data)
     within_unit(values)
-    times = _spike_times(values.detach(), num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
+    times = _Code(num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon).times(values.detach())
     if clip:
         times = times.masked_fill(values < threshold, _NEVER)
     return emit(times, steps, on_target, off_target, interpolate, bypass).to(values.dtype)
@@ -116,7 +116,7 @@ def latency_code(
         (tensor([16.5...]), tensor([True]))
     """
     values = floating(data)
-    times = _spike_times(values, num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
+    times = _Code(num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon).times(values)
     return times.to(values.dtype), values < threshold
 
 
@@ -129,25 +129,10 @@ def latency_code_log(
     normalize: Normalize = False,
     epsilon: float = 1e-7,
 ) -> Tensor:
-    """Times at which a leaky capacitor charges to the threshold: t = τ ln(x / (x - θ)) + f, x = max(data, θ +
-    ε).
+    """Times at which a leaky capacitor charges to θ: t = τ ln(x / (x - θ)) + f, with x = max(data, θ + ε).
 
-    With `normalize`, t = (t - f) (T - 1 - f) / max(t - f) + f.
-
-    Args:
-        data: any shape.
-        num_steps: length T of the train; needed to normalise.
-        threshold: θ, in (0, 1).
-        tau: time constant τ in steps.
-        first_spike_time: f.
-        normalize: stretch the times so that the last is T-1; see `latency`.
-        epsilon: ε, so that values up to θ fire late, at about τ ln(θ / ε), and not never.
-
-    Returns:
-        Times in steps, not rounded, in the data's floating dtype.
-
-    Raises:
-        ValueError: as `latency_code`.
+    With `normalize`, t = (t - f) (T - 1 - f) / max(t - f) + f. Values up to θ so fire late, at about τ ln(θ / ε), and
+    not never. Arguments, errors and the times are those of `latency_code`.
 
     Example:
         >>> latency_code_log(torch.tensor([0.02, 0.5, 1.0]), num_steps=5, normalize=True)
@@ -166,22 +151,8 @@ def latency_code_linear(
 ) -> Tensor:
     """Times that fall linearly with the data: t = τ (1 - max(data, θ)) + f.
 
-    With `normalize`, τ = T - 1 - f; if data above 1 make times negative, these are mapped linearly to 0 …
-    T-1.
-
-    Args:
-        data: any shape.
-        num_steps: length T of the train; needed to normalise.
-        threshold: θ, in (0, 1).
-        tau: time constant τ in steps.
-        first_spike_time: f.
-        normalize: fit the times to the train.
-
-    Returns:
-        Times in steps, not rounded, in the data's floating dtype.
-
-    Raises:
-        ValueError: as `latency_code`.
+    With `normalize`, τ = T - 1 - f; if data above 1 make times negative, these are mapped linearly to 0 … T-1.
+    Arguments, errors and the times are those of `latency_code`.
 
     Example:
         >>> latency_code_linear(torch.tensor([0.02, 0.5, 1.0]), num_steps=5, normalize=True)
@@ -224,7 +195,7 @@ def latency_decode(
         tensor([0.1000, 0.5000, 1.0000])
     """
     trains = floating(over_time(spikes, "spikes"), "spikes")
-    steps, start = _check_code(trains, len(trains), threshold, tau, first_spike_time, normalize)
+    steps, start = _Code(len(trains), threshold, tau, first_spike_time, normalize, linear).checked(trains)
     if normalize and not linear:
         raise ValueError("normalize=True: the scale of a normalised logarithmic code is lost, it cannot be decoded")
     elapsed = (torch.arange(steps, dtype=torch.float64, device=trains.device) - start).clamp(min=0)
@@ -235,57 +206,51 @@ def latency_decode(
     return torch.tensordot(values.clamp(0, 1).to(trains.dtype), trains, dims=1)
 
 
-def _check_code(
-    data: Tensor,
-    num_steps: int | None,
-    threshold: float,
-    tau: float,
-    first_spike_time: int,
-    normalize: Normalize,
-) -> tuple[int, int]:
-    """The checks of all latency codes; returns T (0 if not given) and f."""
-    real(threshold, "threshold")
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold must lie in (0, 1), got {threshold}")
-    positive(tau, "tau")
-    start = whole(first_spike_time, "first_spike_time", least=0)
-    steps = given_steps(num_steps)
-    if steps and start >= steps:
-        raise ValueError(f"first_spike_time must be less than num_steps = {steps}, got {start}")
-    if start and data.numel() and data.max() > 1 and data.min() < 0:
-        raise ValueError("data must not go both above 1 and below 0 when first_spike_time is given")
-    if normalize not in (False, True, "sample"):
-        raise ValueError(f'normalize must be False, True or "sample", got {normalize!r}')
-    if normalize and not steps:
-        raise ValueError("num_steps must be given when the code is normalised")
-    return steps, start
+class _Code(NamedTuple):
+    """The settings of a latency code."""
 
+    num_steps: int | None
+    threshold: float
+    tau: float
+    first_spike_time: int
+    normalize: Normalize
+    linear: bool
+    epsilon: float = 1e-7
 
-def _spike_times(
-    data: Tensor,
-    num_steps: int | None,
-    threshold: float,
-    tau: float,
-    first_spike_time: int,
-    normalize: Normalize,
-    linear: bool,
-    epsilon: float,
-) -> Tensor:
-    """Times of either code in at least float32: in float16, ε would vanish and steps beyond 2048 merge."""
-    steps, start = _check_code(data, num_steps, threshold, tau, first_spike_time, normalize)
-    real(epsilon, "epsilon")
-    x = at_least_float32(data)
-    if x.numel() == 0:
-        return x
-    over = tuple(range(1, x.dim())) if normalize == "sample" else tuple(range(x.dim()))
-    if linear:
-        times = (steps - 1 - start if normalize else tau) * (1 - x.clamp(min=threshold)) + start
-        if normalize and bool((times < 0).any()):
-            first, last = times.amin(over, keepdim=True), times.amax(over, keepdim=True)
-            times = (times - first) / (last - first).clamp(min=epsilon) * (steps - 1)
-        return times
-    x = x.clamp(min=threshold + epsilon)
-    times = tau * torch.log(x / (x - threshold))
-    if normalize:
-        times = times / times.amax(over, keepdim=True) * (steps - 1 - start)
-    return times + start
+    def checked(self, data: Tensor) -> tuple[int, int]:
+        """The checks of all latency codes; returns T (0 if not given) and f."""
+        real(self.threshold, "threshold")
+        if not 0 < self.threshold < 1:
+            raise ValueError(f"threshold must lie in (0, 1), got {self.threshold}")
+        positive(self.tau, "tau")
+        start = whole(self.first_spike_time, "first_spike_time", least=0)
+        steps = given_steps(self.num_steps)
+        if steps and start >= steps:
+            raise ValueError(f"first_spike_time must be less than num_steps = {steps}, got {start}")
+        if start and data.numel() and data.max() > 1 and data.min() < 0:
+            raise ValueError("data must not go both above 1 and below 0 when first_spike_time is given")
+        if self.normalize not in (False, True, "sample"):
+            raise ValueError(f'normalize must be False, True or "sample", got {self.normalize!r}')
+        if self.normalize and not steps:
+            raise ValueError("num_steps must be given when the code is normalised")
+        return steps, start
+
+    def times(self, data: Tensor) -> Tensor:
+        """Spike times in at least float32: in float16, ε would vanish and steps beyond 2048 merge."""
+        steps, start = self.checked(data)
+        real(self.epsilon, "epsilon")
+        x = at_least_float32(data)
+        if x.numel() == 0:
+            return x
+        over = tuple(range(1, x.dim())) if self.normalize == "sample" else tuple(range(x.dim()))
+        if self.linear:
+            times = (steps - 1 - start if self.normalize else self.tau) * (1 - x.clamp(min=self.threshold)) + start
+            if self.normalize and bool((times < 0).any()):
+                first, last = times.amin(over, keepdim=True), times.amax(over, keepdim=True)
+                times = (times - first) / (last - first).clamp(min=self.epsilon) * (steps - 1)
+            return times
+        x = x.clamp(min=self.threshold + self.epsilon)
+        times = self.tau * torch.log(x / (x - self.threshold))
+        if self.normalize:
+            times = times / times.amax(over, keepdim=True) * (steps - 1 - start)
+        return times + start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +49,18 @@ def steps_shown(num_steps: int | bool | None, available: int) -> int:
     if not 0 < num_steps <= available:
         raise ValueError(f"num_steps is {num_steps}, but data has {available} steps")
     return int(num_steps)
+
+
+def named(labels: Any, count: int, name: str, what: str) -> Sequence[Any]:
+    """Return the labels of `count` things, their numbers where none are given.
+
+    Raises:
+        ValueError: there are more or fewer labels than the argument `name` has of `what`.
+    """
+    labels = range(count) if labels is None else labels
+    if len(labels) != count:
+        raise ValueError(f"labels has {len(labels)} entries, but {name} has {count} {what}")
+    return labels
 
 
 def new_figure(figsize: tuple[float, float] | None = None) -> Figure:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, steps_shown, tidy, to_numpy
+from ._canvas import COLORS, named, steps_shown, tidy, to_numpy
 
 if TYPE_CHECKING:
     from matplotlib.animation import ArtistAnimation
@@ -66,9 +66,7 @@ def spike_count(
     spikes = to_numpy(data, "data", ndim=(2,))
     num_steps = steps_shown(num_steps, len(spikes))
     num_classes = spikes.shape[1]
-    labels = range(num_classes) if labels is None else labels
-    if len(labels) != num_classes:
-        raise ValueError(f"labels has {len(labels)} entries, but data has {num_classes} classes")
+    labels = named(labels, num_classes, "data", "classes")
     if interpolate < 1:
         raise ValueError(f"interpolate is {interpolate}; expected at least 1 frame to a step")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, ink, new_axes, tidy, time_scale, to_numpy
+from ._canvas import COLORS, ink, named, new_axes, tidy, time_scale, to_numpy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,9 +118,7 @@ def membrane_traces(
     num_steps, num_neurons = potentials.shape
     if num_neurons == 0:
         raise ValueError(f"mem has shape {list(potentials.shape)}; expected at least one neuron")
-    labels = range(num_neurons) if labels is None else labels
-    if len(labels) != num_neurons:
-        raise ValueError(f"labels has {len(labels)} entries, but mem has {num_neurons} neurons")
+    labels = named(labels, num_neurons, "mem", "neurons")
     levels = None if threshold is None else to_numpy(np.atleast_1d(threshold), "threshold")
     if levels is not None and levels.shape not in ((1,), (num_neurons,)):
         raise ValueError(f"threshold has shape {list(levels.shape)}; expected one value or [{num_neurons}]")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, ink, new_figure, tidy, to_numpy, whole_ticks
+from ._canvas import COLORS, ink, named, new_figure, tidy, to_numpy, whole_ticks
 from ._raster import raster_groups
 from ._statistics import psth
 
@@ -73,8 +73,8 @@ def overview(
         raise ValueError(f"max_neurons is {max_neurons}; expected at least 1")
     layers = {name: spikes.reshape(*expected, -1) for name, spikes in layers.items()}
     counts = list(layers.values())[-1][:, sample].sum(axis=0)
-    if labels is not None and len(labels) != len(counts):
-        raise ValueError(f"labels has {len(labels)} entries, but the output has {len(counts)} neurons")
+    if labels is not None:
+        named(labels, len(counts), "the output", "neurons")
 
     fig = new_figure((9, 1.9 * (len(layers) + 1))) if fig is None else fig
     grid = fig.add_gridspec(len(layers) + 1, 2, width_ratios=(3, 2))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, ink, new_figure, tidy, time_scale, to_numpy, whole_ticks
+from ._canvas import COLORS, ink, named, new_figure, tidy, time_scale, to_numpy, whole_ticks
 from ._statistics import psth
 
 if TYPE_CHECKING:
@@ -182,9 +182,8 @@ def raster_grid(
     num_samples = array.shape[1]
     if isinstance(labels, torch.Tensor):
         labels = labels.tolist()
-    titles = [f"sample {i}" for i in range(num_samples)] if labels is None else [str(label) for label in labels]
-    if len(titles) != num_samples:
-        raise ValueError(f"labels has {len(titles)} entries, but spikes has {num_samples} samples")
+    prefix = "sample " if labels is None else ""
+    titles = [f"{prefix}{label}" for label in named(labels, num_samples, "spikes", "samples")]
     if columns is None:
         columns = int(np.ceil(num_samples**0.5))
     elif columns < 1:
