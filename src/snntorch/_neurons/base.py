@@ -247,8 +247,7 @@ class SpikingNeuron(ResetMechanism, Published):
     def sequence(self, inputs: Tensor, states: Sequence[Any] = (), num_steps: int | None = None) -> Any:
         """What `snntorch.unroll` returns for this neuron: its outputs stacked over time."""
         static = num_steps is not None
-        steps = num_steps if num_steps is not None else inputs.shape[0]
-        now = inputs if static else inputs[0]
+        steps, now = (inputs.shape[0], inputs[0]) if num_steps is None else (num_steps, inputs)
         state = self._begin(now, states, {})
         if self._broadcasts(now.shape, state):
             shape = state[0].shape
@@ -296,7 +295,6 @@ class SpikingNeuron(ResetMechanism, Published):
         stepped(self, "what it takes depends on its states, at every step", by_kernels=True)
         trains: list[list[Any]] = []
         for now in (projected,) * steps if static else projected.unbind():
-            driven = self.drive(now, *state)
-            train, state = run(self, driven, state, arguments)
+            train, state = run(self, self.drive(now, *state), state, arguments)
             trains.append(train)
         return [torch.stack([train[k] for train in trains]) if w else None for k, w in enumerate(wanted)], state
