@@ -29,6 +29,8 @@ MADE = {
     snn.TemporalEffectiveBatchNorm1d: (lambda: snn.TemporalEffectiveBatchNorm1d(4, 3), (3, 6, 4)),
     snn.TemporalEffectiveBatchNorm2d: (lambda: snn.TemporalEffectiveBatchNorm2d(4, 3), (3, 6, 4, 3, 5)),
     snn.SequenceDropout: (lambda: snn.SequenceDropout(0.0), (6, 4)),
+    snn.SequenceDropout1d: (lambda: snn.SequenceDropout1d(0.0), (6, 4, 5)),
+    snn.SequenceDropout2d: (lambda: snn.SequenceDropout2d(0.0), (6, 4, 5, 3)),
     LeakyIntegrator: (lambda: LeakyIntegrator(0.5, learn_beta=True, init_hidden=True), (6, 4)),
     SynapticIntegrator: (lambda: SynapticIntegrator(0.9, 0.5, learn_beta=True, init_hidden=True), (6, 4)),
 }  # what makes each exported layer, and the shape of an input

@@ -33,7 +33,22 @@ def test_parameters_are_as_many_as_published(make, expected):
         assert size(make()) == expected
 
 
+@pytest.mark.parametrize(("make", "millions"), [
+    (lambda: models.QKFormer(), 29.08),  # HST-10-512
+    (lambda: models.QKFormer(dim=384), 16.47),
+    (lambda: models.QKFormer(dim=768), 64.96),
+    (lambda: models.QKFormer(100, 384, (1, 1, 2), stem="cifar"), 6.74),
+])  # fmt: skip
+def test_qkformer_has_its_papers_millions(make, millions):
+    with torch.device("meta"):
+        assert round(size(make()) / 1e6, 2) == millions
+
+
 def small(name, **kwargs):
+    if name == "hierarchical":
+        return models.QKFormer(5, 16, (1, 1, 1), 2, 2.0, 2, "cifar", **kwargs), (2, 8, 8)
+    if name == "hierarchical-imagenet":
+        return models.QKFormer(5, 16, (1, 0, 1), 2, 2.0, 2, **kwargs), (2, 16, 16)
     if name == "resnet":
         return models.SEWResNet((1, 1), 5, "cifar", 2, **kwargs), (2, 6, 6)
     if name == "resnet-imagenet":
@@ -45,7 +60,9 @@ def small(name, **kwargs):
     return models.DelayNet(6, (8, 8), 5, max_delay=4, width=1.0, dropout=0.0, **kwargs), (6,)
 
 
-@pytest.mark.parametrize("name", ["resnet", "resnet-imagenet", "spikformer", "qkformer", "delays"])
+@pytest.mark.parametrize(
+    "name", ["resnet", "resnet-imagenet", "spikformer", "qkformer", "hierarchical", "hierarchical-imagenet", "delays"]
+)
 def test_a_network_of_one_step_folds_and_fuses_and_is_its_loop(name):
     torch.manual_seed(0)
     net, shape = small(name)
@@ -119,6 +136,8 @@ def test_what_is_wrong_is_named():
     for make, message in (
         (lambda: models.SpikingVGG(12), "depth must be one of 11, 13, 16, 19, got 12"),
         (lambda: models.sew_resnet18(connection="or"), "connection must be one of add, and, iand, got 'or'"),
+        (lambda: models.QKFormer(dim=20), "dim must be a multiple of 8, got 20"),
+        (lambda: models.QKFormer(stem="mnist"), "stem must be 'cifar' or 'imagenet'"),
         (lambda: models.Spikformer(dim=20), "dim must be a multiple of 8, got 20"),
         (lambda: models.QKAttention(6, 4), "dim must be a multiple of heads, got 6 and 4"),
         (lambda: models.QKAttention(6, 2, over="time"), "over must be 'token' or 'channel', got 'time'"),

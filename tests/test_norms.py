@@ -129,6 +129,21 @@ def test_one_mask_is_drawn_a_sequence():
     assert not torch.equal(snn.unroll(layer, x) == 0, y == 0)
 
 
+@pytest.mark.parametrize(("layer", "behind"), [(snn.SequenceDropout1d, (5,)), (snn.SequenceDropout2d, (3, 4))])
+def test_one_mask_of_whole_channels_is_drawn_a_sequence(layer, behind):
+    torch.manual_seed(0)
+    x = torch.rand(4, 50, 40, *behind) + 0.5
+    for run in (snn.unroll, loop):
+        drop = layer(0.25)
+        mask = run(drop, x) / x
+        torch.testing.assert_close(mask, mask[(slice(1), ..., *[slice(1)] * len(behind))].expand_as(mask))
+        assert set(mask.mul(3).round().unique().tolist()) == {0.0, 4.0}
+        assert (mask == 0).float().mean() == pytest.approx(0.25, abs=5 * (0.25 * 0.75 / 2000) ** 0.5)
+    assert torch.equal(snn.unroll(drop.eval(), x), x)
+    with pytest.raises(ValueError, match=rf"{layer.__name__} takes \[B, C.*got shape \(2, 3, 1, 1, 1\)"):
+        layer()(torch.rand(2, 3, 1, 1, 1))
+
+
 def test_the_mask_of_training_is_forgotten_in_evaluation_and_back():
     layer, x = snn.SequenceDropout(0.5), torch.rand(3, 4, 5)
     first = snn.unroll(layer, x)

@@ -94,6 +94,8 @@ SIGNATURES = {
     "BatchNormTT1d": BNTT,
     "BatchNormTT2d": BNTT,
     "SequenceDropout": "p=0.5",
+    "SequenceDropout1d": "p=0.5",
+    "SequenceDropout2d": "p=0.5",
     "SequenceBatchNorm1d": BATCH_NORM,
     "SequenceBatchNorm2d": BATCH_NORM,
     "ThresholdDependentBatchNorm1d": TDBN,

@@ -155,7 +155,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         )
         for n in (1, 2)
     },
-    "SequenceDropout": ({}, {"p": 0.9}),
+    **{f"SequenceDropout{n}": ({}, {"p": 0.9}) for n in ("", "1d", "2d")},
     "GradedSpikes": ({"size": F, "constant_factor": 1.0}, {"size": 2, "constant_factor": 2.0}),
 }  # fmt: skip
 SCALES = {"Izhikevich": 60.0, "EIF": 2500.0, "AdEx": 3000.0, "QIF": 4.0, "BRF": 60.0}

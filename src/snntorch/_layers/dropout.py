@@ -55,13 +55,73 @@ class SequenceDropout(SpikingNeuron):
         """One time step, `x, mask -> y, mask`."""
         return x * mask, mask
 
+    def _alike(self, shape: Sequence[int]) -> Sequence[int]:
+        """The shape of what is drawn, which broadcasts to the input's."""
+        return shape
+
     def _start(self, name: str, shape: Sequence[int], like: Tensor) -> Tensor:
         """The mask that a sequence starts with, and keeps."""
-        ones = torch.ones(shape, dtype=state_dtype(like.dtype), device=like.device)
-        return F.dropout(ones, self.p) if self.training else ones
+        ones = torch.ones(self._alike(shape), dtype=state_dtype(like.dtype), device=like.device)
+        return (F.dropout(ones, self.p) if self.training else ones).expand(shape)
 
     def train(self, mode: bool = True) -> SequenceDropout:
         """As `nn.Module.train`; a mask of the other mode is forgotten."""
         if mode != self.training:
             self._init_mem()
         return super().train(mode)
+
+
+class _OfChannels(SequenceDropout):
+    """One mask for all of a channel, `[B, C, ...]`; the subclass names the number of dimensions."""
+
+    _dims: tuple[int, ...]
+    _shape: str
+
+    def _alike(self, shape: Sequence[int]) -> Sequence[int]:
+        if len(shape) not in self._dims:
+            raise ValueError(f"{type(self).__name__} takes {self._shape} at each step, got shape {tuple(shape)}")
+        return (*shape[:2], *(1,) * (len(shape) - 2))
+
+
+class SequenceDropout1d(_OfChannels):
+    """`SequenceDropout` of whole channels of `[B, C]` or `[B, C, L]`, as `torch.nn.Dropout1d` drops them.
+
+    Args:
+        p: probability that a channel is zero for a whole sequence.
+
+    Raises:
+        ValueError: unless p is a probability, or for an input of another shape.
+
+    Source: Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015.
+
+    Example:
+        >>> out = SequenceDropout1d(0.5)(torch.ones(2, 8, 5))
+        >>> torch.equal(out, out[..., :1].expand(2, 8, 5))
+        True
+    """
+
+    _dims, _shape = (2, 3), "[B, C] or [B, C, L]"
+
+
+class SequenceDropout2d(_OfChannels):
+    """`SequenceDropout` of whole channels of `[B, C, H, W]`, as `torch.nn.Dropout2d` drops them.
+
+    Neighbouring pixels are alike, so that to drop each by itself drops little; a channel is dropped for all of them,
+    from its first step to its last.
+
+    Args:
+        p: probability that a channel is zero for a whole sequence.
+
+    Raises:
+        ValueError: unless p is a probability, or for an input of another shape.
+
+    Source: Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015.
+
+    Example:
+        >>> import snntorch as snn
+        >>> out = snn.unroll(SequenceDropout2d(0.5), torch.ones(3, 2, 8, 5, 5))
+        >>> torch.equal(out, out[:1, ..., :1, :1].expand(3, 2, 8, 5, 5))
+        True
+    """
+
+    _dims, _shape = (4,), "[B, C, H, W]"

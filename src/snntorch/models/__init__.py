@@ -1,5 +1,6 @@
 """Networks of the literature: constructors, any neuron, modules of one time step that `snntorch.unroll` folds."""
 
+from .qkformer import QKFormer as QKFormer
 from .resnet import SEWResNet as SEWResNet
 from .resnet import sew_resnet18 as sew_resnet18
 from .resnet import sew_resnet34 as sew_resnet34

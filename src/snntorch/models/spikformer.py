@@ -12,18 +12,18 @@ import snntorch as snn
 from .parts import Neuron, Norm, leaky
 
 
-def _projection(before: int, after: int, neuron: Neuron, norm: Norm) -> nn.Sequential:
+def _projection(before: int, after: int, neuron: Neuron, norm: Norm, bias: bool = True) -> nn.Sequential:
     """A linear layer of each token, `[B, before, H, W] -> [B, after, H, W]`, with norm and neuron."""
-    return nn.Sequential(nn.Conv2d(before, after, 1), norm(after), neuron())
+    return nn.Sequential(nn.Conv2d(before, after, 1, bias=bias), norm(after), neuron())
 
 
 class _Attention(nn.Module):
-    def __init__(self, dim: int, heads: int, neuron: Neuron, norm: Norm) -> None:
+    def __init__(self, dim: int, heads: int, neuron: Neuron, norm: Norm, bias: bool) -> None:
         super().__init__()
         if dim % heads:
             raise ValueError(f"dim must be a multiple of heads, got {dim} and {heads}")
         self.heads = heads
-        self.query, self.key = _projection(dim, dim, neuron, norm), _projection(dim, dim, neuron, norm)
+        self.query, self.key = (_projection(dim, dim, neuron, norm, bias) for _ in range(2))
         self.fire, self.out = neuron(), _projection(dim, dim, neuron, norm)
 
 
@@ -40,6 +40,7 @@ class SpikingSelfAttention(_Attention):
         neuron: makes a neuron that keeps its states, `init_hidden=True`.
         norm: makes a norm of so many channels, as for `SEWResNet`.
         scale: of the product. With a threshold of 1, 0.25 is what the paper's 0.125 is with a threshold of 0.5.
+        bias: whether the layers that make Q, K and V have biases.
 
     Raises:
         ValueError: where dim is no multiple of heads.
@@ -54,11 +55,12 @@ class SpikingSelfAttention(_Attention):
     """
 
     def __init__(
-        self, dim: int, heads: int, neuron: Neuron = leaky, norm: Norm = snn.SequenceBatchNorm2d, scale: float = 0.25
-    ) -> None:
-        super().__init__(dim, heads, neuron, norm)
+        self, dim: int, heads: int, neuron: Neuron = leaky, norm: Norm = snn.SequenceBatchNorm2d, scale: float = 0.25,
+        bias: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(dim, heads, neuron, norm, bias)
         self.scale = scale
-        self.value = _projection(dim, dim, neuron, norm)
+        self.value = _projection(dim, dim, neuron, norm, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """One time step."""
@@ -84,6 +86,7 @@ class QKAttention(_Attention):
         neuron: makes a neuron that keeps its states, `init_hidden=True`.
         norm: makes a norm of so many channels, as for `SEWResNet`.
         over: what is let through, `"token"` or `"channel"`.
+        bias: whether the layers that make Q and K have biases.
 
     Raises:
         ValueError: where dim is no multiple of heads, or for another `over`.
@@ -97,9 +100,10 @@ class QKAttention(_Attention):
     """
 
     def __init__(
-        self, dim: int, heads: int, neuron: Neuron = leaky, norm: Norm = snn.SequenceBatchNorm2d, over: str = "token"
-    ) -> None:
-        super().__init__(dim, heads, neuron, norm)
+        self, dim: int, heads: int, neuron: Neuron = leaky, norm: Norm = snn.SequenceBatchNorm2d, over: str = "token",
+        bias: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(dim, heads, neuron, norm, bias)
         if over not in ("token", "channel"):
             raise ValueError(f"over must be 'token' or 'channel', got {over!r}")
         self.over = over
@@ -111,7 +115,7 @@ class QKAttention(_Attention):
         return self.out((key * gate).flatten(1, 2).unflatten(2, x.shape[2:]))
 
 
-class _Encoder(nn.Module):
+class Encoder(nn.Module):
     """Attention and two layers of each token, each added to what it gets."""
 
     def __init__(self, dim: int, attention: nn.Module, hidden: int, neuron: Neuron, norm: Norm) -> None:
@@ -120,6 +124,7 @@ class _Encoder(nn.Module):
         self.mlp = nn.Sequential(_projection(dim, hidden, neuron, norm), _projection(hidden, dim, neuron, norm))
 
     def forward(self, x: Tensor) -> Tensor:
+        """One time step."""
         x = x + self.attention(x)
         return x + self.mlp(x)
 
@@ -182,7 +187,7 @@ class Spikformer(nn.Module):
         self.positions = nn.Sequential(nn.Conv2d(dim, dim, 3, padding=1, bias=False), norm(dim), neuron())
         hidden = int(dim * mlp_ratio)
         self.encoders = nn.Sequential(
-            *(_Encoder(dim, attention(dim, heads, neuron, norm), hidden, neuron, norm) for _ in range(depth))
+            *(Encoder(dim, attention(dim, heads, neuron, norm), hidden, neuron, norm) for _ in range(depth))
         )
         self.head = nn.Linear(dim, num_classes)
 
