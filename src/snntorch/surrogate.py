@@ -41,6 +41,15 @@ class SurrogateFunction(torch.autograd.Function):
 
     A subclass writes `derivative` and nothing else. Its arithmetic uses torch operations only, so that the same lines
     serve autograd, `torch.func`, `torch.compile` and the fused kernels.
+
+    Example:
+        >>> class Box(SurrogateFunction):
+        ...     @staticmethod
+        ...     def derivative(x, width):
+        ...         return (x.abs() < width / 2) / width
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(Surrogate(Box, (0.5,))(x).sum(), x)
+        (tensor([0., 2., 0.]),)
     """
 
     generate_vmap_rule = True
@@ -81,6 +90,13 @@ class Surrogate:
     Args:
         function: the `SurrogateFunction` whose `derivative` is the surrogate gradient.
         parameters: what `derivative` takes after x.
+
+    Example:
+        >>> spike = Surrogate(FastSigmoid, (25,))
+        >>> spike == fast_sigmoid(slope=25), spike
+        (True, FastSigmoid(25))
+        >>> spike(torch.tensor([-0.1, 0.1]))
+        tensor([0., 1.])
     """
 
     function: type[SurrogateFunction]
@@ -128,6 +144,15 @@ def surrogate_gradient(name: str) -> Callable[[Callable[Concatenate[Tensor, P], 
 
     Raises:
         TypeError: where the derivative takes anything but x and parameters that have defaults.
+
+    Example:
+        >>> @surrogate_gradient("Cosine")
+        ... def cosine(x, width=1.0):
+        ...     return torch.cos(x / width).clamp(min=0) / (2 * width)
+        >>> x = torch.tensor([-3.0, 0.0], requires_grad=True)
+        >>> torch.autograd.grad(cosine(width=1.0)(x).sum(), x)
+        (tensor([0.0000, 0.5000]),)
+        >>> del FACTORIES["cosine"]  # which a program of yours keeps
     """
 
     def decorate(derivative: Callable[Concatenate[Tensor, P], Tensor]) -> Factory[P]:
@@ -136,7 +161,8 @@ def surrogate_gradient(name: str) -> Callable[[Callable[Concatenate[Tensor, P], 
             raise TypeError(f"{derivative.__name__} must take x and positional parameters with defaults")
         signature = inspect.Signature(parameters, return_annotation=Surrogate)
         function = types.new_class(name, (SurrogateFunction,))
-        function.__doc__, function.__module__ = derivative.__doc__, derivative.__module__
+        summary, _, _ = (derivative.__doc__ or "").partition("\n")  # the factory's docstring has all of it
+        function.__doc__, function.__module__ = summary, derivative.__module__
         function.derivative = staticmethod(derivative)
 
         @functools.wraps(derivative, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
@@ -158,6 +184,11 @@ def atan(x: Tensor, alpha: float = 2.0) -> Tensor:
 
     Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural networks",
     ICCV 2021.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(atan(alpha=2.0)(x).sum(), x)
+        (tensor([0.2884, 1.0000, 0.2884]),)
     """
     return alpha / 2 / (1 + (math.pi / 2 * alpha * x).square())
 
@@ -168,6 +199,11 @@ def fast_sigmoid(x: Tensor, slope: float = 25) -> Tensor:
 
     Zenke and Ganguli, "SuperSpike: supervised learning in multilayer spiking neural networks", Neural Computation
     30(6), 2018.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(fast_sigmoid(slope=25)(x).sum(), x)
+        (tensor([0.0055, 1.0000, 0.0055]),)
     """
     return 1 / (1 + slope * x.abs()).square()
 
@@ -178,6 +214,11 @@ def sigmoid(x: Tensor, slope: float = 25) -> Tensor:
 
     Finite for every finite x. Zenke and Vogels, "The remarkable robustness of surrogate gradient learning for
     instilling complex function in spiking neural networks", Neural Computation 33(4), 2021.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(sigmoid(slope=25)(x).sum(), x)
+        (tensor([9.3166e-05, 6.2500e+00, 9.3166e-05]),)
     """
     # The product neither overflows nor cancels.
     return slope * torch.sigmoid(slope * x) * torch.sigmoid(-slope * x)
@@ -189,6 +230,11 @@ def straight_through_estimator(x: Tensor) -> Tensor:
 
     Bengio, Leonard and Courville, "Estimating or propagating gradients through stochastic neurons for conditional
     computation", arXiv:1308.3432, 2013.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(straight_through_estimator()(x).sum(), x)
+        (tensor([1., 1., 1.]),)
     """
     return torch.ones_like(x)
 
@@ -198,6 +244,11 @@ def triangular(x: Tensor, threshold: float = 1) -> Tensor:
     """A step, kept as published: `dS/dx = threshold` for `x < 0`, `-threshold` for `x >= 0`.
 
     `piecewise_linear` is what most papers mean by a triangular surrogate.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(triangular(threshold=1)(x).sum(), x)
+        (tensor([ 1., -1., -1.]),)
     """
     return threshold * torch.where(x < 0, torch.ones_like(x), -torch.ones_like(x))
 
@@ -207,6 +258,11 @@ def piecewise_linear(x: Tensor, gamma: float = 1.0) -> Tensor:
     """Triangle of height gamma: `dS/dx = gamma * max(0, 1 - |x|)`.
 
     Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS 2018.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(piecewise_linear(gamma=1.0)(x).sum(), x)
+        (tensor([0.5000, 1.0000, 0.5000]),)
     """
     return gamma * (1 - x.abs()).clamp(min=0)
 
@@ -216,13 +272,24 @@ def spike_rate_escape(x: Tensor, beta: float = 1, slope: float = 25) -> Tensor:
     """Escape rate: `dS/dx = slope * exp(-beta * |x - 1|)`.
 
     Gerstner and Kistler, "Spiking Neuron Models", chapter 5, Cambridge University Press, 2002.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(spike_rate_escape(beta=1, slope=25)(x).sum(), x)
+        (tensor([ 5.5783,  9.1970, 15.1633]),)
     """
     return slope * torch.exp(-beta * (x - 1).abs())
 
 
 @surrogate_gradient("Heaviside")
 def heaviside(x: Tensor) -> Tensor:
-    """The gradient passes where the neuron spikes: `dS/dx = H(x)`."""
+    """The gradient passes where the neuron spikes: `dS/dx = H(x)`.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(heaviside()(x).sum(), x)
+        (tensor([0., 0., 1.]),)
+    """
     return (x > 0).to(x.dtype)
 
 
@@ -231,13 +298,25 @@ def SSO(x: Tensor, mean: float = 0, variance: float = 0.2) -> Tensor:
     """Stochastic spike operator: `dS/dx = 1` where spiking, else `(u + mean) * variance` with `u ~ U(-1/2, 1/2)`.
 
     The noise u is drawn at backward and honours `torch.manual_seed`.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.5], requires_grad=True)
+        >>> (gradient,) = torch.autograd.grad(SSO(variance=0.2)(x).sum(), x)
+        >>> bool(gradient[0].abs() <= 0.1), gradient[1]
+        (True, tensor(1.))
     """
     return torch.where(x > 0, 1.0, (torch.rand_like(x) - 0.5 + mean) * variance)
 
 
 @surrogate_gradient("LeakySpikeOperator")
 def LSO(x: Tensor, slope: float = 0.1) -> Tensor:
-    """Leaky spike operator: `dS/dx = 1` where spiking, else `slope`."""
+    """Leaky spike operator: `dS/dx = 1` where spiking, else `slope`.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(LSO(slope=0.1)(x).sum(), x)
+        (tensor([0.1000, 0.1000, 1.0000]),)
+    """
     return torch.where(x > 0, torch.ones_like(x), slope * torch.ones_like(x))
 
 
@@ -246,6 +325,11 @@ def SFS(x: Tensor, slope: float = 25, B: float = 1) -> Tensor:
     """Sparse fast sigmoid: `dS/dx = 1 / (1 + slope * |x|)^2` where `x > B`, else 0.
 
     Perez-Nieves and Goodman, "Sparse spiking gradient descent", NeurIPS 2021.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(SFS(slope=25, B=0.2)(x).sum(), x)
+        (tensor([0.0000, 0.0000, 0.0055]),)
     """
     return FastSigmoid.derivative(x, slope) * (x > B)
 
@@ -256,6 +340,11 @@ def gaussian(x: Tensor, sigma: float = 0.5) -> Tensor:
 
     Yin, Corradi and Bohte, "Effective and efficient computation with multiple-timescale spiking recurrent neural
     networks", ICONS 2020.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(gaussian(sigma=0.5)(x).sum(), x)
+        (tensor([0.4839, 0.7979, 0.4839]),)
     """
     return torch.exp(-0.5 * (x / sigma).square()) / (sigma * math.sqrt(2 * math.pi))
 
@@ -267,6 +356,11 @@ def multi_gaussian(x: Tensor, h: float = 0.15, s: float = 6.0, sigma: float = 0.
     `dS/dx = (1+h) N(x; 0, sigma^2) - h N(x; sigma, (s sigma)^2) - h N(x; -sigma, (s sigma)^2)`; Yin, Corradi and
     Bohte, "Accurate and efficient time-domain classification with adaptive spiking recurrent neural networks",
     Nature Machine Intelligence 3, 2021.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(multi_gaussian()(x).sum(), x)
+        (tensor([0.5177, 0.8782, 0.5177]),)
     """
     normal = Gaussian.derivative
     return (1 + h) * normal(x, sigma) - h * (normal(x - sigma, s * sigma) + normal(x + sigma, s * sigma))
@@ -277,6 +371,11 @@ def erf(x: Tensor, alpha: float = 2.0) -> Tensor:
     """Derivative of the error function's step: `dS/dx = alpha / sqrt(pi) * exp(-(alpha * x)^2)`.
 
     Esser et al., "Backpropagation for energy-efficient neuromorphic computing", NeurIPS 2015.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(erf(alpha=2.0)(x).sum(), x)
+        (tensor([0.4151, 1.1284, 0.4151]),)
     """
     return alpha / math.sqrt(math.pi) * torch.exp(-(alpha * x).square())
 
@@ -286,6 +385,11 @@ def piecewise_exp(x: Tensor, alpha: float = 1.0) -> Tensor:
     """Two-sided exponential: `dS/dx = (alpha/2) exp(-alpha * |x|)`.
 
     Shrestha and Orchard, "SLAYER: spike layer error reassignment in time", NeurIPS 2018.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(piecewise_exp(alpha=1.0)(x).sum(), x)
+        (tensor([0.3033, 0.5000, 0.3033]),)
     """
     return alpha / 2 * torch.exp(-alpha * x.abs())
 
@@ -295,6 +399,11 @@ def soft_sign(x: Tensor, alpha: float = 2.0) -> Tensor:
     """Derivative of the softsign's step: `dS/dx = alpha / (2 (1 + |alpha * x|)^2)`.
 
     Neftci, Mostafa and Zenke, 2019 (see the module).
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(soft_sign(alpha=2.0)(x).sum(), x)
+        (tensor([0.2500, 1.0000, 0.2500]),)
     """
     return alpha / 2 / (1 + (alpha * x).abs()).square()
 
@@ -304,6 +413,11 @@ def leaky_relu(x: Tensor, leak: float = 0.1, slope: float = 1.0) -> Tensor:
     """Slope of a leaky rectifier: `dS/dx = leak` for `x < 0`, `slope` for `x >= 0`.
 
     Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models", ICML workshops 2013.
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(leaky_relu(leak=0.1)(x).sum(), x)
+        (tensor([0.1000, 1.0000, 1.0000]),)
     """
     return torch.where(x < 0, leak * torch.ones_like(x), slope * torch.ones_like(x))
 
@@ -318,7 +432,13 @@ PiecewiseExponential, SoftSign, LeakyReLU = piecewise_exp.function, soft_sign.fu
 
 
 def super_spike(beta: float = 10.0) -> Surrogate:
-    """SuperSpike, by the parameter name of its paper: `dS/dx = 1 / (1 + beta * |x|)^2` (see `fast_sigmoid`)."""
+    """SuperSpike, by the parameter name of its paper: `dS/dx = 1 / (1 + beta * |x|)^2` (see `fast_sigmoid`).
+
+    Example:
+        >>> x = torch.tensor([-0.5, 0.0, 0.5], requires_grad=True)
+        >>> torch.autograd.grad(super_spike(beta=10.0)(x).sum(), x)
+        (tensor([0.0278, 1.0000, 0.0278]),)
+    """
     return fast_sigmoid(beta)
 
 
@@ -326,7 +446,7 @@ FACTORIES["super_spike"] = super_spike
 
 
 class CustomSurrogate(SurrogateFunction):
-    """The user's own gradient, `fn(input, grad_output, spikes)`."""
+    """The user's own gradient, `fn(input, grad_output, spikes)`; made by `custom_surrogate`."""
 
     @classmethod
     def gradient(cls, x: Tensor, grad_output: Tensor, fn: Callable) -> Tensor:
@@ -395,7 +515,13 @@ class LearnableWidth(nn.Module):
 
 
 def learnable_width(surrogate: SpikeGrad, width: float | Tensor = 1.0) -> LearnableWidth:
-    """`surrogate` with a trainable width, see `LearnableWidth`."""
+    """`surrogate` with a trainable width, see `LearnableWidth`.
+
+    Example:
+        >>> learnable_width(fast_sigmoid(), width=2.0).width
+        Parameter containing:
+        tensor(2., requires_grad=True)
+    """
     return LearnableWidth(surrogate, width)
 
 
@@ -408,6 +534,10 @@ def resolve(spike_grad: SpikeGrad | str | None) -> SpikeGrad:
     Raises:
         TypeError: for an uncalled factory or a `torch.autograd.Function` class.
         ValueError: for a name that is no factory.
+
+    Example:
+        >>> resolve(None), resolve("sigmoid")
+        (ATan(2.0), Sigmoid(25))
     """
     if spike_grad is None:
         return atan()

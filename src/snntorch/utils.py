@@ -99,6 +99,13 @@ def set_states(net: nn.Module, states: Mapping[str, Tensor]) -> None:
         TypeError: a state is no floating-point tensor.
         ValueError: `states` lacks a state of the network, or has one that the network lacks, or states of one neuron
             have different shapes.
+
+    Example:
+        >>> import snntorch as snn
+        >>> net = nn.Sequential(nn.Linear(3, 2), snn.Leaky(beta=0.9, init_hidden=True))
+        >>> set_states(net, {"1.mem": torch.full((1, 2), 0.5)})
+        >>> net[1].mem
+        tensor([[0.5000, 0.5000]])
     """
     places = {key: (neuron, state) for key, neuron, state in _states(net)}
     if places.keys() != states.keys():
@@ -145,6 +152,11 @@ class FiringRate(NamedTuple):
         silent: fraction of neurons that never fired.
         total: spikes per sample, of all neurons and steps.
         saturated: fraction of neurons that fired in every step of every sample.
+
+    Example:
+        >>> rates = firing_rates({"lif": torch.tensor([[[1.0, 0.0, 1.0]], [[1.0, 0.0, 0.0]]])})
+        >>> rates["lif"].mean, rates["lif"].silent == rates["lif"].saturated
+        (0.5, True)
     """
 
     mean: float

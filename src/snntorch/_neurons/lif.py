@@ -17,6 +17,18 @@ class LIF(SpikingNeuron):
         learn_beta: make beta a parameter.
 
     The other arguments are `SpikingNeuron`'s.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> class Rectifier(snn.LIF):  # what it receives is never negative
+        ...     states = ("mem",)
+        ...     @staticmethod
+        ...     def step(x, mem, *, beta, threshold, spike):
+        ...         mem = beta * mem + torch.relu(x)
+        ...         spk = spike(mem - threshold)
+        ...         return spk, mem - spk * threshold
+        >>> Rectifier(beta=0.5)(torch.tensor([-1.0, 1.5]), torch.zeros(2))
+        (tensor([0., 1.]), tensor([0.0000, 0.5000]))
     """
 
     beta: Tensor

@@ -38,7 +38,12 @@ def _nearest_of(x: Tensor, levels: Tensor) -> Tensor:
 
 
 class StateQuant:
-    """Quantisation to any levels."""
+    """Quantisation to any levels.
+
+    Example:
+        >>> StateQuant.apply(torch.tensor([-3.0, 0.2, 0.7]), torch.tensor([0.0, 0.5, 1.0]))
+        tensor([0.0000, 0.0000, 0.5000])
+    """
 
     @staticmethod
     def apply(x: Tensor, levels: Tensor) -> Tensor:
@@ -50,10 +55,6 @@ class StateQuant:
 
         Returns:
             float32, x's shape. Ties take the lower level, infinities the outermost ones, NaN stays NaN.
-
-        Example:
-            >>> StateQuant.apply(torch.tensor([-3.0, 0.2, 0.5]), torch.tensor([0.0, 1.0]))
-            tensor([0., 0., 0.])
         """
         ordered = levels.detach().sort().values
         return _StraightThrough.apply(x, lambda x: _nearest_of(x, ordered.to(x)))  # pyright: ignore[reportReturnType]
@@ -74,7 +75,12 @@ class _Quantizer:
 
 @dataclass(frozen=True)
 class UniformQuantizer(_Quantizer):
-    """Rounding to `num_levels` equidistant levels from `low` to `high`."""
+    """Rounding to `num_levels` equidistant levels from `low` to `high`.
+
+    Example:
+        >>> UniformQuantizer(low=-1.0, high=1.0, num_levels=3)(torch.tensor([-7.0, -0.2, 0.8]))
+        tensor([-1.,  0.,  1.])
+    """
 
     low: float
     high: float
@@ -89,7 +95,12 @@ class UniformQuantizer(_Quantizer):
 
 @dataclass(frozen=True)
 class LevelQuantizer(_Quantizer):
-    """Rounding to the nearest of ascending `levels`."""
+    """Rounding to the nearest of ascending `levels`.
+
+    Example:
+        >>> LevelQuantizer((0.0, 0.25, 1.0))(torch.tensor([0.1, 0.2, 0.7]))
+        tensor([0.0000, 0.2500, 1.0000])
+    """
 
     levels: tuple[float, ...]
 

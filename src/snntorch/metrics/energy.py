@@ -12,6 +12,10 @@ class Energy(NamedTuple):
     Attributes:
         compute: arithmetic of synapses and neurons.
         memory: reads of weights, reads and writes of membrane potentials.
+
+    Example:
+        >>> Energy(compute=1e-9, memory=3e-9).total
+        4e-09
     """
 
     compute: float

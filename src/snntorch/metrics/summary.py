@@ -66,6 +66,13 @@ class Summary:
         workload: the counts behind the table.
         energy: joules per sample.
         remarks: in words, which layers are dead or saturated, and whose operations are not counted.
+
+    Example:
+        >>> import snntorch as snn
+        >>> net = nn.Sequential(nn.Linear(3, 4), snn.Leaky(beta=0.9, init_hidden=True))
+        >>> found = summary(net, torch.ones(2, 3), num_steps=10)
+        >>> found.parameters, found.steps, found.to_dict()["kind"]
+        (16, 10, ['Linear', 'Leaky'])
     """
 
     layers: list[LayerSummary]

@@ -30,6 +30,16 @@ class LayerCount:
         activations: elements of its outputs, where it is an activation.
         nonzero: how many of them were not zero.
         membrane_updates: how often a membrane potential changed.
+
+    Example:
+        >>> import torch
+        >>> from snntorch.metrics import Workload
+        >>> net = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
+        >>> workload = Workload(net)
+        >>> with workload.batch(1):
+        ...     _ = net(torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
+        >>> workload.layers["0"].acs, workload.layers["0"].dense
+        (4, 8)
     """
 
     macs: int = 0

@@ -99,10 +99,26 @@ class SEWResNet(nn.Module):
 
 
 def sew_resnet18(num_classes: int = 1000, stem: str = "imagenet", **kwargs: object) -> SEWResNet:
-    """`SEWResNet` of 18 layers, with 11.7 million parameters for 1000 classes; the arguments are its."""
+    """`SEWResNet` of 18 layers, with 11.7 million parameters for 1000 classes; the arguments are its.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> with torch.device("meta"):  # shapes without numbers
+        ...     net = snn.models.sew_resnet18()
+        >>> f"{sum(p.numel() for p in net.parameters()) / 1e6:.1f} million"
+        '11.7 million'
+    """
     return SEWResNet((2, 2, 2, 2), num_classes, stem, **kwargs)  # type: ignore[arg-type]
 
 
 def sew_resnet34(num_classes: int = 1000, stem: str = "imagenet", **kwargs: object) -> SEWResNet:
-    """`SEWResNet` of 34 layers, with 21.8 million parameters for 1000 classes; the arguments are its."""
+    """`SEWResNet` of 34 layers, with 21.8 million parameters for 1000 classes; the arguments are its.
+
+    Example:
+        >>> import snntorch as snn, torch
+        >>> with torch.device("meta"):  # shapes without numbers
+        ...     net = snn.models.sew_resnet34()
+        >>> f"{sum(p.numel() for p in net.parameters()) / 1e6:.1f} million"
+        '21.8 million'
+    """
     return SEWResNet((3, 4, 6, 3), num_classes, stem, **kwargs)  # type: ignore[arg-type]

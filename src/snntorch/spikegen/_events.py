@@ -15,6 +15,10 @@ class Events(NamedTuple):
         time: `[E]`.
         address: indices of the neurons, `[E, D]` for D dimensions.
         value: `[E]`, such as 1 and -1 for the polarity.
+
+    Example:
+        >>> to_events(torch.tensor([[0.0, 1.0], [0.0, 0.0], [-1.0, 0.0]])).time
+        tensor([0, 2])
     """
 
     time: Tensor

@@ -35,7 +35,14 @@ def pool_population(spk_out: Tensor, num_classes: int) -> Tensor:
 
 
 def check_outputs(spk_out: Tensor, images: bool = False) -> None:
-    """Raise a ValueError unless the outputs have shape [T, B, N], or [T, B, ...] with images, and a step."""
+    """Raise a ValueError unless the outputs have shape [T, B, N], or [T, B, ...] with images, and a step.
+
+    Example:
+        >>> check_outputs(torch.zeros(25, 128, 10))
+        >>> check_outputs(torch.zeros(128, 10))
+        Traceback (most recent call last):
+        ValueError: outputs must have shape [T, B, N] with T > 0, got (128, 10)
+    """
     if not (spk_out.dim() == 3 or (images and spk_out.dim() > 3)) or not spk_out.size(0):
         shape = "[T, B, ...]" if images else "[T, B, N]"
         raise ValueError(f"outputs must have shape {shape} with T > 0, got {tuple(spk_out.shape)}")

@@ -11,7 +11,15 @@ from ._cross_entropy import CrossEntropy, cross_entropy
 
 
 def first_spike_steps(spk_out: Tensor, num_spikes: int = 1, lengths: Tensor | None = None) -> Tensor:
-    """Steps of the first F spikes, int64 [F, B, N]; for those that do not come T−1, or each sample's own last step."""
+    """Steps of the first F spikes, int64 [F, B, N]; for those that do not come T−1, or each sample's own last step.
+
+    Example:
+        >>> spk_out = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])[:, None]
+        >>> first_spike_steps(spk_out)
+        tensor([[[1, 3]]])
+        >>> first_spike_steps(spk_out, num_spikes=2)[:, 0, 0]
+        tensor([1, 2])
+    """
     last: Any = len(spk_out) - 1 if lengths is None else lengths.clamp(min=1)[:, None] - 1
     fired = cut(spk_out, lengths) != 0
     if num_spikes == 1:

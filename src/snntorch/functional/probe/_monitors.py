@@ -60,6 +60,19 @@ class BaseMonitor:
         monitored_layers: names of the watched layers.
         name_records_index: for each name, the positions of its records in `records`.
         hooks: handles of the registered hooks.
+
+    Example:
+        Each subclass is a hook, and what it records; such as the batch size of each call:
+
+        >>> import torch
+        >>> class BatchSizeMonitor(BaseMonitor):
+        ...     def _attach(self, module, record):
+        ...         return module.register_forward_hook(lambda module, inputs, output: record(len(output)))
+        >>> net = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
+        >>> with BatchSizeMonitor(net, nn.ReLU) as monitor:
+        ...     _ = net(torch.rand(3, 4)), net(torch.rand(5, 4))
+        >>> monitor["1"]
+        [3, 5]
     """
 
     def __init__(self, net: nn.Module, instance: Layers | None = None, function: Function = _identity):

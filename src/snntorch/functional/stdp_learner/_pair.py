@@ -86,6 +86,14 @@ def stdp_conv1d_single_step(
 
     As `stdp_linear_single_step`, with any stride, padding, dilation and groups. `in_spike` is `[B, C_in, L]`,
     `out_spike` the shape of the convolution's output; `trace_pre` has the shape of the padded input.
+
+    Example:
+        >>> conv = nn.Conv1d(1, 1, kernel_size=3)
+        >>> pre, post = torch.tensor([[[1.0, 0.0, 0.0, 1.0]]]), torch.tensor([[[1.0, 0.0]]])
+        >>> ones = torch.ones_like
+        >>> tr_pre, tr_post, dw = stdp_conv1d_single_step(conv, pre, 0 * post, None, None, 2.0, 2.0, ones, ones)
+        >>> stdp_conv1d_single_step(conv, 0 * pre, post, tr_pre, tr_post, 2.0, 2.0, ones, ones)[2]
+        tensor([[[0.5000, 0.0000, 0.0000]]])
     """
     spikes, traces = (in_spike[None], out_spike[None]), (trace_pre, trace_post)
     return pair_rule(conv, spikes, traces, (tau_pre, tau_post), (f_pre, f_post))
@@ -103,7 +111,15 @@ def stdp_conv2d_single_step(
     f_pre: WeightFunction = identity,
     f_post: WeightFunction = identity,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As `stdp_conv1d_single_step`, for a 2-d convolution of `[B, C_in, H, W]`."""
+    """As `stdp_conv1d_single_step`, for a 2-d convolution of `[B, C_in, H, W]`.
+
+    Example:
+        >>> conv = nn.Conv2d(1, 2, kernel_size=3, padding=1)
+        >>> pre, post = torch.rand(4, 1, 5, 5).round(), torch.rand(4, 2, 5, 5).round()
+        >>> tr_pre, tr_post, dw = stdp_conv2d_single_step(conv, pre, post, None, None, 2.0, 2.0)
+        >>> tr_pre.shape, dw.shape
+        (torch.Size([4, 1, 7, 7]), torch.Size([2, 1, 3, 3]))
+    """
     spikes, traces = (in_spike[None], out_spike[None]), (trace_pre, trace_post)
     return pair_rule(conv, spikes, traces, (tau_pre, tau_post), (f_pre, f_post))
 

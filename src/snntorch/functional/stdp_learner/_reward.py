@@ -52,6 +52,15 @@ def mstdp_linear_single_step(
 
     Returns:
         The new `trace_pre` and `trace_post`, and the eligibility e `[B, N_out, N_in]`.
+
+    Example:
+        >>> fc, ones = nn.Linear(2, 1), torch.ones_like
+        >>> pre, post = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0]])
+        >>> tr_pre, tr_post, e = mstdp_linear_single_step(fc, pre, 0 * post, None, None, 2.0, 2.0, ones, ones)
+        >>> _, _, e = mstdp_linear_single_step(fc, 0 * pre, post, tr_pre, tr_post, 2.0, 2.0, ones, ones)
+        >>> reward = torch.tensor([2.0])
+        >>> (reward[:, None, None] * e).sum(0)
+        tensor([[1.2131, 0.0000]])
     """
     spikes, traces = (in_spike[None], out_spike[None]), (trace_pre, trace_post)
     return sample_rule(fc, spikes, traces, (tau_pre, tau_post), (f_pre, f_post), in_spike.new_ones(1))
@@ -84,6 +93,14 @@ def mstdpet_linear_single_step(
     Returns:
         The new `trace_pre` and `trace_post`, and z `[B, N_out, N_in]`, or `[N_out, N_in]` without a
         batch.
+
+    Example:
+        >>> fc, ones = nn.Linear(2, 1), torch.ones_like
+        >>> pre, post = torch.tensor([1.0, 0.0]), torch.tensor([1.0])
+        >>> traces_and_z = mstdpet_linear_single_step(fc, pre, 0 * post, None, None, 2.0, 2.0, 10.0, ones, ones)
+        >>> tr_pre, tr_post, z = traces_and_z
+        >>> mstdpet_linear_single_step(fc, 0 * pre, post, tr_pre, tr_post, 2.0, 2.0, 10.0, ones, ones, z)[2]
+        tensor([[0.0607, 0.0000]])
     """
     trace_pre, trace_post, e = mstdp_linear_single_step(
         fc, in_spike, out_spike, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post
