@@ -82,12 +82,12 @@ class FullyConnected(nn.Module):
 class Convolutional(nn.Module):
     """12C5-MP2-64C5-MP2-10; the image is the input current of every step."""
 
-    def __init__(self, num_steps: int = 10) -> None:
+    def __init__(self, num_steps: int = 5) -> None:
         super().__init__()
         self.num_steps = num_steps
-        self.conv1, self.lif1 = nn.Conv2d(1, 12, 5), snn.Leaky(beta=0.9)
-        self.conv2, self.lif2 = nn.Conv2d(12, 64, 5), snn.Leaky(beta=0.9)
-        self.fc, self.lif3 = nn.Linear(64 * 4 * 4, 10), snn.Leaky(beta=0.9)
+        self.conv1, self.lif1 = nn.Conv2d(1, 12, 5), snn.Leaky(beta=0.5)
+        self.conv2, self.lif2 = nn.Conv2d(12, 64, 5), snn.Leaky(beta=0.5)
+        self.fc, self.lif3 = nn.Linear(64 * 4 * 4, 10), snn.Leaky(beta=0.5)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Output spikes and membrane potentials, `[T, B, 10]`."""
@@ -112,7 +112,7 @@ class Recipe:
     batch: int = 128
 
 
-RECIPES = {"fc": Recipe(FullyConnected, epochs=10, rate=1e-3), "conv": Recipe(Convolutional, epochs=5, rate=5e-3)}
+RECIPES = {"fc": Recipe(FullyConnected, epochs=10, rate=1e-3), "conv": Recipe(Convolutional, epochs=6, rate=5e-3)}
 
 
 def accuracy(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -147,7 +147,6 @@ def train(
 def main() -> None:
     """Train and report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    folder = Path(os.environ.get("SNNTORCH_MNIST", "mnist"))
     folder = Path(os.environ.get("SNNTORCH_MNIST", "mnist"))
     parser.add_argument("--data", type=Path, default=folder, help=f"MNIST's folder (default {folder})")
     parser.add_argument("--net", choices=RECIPES, default="fc")

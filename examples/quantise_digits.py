@@ -50,9 +50,9 @@ def accuracy(net: nn.Module, images: Tensor, labels: Tensor) -> float:
     return float(SF.accuracy_rate(snn.unroll(net, images, num_steps=NUM_STEPS), labels))
 
 
-def main(epochs: int = EPOCHS, fine_tuning: int = FINE_TUNING) -> dict[int, float]:
+def main(epochs: int = EPOCHS, fine_tuning: int = FINE_TUNING, seed: int = 0) -> dict[int, float]:
     """Train in floating point, then for each number of bits go on with rounded weights; returns the accuracies."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     train_x, test_x, train_y, test_y = load_data()
     batches = DataLoader(TensorDataset(train_x, train_y), batch_size=64, shuffle=True)
     net, loss_function = build_net(), SF.ce_rate_loss()

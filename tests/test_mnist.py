@@ -97,9 +97,9 @@ def test_layerwise_gives_what_the_loop_gives(mnist, name):
 def test_the_command_trains(mnist, name, tmp_path, monkeypatch, capsys, one_thread):
     write_all(tmp_path, mnist)
     monkeypatch.setattr(mnist, "RECIPES", {name: replace(mnist.RECIPES[name], batch=8)})
-    monkeypatch.setattr(sys, "argv", ["mnist.py", "--data", str(tmp_path), "--net", name, "--epochs", "2"])
+    monkeypatch.setattr(sys, "argv", ["mnist.py", "--data", str(tmp_path), "--net", name, "--epochs", "8"])
     mnist.main()
-    assert "epoch 2: 100.00% of the test images" in capsys.readouterr().out
+    assert "epoch 8: 100.00% of the test images" in capsys.readouterr().out
 
 
 @pytest.mark.skipif("SNNTORCH_MNIST" not in os.environ, reason="SNNTORCH_MNIST names no folder with MNIST")
