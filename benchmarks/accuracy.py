@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import recipes
 import torch
 from recipes import PUBLISHED, ROWS, RUNS, epoch_seconds
 

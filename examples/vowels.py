@@ -67,9 +67,8 @@ class Net(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The integrators' potentials, averaged over each sequence's own steps: `[T, B, 12], [B] -> [B, 9]`."""
         snn.utils.reset(self.step)
-        potentials = snn.unroll(self.step, x)
-        there = torch.arange(len(x))[:, None, None] < lengths[:, None]
-        return (potentials * there).sum(0) / lengths[:, None]
+        potentials = snn.unroll(self.step, x, lengths=lengths)  # zero after each end
+        return potentials.sum(0) / lengths[:, None]
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ def accuracy(monkeypatch, tmp_path):
 
 
 def test_a_run_is_kept_in_place_of_the_one_before(accuracy, monkeypatch, one_thread, capsys):
-    digits = accuracy.recipes.digits
+    digits = sys.modules["recipes"].digits
     monkeypatch.setattr(digits, "train", partial(digits.train, epochs=2))
     monkeypatch.setattr(sys, "argv", ["accuracy.py", "digits", "--seeds", "0", "0", "1", "--table"])
     accuracy.main()
@@ -50,7 +50,7 @@ def test_what_an_epoch_takes_is_kept_apart(accuracy, monkeypatch):
 
 
 def test_an_epoch_is_timed_by_a_part_of_it(accuracy, monkeypatch, one_thread):
-    mnist = accuracy.recipes.mnist
+    mnist = sys.modules["recipes"].mnist
     data = torch.rand(64, 1, 28, 28), None, torch.randint(10, (64,)), None
     monkeypatch.setattr(mnist, "load_data", lambda folder: data)
     monkeypatch.setattr(mnist, "RECIPES", {"fc": replace(mnist.RECIPES["fc"], batch=4)})
@@ -60,7 +60,7 @@ def test_an_epoch_is_timed_by_a_part_of_it(accuracy, monkeypatch, one_thread):
 
 
 def test_a_converted_network_is_right_as_often(accuracy, monkeypatch, one_thread):
-    mnist = accuracy.recipes.mnist
+    mnist = sys.modules["recipes"].mnist
     labels = torch.arange(60) % 2
     images = torch.zeros(60, 1, 28, 28)
     images[labels == 0, :, :14] = images[labels == 1, :, 14:] = 1

@@ -65,12 +65,13 @@ SHOWN_ELSEWHERE = {
 
 
 def public() -> dict[str, object]:
-    """Our classes and functions by name, each once; of the doors to NIR those that they define themselves."""
+    """Our classes and functions by name, each once: what a package gathers, and what a file defines."""
     found: dict[int, tuple[str, object]] = {}
     for place in PUBLIC:
-        for name, value in vars(importlib.import_module(place)).items():
+        module = importlib.import_module(place)
+        for name, value in vars(module).items():
             home = getattr(value, "__module__", "") or ""
-            ours = home == place if place.endswith("_nir") else home.startswith("snntorch")
+            ours = home.startswith("snntorch") if hasattr(module, "__path__") else home == place
             if ours and not name.startswith("_") and callable(value):
                 found.setdefault(id(value), (f"{place}.{name}", value))
     return dict(found.values())
