@@ -122,7 +122,7 @@ def neuron(case: Case, shape: tuple[int, ...], **last: Any) -> tuple[nn.Module, 
         else:
             made = snn.RSynaptic(alpha, beta, **options, **learn)
     elif kind == "DeltaLeaky":
-        made = snn.DeltaLeaky(0.3, beta=beta, **common)
+        made = snn.DeltaLeaky(0.3, beta=beta, **{"output": False} | common)
     elif kind == "SLSTM":
         made = snn.SLSTM(n, n, **{**common, "threshold": 0.1}, **reset)
     elif kind == "SConv2dLSTM":

@@ -58,7 +58,7 @@ SIGNATURES = {
     f"learn_recurrent=True, {TAIL}, reset_delay=True",
     "SLSTM": f"input_size, hidden_size, bias=True, {LSTM}",
     "SConv2dLSTM": f"in_channels, out_channels, kernel_size, bias=True, max_pool=0, avg_pool=0, {LSTM}",
-    "DeltaLeaky": "delta_threshold=1.0, *args, **kwargs",
+    "DeltaLeaky": "delta_threshold=1.0, *args, output=True, **kwargs",
     "StateLeaky": f"beta, channels, {SEQUENCE}",
     "LinearLeaky": f"beta, in_features, out_features, bias=True, device=None, dtype=None, {SEQUENCE}",
     "LeakyParallel": "input_size, hidden_size, beta=None, bias=True, threshold=1.0, dropout=0.0, spike_grad=None, "

@@ -53,7 +53,19 @@ def test_the_pair_by_name_and_hidden():
     torch.testing.assert_close(mem, 0.9 + x)
     assert torch.equal(mem_prev, torch.ones(2, 3)) and torch.equal(spk, ((mem - 1).abs() > 0.5).float())
     hidden = snn.DeltaLeaky(0.5, beta=0.9, init_hidden=True)
+    spk, (mem, mem_prev) = hidden(x)  # as published, whether it is asked for or not
+    assert torch.equal(spk, (x > 0.5).float()) and torch.equal(mem, x) and not mem_prev.any()
+    hidden = snn.DeltaLeaky(0.5, beta=0.9, init_hidden=True, output=False)
     assert torch.equal(hidden(x), (x > 0.5).float()) and torch.equal(hidden.mem, x)
+
+
+@pytest.mark.parametrize("args", [(), (0.9, 1.0, None, False, True, False, False, False, "subtract", False, False)])
+def test_only_output_false_by_name_returns_spikes_alone(args):
+    """By position it is what other arguments need before them, in code that takes the states all the same."""
+    neuron = snn.DeltaLeaky(0.5, *args) if args else snn.DeltaLeaky(0.5, beta=0.9, init_hidden=True)
+    x = torch.rand(4, 2, 3)
+    spk, (mem, mem_prev) = snn.unroll(neuron, x)
+    assert spk.shape == mem.shape == mem_prev.shape == x.shape and torch.equal(mem_prev[1:], mem[:-1])
 
 
 def test_what_leaky_heeds_it_heeds():

@@ -24,6 +24,7 @@ from snntorch import backprop
         (lambda: snn.Leaky(0.9, surrogate_disable=True), "Leaky(beta=0.9, surrogate_disable=True)"),
         (lambda: snn.Lapicque(R=5.0, C=2.0), "Lapicque(beta=0.904837, R=5, C=2)"),
         (lambda: snn.DeltaLeaky(0.5, beta=0.9), "DeltaLeaky(delta_threshold=0.5, beta=0.9)"),
+        (lambda: snn.DeltaLeaky(beta=0.9, output=False), "DeltaLeaky(output=False, beta=0.9)"),
         (lambda: snn.StateLeaky(0.9, 3, learn_beta=True), "StateLeaky(beta=0.9, channels=3, learn_beta=True)"),
     ],
 )

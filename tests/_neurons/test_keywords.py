@@ -72,7 +72,8 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"in_channels": 2, "out_channels": 2, "kernel_size": 3, "threshold": 0.05, "reset_mechanism": "zero"},
         {"in_channels": 3, "out_channels": 4, "kernel_size": 1, "max_pool": 2, "avg_pool": 2, "threshold": 0.01},
     ),
-    "DeltaLeaky": ({"beta": 0.9}, {"delta_threshold": 0.2, "beta": 0.5}),
+    "DeltaLeaky": ({"beta": 0.9}, {"delta_threshold": 0.2, "beta": 0.5, "init_hidden": (True, {"output": False}, {}),
+                                     "output": (False, HIDDEN, HIDDEN)}),
     "StateLeaky": (
         {"beta": 0.9, "channels": F},
         {"beta": 0.5, "channels": (4, VECTOR, VECTOR), "output": False, "kernel_truncation_steps": 2},

@@ -545,7 +545,7 @@ class Named(nn.Module):
         super().__init__()
         self.fc, self.alpha = nn.Linear(5, 4), snn.Alpha(alpha=0.9, beta=0.8, init_hidden=True)
         self.fc2, self.lap = nn.Linear(4, 4), snn.Lapicque(beta=0.8, init_hidden=True)
-        self.delta = snn.DeltaLeaky(0.3, beta=0.7, init_hidden=True)
+        self.delta = snn.DeltaLeaky(0.3, beta=0.7, init_hidden=True, output=False)
         self.syn = snn.RSynaptic(alpha=0.5, beta=0.6, V=0.4, all_to_all=False, init_hidden=True, output=True)
 
     def forward(self, x):

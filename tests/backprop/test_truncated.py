@@ -141,7 +141,7 @@ def test_rtrl_is_truncation_to_one_step():
     [
         snn.Synaptic(alpha=0.8, beta=0.9, init_hidden=True),
         snn.RSynaptic(alpha=0.8, beta=0.9, linear_features=4, init_hidden=True),
-        snn.DeltaLeaky(0.2, beta=0.9, init_hidden=True),
+        snn.DeltaLeaky(0.2, beta=0.9, init_hidden=True, output=False),
         nn.Sequential(nn.Sequential(snn.Alpha(alpha=0.9, beta=0.8, init_hidden=True))),
     ],
     ids=["Synaptic", "RSynaptic", "DeltaLeaky", "nested"],

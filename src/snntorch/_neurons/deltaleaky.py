@@ -16,6 +16,8 @@ class DeltaLeaky(Leaky):
     Args:
         delta_threshold: smallest change that makes a spike, a number or a tensor; in no `state_dict`.
         *args: as `Leaky`.
+        output: return the pair of states, also with `init_hidden`; False returns the spikes alone there, which is what
+            the next layer of a Sequential takes.
         **kwargs: as `Leaky`.
 
     Returns `spk, (mem, mem_prev)`; without `init_hidden` a call takes `mem=(mem, mem_prev)`.
@@ -34,8 +36,9 @@ class DeltaLeaky(Leaky):
     states = ("mem", "mem_prev")
     mem_prev: Tensor
 
-    def __init__(self, delta_threshold: float | Tensor = 1.0, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, delta_threshold: float | Tensor = 1.0, *args: Any, output: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.output = output
         self.register_value("delta_threshold", delta_threshold, persistent=False)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -11,10 +11,12 @@ from ..surrogate import resolve
 
 def described(neuron: nn.Module) -> str:
     """The constructor's arguments that differ from their defaults, `beta=0.9, threshold=Tensor[3]`."""
-    found = {}
+    found, defaults = {}, {}
     for name, default in _arguments(type(neuron)):
+        defaults.setdefault(name, default)  # a subclass may have another one
+    for name, default in defaults.items():
         value = _value(neuron, name, default)
-        if name not in found and not _same(value, resolve(None) if name == "spike_grad" else default):
+        if not _same(value, resolve(None) if name == "spike_grad" else default):
             found[name] = _shown(value)
     if "surrogate_disable" in found:
         found.pop("spike_grad", None)

@@ -223,6 +223,6 @@ def _unroll_sequential(net: nn.Sequential, x: Tensor, num_steps: int | None) -> 
         if not isinstance(x, Tensor) and i < len(rest) - 1:
             raise TypeError(
                 f"layer {i + len(net) - len(rest)} of the Sequential, {type(layer).__name__}, returns a tuple, which "
-                "the next one cannot take; give the neuron init_hidden=True"
+                "the next one cannot take; give the neuron init_hidden=True and output=False"
             )
     return x if num_steps is None else x.expand(num_steps, *x.shape)
