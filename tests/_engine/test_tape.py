@@ -11,7 +11,7 @@ from torch.func import functional_call
 import snntorch as snn
 from helpers import flat, start
 from helpers import run as looped
-from rows import one_per_class, rows
+from rows import STEP_ROWS, one_per_class, rows
 from snntorch._engine.absent import meets_infinity
 from snntorch._engine.program import gradient
 from snntorch._engine.trace import trace
@@ -245,6 +245,30 @@ def test_only_what_an_earlier_backward_freed_is_refused(delay):
         for _ in range(2):
             plain.mem = torch.zeros(B, F)
             plain(x)[1].sum().backward()
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3], ids=["single", "one", "three"])
+@rows(one_per_class(STEP_ROWS))
+def test_the_advice_comes_where_pytorch_refuses_and_nowhere_else(row, steps, monkeypatch):
+    """Inputs are leaves: the first step may keep what a second backward needs, or nothing."""
+
+    def second_backward():
+        neuron, x = row.make(init_hidden=True, output=True), row.input(max(steps, 1), 2).requires_grad_()
+        for _ in range(2):
+            out = flat(snn.unroll(neuron, x) if steps else neuron(x[0]))
+            sum(o.sum() for o in out if o.requires_grad).backward()
+
+    def refusal():
+        with snn.backend("eager"):
+            try:
+                second_backward()
+            except RuntimeError as error:
+                return str(error)
+        return ""
+
+    advised = refusal()
+    monkeypatch.setattr(snn._engine.running, "advise", lambda taken, returned: None)
+    assert ("second time" in advised) == ("utils.reset(net)" in advised) == ("second time" in refusal())
 
 
 # -- what was changed in place

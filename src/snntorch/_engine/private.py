@@ -173,6 +173,10 @@ _func = torch._C._functorch  # type: ignore[attr-defined]  # what torch.func is 
 backward_pass = torch._C._current_graph_task_id
 keeps_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", lambda: True)  # type: ignore[attr-defined]
 
+# In a hook of a node: that node (2.1), and whether this backward pass goes through another one (1.13).
+running_node = torch._C._current_autograd_node
+goes_through = torch._C._will_engine_execute_node
+
 # What `Tensor.__torch_function__` calls PyTorch's own functions in, so that they don't come back to it (2.0).
 past_torch_function = torch._C.DisableTorchFunctionSubclass
 as_subclass = Tensor._make_subclass  # type: ignore[attr-defined]  # of a tensor; no constructor is as quick (1.0)
