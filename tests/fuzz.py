@@ -222,7 +222,7 @@ def chain(case: Case, shape: tuple[int, ...], length: int) -> tuple[list[nn.Modu
     for _ in range(length):
         # Elsewhere the loop itself would fail, as it writes into its input.
         last = layers[-1] if layers else None
-        in_place = isinstance(last, nn.Linear | nn.Conv2d | snn.SpikingNeuron) and not isinstance(last, Delay)
+        in_place = isinstance(last, nn.Linear | nn.Conv2d | snn.SpikingNeuron)
         made, shape = neuron(case, shape) if case.often(0.4) else layer(case, shape, in_place)
         layers.append(made)
     return layers, shape
