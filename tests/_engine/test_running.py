@@ -1,11 +1,14 @@
 """The run of a step: dtypes on both paths."""
 
+import copy
 import io
 
 import pytest
 import torch
 
 import snntorch as snn
+from helpers import flat
+from rows import STEP_ROWS, one_per_class, rows
 from snntorch import surrogate
 from snntorch._engine import run
 
@@ -82,6 +85,22 @@ def test_torch_jit_trace_records_the_steps(over_time, grad):
         traced = torch.jit.trace(net, (x,))
         assert torch.equal(traced(other), net(other))
         assert net(other).any()
+
+
+@rows([row for row in one_per_class(STEP_ROWS) if row.cls is not snn.NoisyLeaky])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Converting a tensor:torch.jit.TracerWarning")
+def test_torch_jit_trace_in_the_middle_of_training(row):
+    """As TensorBoard's `add_graph`. Its check traces twice, from the same states, and runs the neuron once."""
+    neuron, twin = (row.make(init_hidden=True, output=True) for _ in range(2))
+    for now in row.input(3, 2).requires_grad_():
+        neuron(now), twin(now)
+    first, second = row.input(2, 2, generator=1)
+    traced = torch.jit.trace(neuron, (first,))
+    torch.testing.assert_close(flat(traced(second)), flat(copy.deepcopy(twin)(second)))
+    twin(first)
+    torch.testing.assert_close(flat(neuron(second)), flat(twin(second)))
+    torch.jit.trace(neuron, (first,), check_trace=False)
+    torch.testing.assert_close(flat(neuron(second)), flat(twin(second)))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore:.*legacy")

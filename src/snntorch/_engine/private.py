@@ -65,6 +65,11 @@ def recorded() -> bool:
     return torch._C._is_tracing()
 
 
+def recording_trace() -> object:
+    """The recording that `torch.jit.trace` makes now, None where it makes none (1.0)."""
+    return torch._C._get_tracing_state() if torch._C._is_tracing() else None
+
+
 def followed() -> bool:
     """Whether anyone follows each operation in one of these ways; one question, as each single step asks it."""
     c = torch._C

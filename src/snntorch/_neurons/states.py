@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from .._engine import computes as state_dtype  # of states, at least float32: else slow decays would vanish
-from .._engine.private import backward_pass, surviving, transformed
+from .._engine.private import backward_pass, recorded, surviving, transformed
 from .caller import warn
 from .fresh import is_fresh, marked_fresh
 from .pieces import expands, fitted
 from .registry import Registry
+from .traced import BEFORE, settle
 
 
 def recording(*tensors: Tensor) -> Any:
@@ -70,8 +71,11 @@ class Stateful(nn.Module, metaclass=Registry):
             raise NotImplementedError(
                 f"{type(self).__name__} defines no step: take a class that does, such as snntorch.Leaky, or write one"
             )
-        if not (named or torch.compiler.is_compiling()) and (states := self._as_they_are(input_, given)):
-            return states
+        if not torch.compiler.is_compiling():
+            if BEFORE or recorded():
+                settle(self)
+            if not named and (states := self._as_they_are(input_, given)):
+                return states
         if not isinstance(input_, Tensor) or not input_.is_floating_point():
             kind = input_.dtype if isinstance(input_, Tensor) else type(input_).__name__
             raise TypeError(f"input_ must be a floating-point tensor, got {kind}")
@@ -186,6 +190,8 @@ class Stateful(nn.Module, metaclass=Registry):
     def _change(self, change: Callable[[Tensor], Tensor]) -> None:
         """Change every stored state; fresh ones stay so."""
         compiling, changed = torch.compiler.is_compiling(), []
+        if not compiling:
+            settle(self)
         for name in self.states:
             state = self._kept(name)
             if compiling:
@@ -200,6 +206,7 @@ class Stateful(nn.Module, metaclass=Registry):
         if torch.compiler.is_compiling():  # empty stands for any shape: a program is to hold none of today's batch size
             self._store([torch.zeros(0) for _ in self.states])
         else:
+            settle(self)
             with _no_inference():
                 kept = [self._kept(name) for name in self.states]
                 self._store([self._reset_state(name, k) for name, k in zip(self.states, kept, strict=True)])
@@ -256,6 +263,7 @@ class Stateful(nn.Module, metaclass=Registry):
 
     def __getstate__(self) -> dict:
         """Stored states travel without the graph that made them."""
+        settle(self)
         state = self.__dict__.copy()
         kept = {name: self._kept(name) for name in self.states}
         state.update({name: value.detach() for name, value in kept.items()})
