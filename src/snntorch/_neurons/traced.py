@@ -13,6 +13,8 @@ BEFORE: weakref.WeakKeyDictionary[Any, tuple] = weakref.WeakKeyDictionary()  # t
 def settle(neuron: Any) -> None:
     """Give a neuron the states back that it had before a trace that has ended; as constants, where one begins."""
     now = recording_trace()
+    if now is None and not BEFORE:
+        return
     trace, states = BEFORE.get(neuron, (None, ()))
     if trace is now:
         return
