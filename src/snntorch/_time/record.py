@@ -84,7 +84,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         writes = known.writes_in_place(name, kwargs)
         if self.pending and any([id(t) in self.writes or (writes and id(t) in self.reads) for t in tensors]):
             self.flush()
-        computes = not writes and (name != "__get__" or func in known.TRANSPOSED)
+        computes = not writes and func not in known.CONSTANT and (name != "__get__" or func in known.TRANSPOSED)
         if computes and torch.is_grad_enabled() and learns(tensors):
             # What a weight is made of at every step is made once.
             return self.record(func, func, args, kwargs)

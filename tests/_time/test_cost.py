@@ -1,0 +1,144 @@
+"""What a recorded forward runs is what one would fold by hand: operators, nodes of the graph and bytes are counted."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+import snntorch as snn
+
+T, B = 6, 3
+
+
+class FullyConnected(nn.Module):
+    """The fifth tutorial's net."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(5, 8), snn.Leaky(beta=0.9)
+        self.fc2, self.lif2 = nn.Linear(8, 4), snn.Leaky(beta=0.9)
+
+    def forward(self, x):
+        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        spk_rec, mem_rec = [], []
+        for _ in range(T):
+            spk1, mem1 = self.lif1(self.fc1(x), mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            spk_rec.append(spk2)
+            mem_rec.append(mem2)
+        return torch.stack(spk_rec, dim=0), torch.stack(mem_rec, dim=0)
+
+    def by_hand(self, x):
+        spk1, _ = snn.unroll(self.lif1, self.fc1(x), num_steps=T)
+        return snn.unroll(self.lif2, self.fc2(spk1))
+
+
+class Convolutional(nn.Module):
+    """The sixth tutorial's net."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.lif1 = nn.Conv2d(1, 3, 3), snn.Leaky(beta=0.9)
+        self.conv2, self.lif2 = nn.Conv2d(3, 4, 2), snn.Leaky(beta=0.9)
+        self.fc1, self.lif3 = nn.Linear(4, 5), snn.Leaky(beta=0.9)
+
+    def forward(self, x):
+        mem1, mem2, mem3 = self.lif1.init_leaky(), self.lif2.init_leaky(), self.lif3.init_leaky()
+        spk_rec, mem_rec = [], []
+        for _ in range(T):
+            spk1, mem1 = self.lif1(F.max_pool2d(self.conv1(x), 2), mem1)
+            spk2, mem2 = self.lif2(F.max_pool2d(self.conv2(spk1), 2), mem2)
+            spk3, mem3 = self.lif3(self.fc1(spk2.view(x.size(0), -1)), mem3)
+            spk_rec.append(spk3)
+            mem_rec.append(mem3)
+        return torch.stack(spk_rec), torch.stack(mem_rec)
+
+    def by_hand(self, x):
+        spk1, _ = snn.unroll(self.lif1, F.max_pool2d(self.conv1(x), 2), num_steps=T)
+        spk2, _ = snn.unroll(self.lif2, F.max_pool2d(self.conv2(spk1.flatten(0, 1)), 2).unflatten(0, (T, -1)))
+        return snn.unroll(self.lif3, self.fc1(spk2.view(T, x.size(0), -1)))
+
+
+class Indexed(FullyConnected):
+    """An input that changes, and a readout that is averaged."""
+
+    def forward(self, x):
+        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
+        mem_rec = []
+        for t in range(x.size(0)):
+            spk1, mem1 = self.lif1(self.fc1(x[t]), mem1)
+            _, mem2 = self.lif2(self.fc2(spk1), mem2)
+            mem_rec.append(mem2)
+        return (torch.stack(mem_rec).mean(0),)
+
+    def by_hand(self, x):
+        spk1, _ = snn.unroll(self.lif1, self.fc1(x))
+        return (snn.unroll(self.lif2, self.fc2(spk1))[1].mean(0),)
+
+
+VIEWS = {  # and what does no work: `to` copies by `_to_copy`
+    "view", "_unsafe_view", "reshape", "flatten", "unflatten", "expand", "select", "transpose", "t", "as_strided",
+    "unsqueeze", "permute", "alias", "detach", "narrow", "slice", "movedim", "to", "empty_strided",
+}  # fmt: skip
+NETS = {
+    "fully connected": (FullyConnected, (B, 5)),
+    "convolutional": (Convolutional, (B, 1, 8, 8)),
+    "indexed": (Indexed, (T, B, 5)),
+}
+
+
+def operators(run):
+    """The operators that a function calls, but for views, with how often."""
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        result = run()
+    names = {e.key.removeprefix("aten::"): e.count for e in profiled.key_averages() if e.key.startswith("aten::")}
+    return {name: count for name, count in names.items() if name not in VIEWS}, result
+
+
+def nodes(outputs):
+    """The names of the nodes of a graph, but for views'."""
+    seen, todo = set(), [t.grad_fn for t in outputs]
+    while todo:
+        node = todo.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            todo += [before for before, _ in node.next_functions]
+    views = {name.replace("_", "") for name in VIEWS}
+    # how our max pooling, which keeps no input, calls itself
+    names = [node.name().replace("_MaxPoolBackward", "MaxPool2DWithIndices").split("Backward")[0] for node in seen]
+    return sorted(name for name in names if name.lower() not in views)
+
+
+def kept(run):
+    """The bytes that a function keeps for the backward pass."""
+    memories = {}
+
+    def pack(tensor):
+        memory = tensor.untyped_storage()
+        memories[memory.data_ptr()] = memory.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        out = run()
+    return sum(memories.values()), out
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_it_costs_what_it_costs_by_hand(name):
+    make, shape = NETS[name]
+    torch.manual_seed(0)
+    net, x = make(), torch.rand(shape)
+    fast = snn.layerwise(net)
+    ways = {"layerwise": lambda: fast(x), "by hand": lambda: (snn.utils.reset(net), net.by_hand(x))[1]}
+    counted = {}
+    for way, run in ways.items():
+        run()[0].sum().backward()  # kernels, gradients and states of training are there
+        forward, out = operators(run)
+        backward, _ = operators(lambda out=out: sum(t.sum() for t in out).backward())
+        counted[way] = {"forward": forward, "backward": backward, "nodes": nodes(out), "bytes": kept(run)[0]}
+    for what in "forward", "backward":
+        more = {n: c for n, c in counted["layerwise"][what].items() if c > counted["by hand"][what].get(n, 0)}
+        assert not more, what
+    assert counted["layerwise"]["nodes"] == counted["by hand"]["nodes"]
+    assert 0 < counted["layerwise"]["bytes"] <= counted["by hand"]["bytes"]
