@@ -227,9 +227,9 @@ ROOMS = [
      "snntorch._engine.computes snntorch._engine.program_text snntorch._engine.private snntorch._neurons", ""),
     ("_layers/*.py", "torch snntorch.surrogate snntorch._engine.note snntorch._neurons snntorch._layers", ""),
     ("_time/*.py",
-     "torch snntorch.surrogate snntorch._engine.note snntorch._engine.choices snntorch._engine.ONE_EACH "
-     "snntorch._engine.asked snntorch._engine.backend snntorch._engine.bits snntorch._engine.stepped "
-     "snntorch._engine.private snntorch._neurons snntorch._layers snntorch._time", ""),
+     "torch snntorch.surrogate snntorch._engine.note snntorch._engine.choices snntorch._engine.listening "
+     "snntorch._engine.ONE_EACH snntorch._engine.asked snntorch._engine.backend snntorch._engine.bits "
+     "snntorch._engine.stepped snntorch._engine.private snntorch._neurons snntorch._layers snntorch._time", ""),
     ("*_nir.py _nir/*.py",
      "torch numpy snntorch.surrogate snntorch._neurons snntorch._layers snntorch._time snntorch._nir", "nir h5py"),
     ("functional/*.py spikegen/*.py", "torch numpy snntorch.functional snntorch.spikegen", ""),

@@ -52,6 +52,26 @@ def test_after_a_look_functions_pass_by():
     assert modes[0] is not None and modes[2 : 2 * T] == [None] * (2 * T - 2)
 
 
+@pytest.mark.parametrize(("looks", "expected"), [(99, [0, 2, 5, 10, 19]), (1, [0, *range(2, 20)])])
+def test_what_looks_at_once_is_seldom_recorded(looks, expected, capsys):
+    """Nothing is gained by it; where only the first calls look, as to print, all after them are."""
+    calls = []
+
+    def look(net, t, spk):
+        if t == 0:
+            calls.append(recorder_now() is not None)
+        assert len(calls) > looks or spk.sum() >= 0
+
+    net, other, x = Net(look), Net(), torch.rand(T, B, 4, dtype=F64)
+    fast = snn.layerwise(net)
+    for _ in range(20):
+        torch.testing.assert_close(fast(x), other(x), rtol=1e-12, atol=1e-12)
+    assert [k for k, recorded in enumerate(calls) if recorded] == expected
+    if looks > 1:
+        snn.explain(fast, x)
+        assert calls[-1] and "needs a value" in capsys.readouterr().out
+
+
 def scale_weights(net, t, spk):
     with torch.no_grad():
         net.fc2.weight.mul_(0.9)

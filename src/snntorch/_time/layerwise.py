@@ -14,6 +14,7 @@ from .._neurons.derived import derived
 from .lengths import layerwise_to_ends, takes_lengths
 from .modules import Recorder
 from .obstacle import obstacle
+from .vain import InVain
 
 Net = TypeVar("Net", bound=Callable[..., Any])
 
@@ -74,7 +75,7 @@ def layerwise(net: Net) -> Net:
     if not callable(net):
         raise TypeError(f"net must be a module or a function, got {type(net).__name__}")
 
-    own = takes_lengths(net)
+    own, in_vain = takes_lengths(net), InVain()
 
     @functools.wraps(net)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -85,7 +86,13 @@ def layerwise(net: Net) -> Net:
             if reason:
                 note(args[0] if args and isinstance(args[0], nn.Module) else net, "stepped", reason)
             return net(*args, **kwargs)
-        return Recorder().run(net, args, kwargs)
+        owner = args[0] if args and isinstance(args[0], nn.Module) else run
+        if in_vain.passes(owner):
+            return net(*args, **kwargs)
+        recorder = Recorder()
+        out = recorder.run(net, args, kwargs)
+        in_vain.tell(owner, recorder)
+        return out
 
     return run  # type: ignore[return-value]
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._engine.private import as_subclass
-from .groups import Group
+from .groups import Group, SelectGroup
 from .infer import meta_of
 from .later import Batch, Later, Meta, Node
 from .patches import recording
@@ -42,6 +42,7 @@ class Recording:
         self.handles: list[weakref.ref] = []  # of all that stands for something
         self.number = 0
         self.runs = False  # what is recorded, now
+        self.together = False  # whether several calls of a group have run, beside `x[t]`
         self._forget()
 
     def _forget(self) -> None:
@@ -64,6 +65,7 @@ class Recording:
         """Run what is recorded."""
         if self.pending:
             groups = list(self.pending)
+            self.together |= any([len(g.nodes) > 1 and not isinstance(g, SelectGroup) for g in groups])
             self._forget()
             before, self.runs = self.runs, True
             try:
