@@ -225,7 +225,9 @@ ROOMS = [
     ("_neurons/*.py",
      "torch snntorch.surrogate snntorch._engine.run snntorch._engine.run_feedback snntorch._engine.stepped "
      "snntorch._engine.computes snntorch._engine.program_text snntorch._engine.private snntorch._neurons", ""),
-    ("_layers/*.py", "torch snntorch.surrogate snntorch._engine.note snntorch._neurons snntorch._layers", ""),
+    ("_layers/*.py",
+     "torch snntorch.surrogate snntorch._engine.note snntorch._engine.without_autocast snntorch._neurons "
+     "snntorch._layers", ""),
     ("_time/*.py",
      "torch snntorch.surrogate snntorch._engine.note snntorch._engine.choices snntorch._engine.listening "
      "snntorch._engine.ONE_EACH snntorch._engine.asked snntorch._engine.backend snntorch._engine.bits "

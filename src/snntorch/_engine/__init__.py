@@ -17,5 +17,6 @@ from .plans import program_text as program_text
 from .running import run as run
 from .running import run_feedback as run_feedback
 from .running import stepped as stepped
+from .running import without_autocast as without_autocast
 from .setting import asked as asked
 from .setting import backend as backend

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode as FakeTensorMode  # tells what a call gives (1.12)
 from torch.autograd import forward_ad, profiler
-from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode  # sees every operator (1.13)
+from torch.utils._python_dispatch import TorchDispatchMode  # sees every operator (1.13)
 
 
 def constant(function: Callable) -> Callable:
@@ -49,6 +49,20 @@ def profiled() -> bool:
 # What `nn.Module.__call__` calls by its name (1.6): to exchange it costs nothing, where to exchange one with a slot
 # costs 70 us for all subclasses.
 CALL = "_call_impl"
+
+
+class Draws(TorchDispatchMode):
+    """Calls a function where random numbers are drawn (its tag: 1.13)."""
+
+    def __init__(self, seen: Callable[[], object]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Run the operator."""
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.seen()
+        return func(*args, **(kwargs or {}))
 
 
 def function_mode() -> object:

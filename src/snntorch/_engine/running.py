@@ -73,11 +73,12 @@ def run(
         if backend == "fused" and reason not in (NOTHING, COMPILED):
             raise RuntimeError(f"the backend is fused, but {reason}")
     note(neuron, "stepped", reason)
-    with _without_autocast(inputs[0].device.type):
+    with without_autocast(inputs[0].device.type):
         return _eager(neuron.step, inputs, states, arguments, steps, varies, wanted)
 
 
-def _without_autocast(device: str) -> contextlib.AbstractContextManager:
+def without_autocast(device: str) -> contextlib.AbstractContextManager:
+    """Computing on a type of device in the dtypes that are given."""
     on = device in _AUTOCAST and torch.is_autocast_enabled(device)
     return torch.autocast(device, enabled=False) if on else contextlib.nullcontext()
 
@@ -142,7 +143,7 @@ def run_feedback(
     note(neuron, f"fused {device}", "around a matrix product at every step")
     states, params = ([t.to(native) for t in tensors] for tensors in (states, [*call.params, *more]))
     matrix, offset = weight.to(dtype), bias if bias is None else bias.to(dtype)
-    with _without_autocast(device):
+    with without_autocast(device):
         courses, finals = feed_back(program, steps, index, tuple(wanted), sequence, matrix, offset, states, params)
     return _outputs_in(projected.dtype, native, list(courses), len(courses) - len(finals)), list(finals)
 

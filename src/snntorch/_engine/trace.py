@@ -10,7 +10,7 @@ from torch import Tensor
 from .calls import CALLS
 from .graph import Graph
 from .host import Number, Ref, constant
-from .private import TorchDispatchMode, enable_grad
+from .private import Draws, enable_grad
 from .program import Program, program
 from .symbol import Symbol, TraceError
 
@@ -18,13 +18,9 @@ LONGEST = 5000  # operations of a step: a kernel takes some seconds for each tho
 _BY_VALUE = ("pow", "lerp")  # which compute with their numbers before a tensor meets them
 
 
-class _Draws(TorchDispatchMode):
-    """Refuses random numbers, which would be drawn once for all steps."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if torch.Tag.nondeterministic_seeded in func.tags:
-            raise TraceError("the step draws random numbers")
-        return func(*args, **(kwargs or {}))
+def _refuse_to_draw() -> None:
+    """Once for all steps."""
+    raise TraceError("the step draws random numbers")
 
 
 class Trace:
@@ -159,7 +155,7 @@ def trace(
     t.captured = [torch.empty(0) for _ in range(known)]  # these parameters' numbers are taken
     keywords = {name: t.symbol("param", k) for k, name in enumerate(params)}
     keywords |= {name: _traceable(value) for name, value in constants.items()}
-    with enable_grad(), _Draws():
+    with enable_grad(), Draws(_refuse_to_draw):
         returned = step(
             *((inputs if v else static).pop(0) for v in varies),
             *(t.symbol("state", k) for k in range(states)),

@@ -81,14 +81,7 @@ class BatchNormTT1d(_BatchNormTT):
 
 
 class BatchNormTT2d(_BatchNormTT):
-    """Batch normalisation through time of images: `BatchNormTT1d` with `nn.BatchNorm2d`.
-
-    Args:
-        input_features: number of channels C of `[B, C, H, W]`.
-        time_steps: number of time steps T.
-        eps: ε, added to the variance.
-        momentum: weight of the newest batch in the running statistics.
-        affine: whether γ is learned; otherwise it is 1.
+    """Batch normalisation through time of images: `BatchNormTT1d` of `[B, C, H, W]`, with `nn.BatchNorm2d`.
 
     Example:
         >>> BatchNormTT2d(3, time_steps=4)(torch.rand(4, 8, 3, 5, 5)).shape

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._engine import note
+from .._engine import note, without_autocast
 from .._neurons.neurons import SpikingNeuron
 
 
@@ -48,7 +47,7 @@ class Line(SpikingNeuron):
             course = line.unfold(0, longest, 1)[1:].movedim(-1, 1).flip(1) if longest else line[:, None][:, :0]
         out = None
         if wanted[0]:
-            with _full_precision(line.device.type):  # as in a step
+            with without_autocast(line.device.type):  # as in a step
                 out = self.read(line, steps).to(inputs.dtype)
         return [out, course], [line[steps:].flip(0)]
 
@@ -57,8 +56,3 @@ def gathered(line: Tensor, steps: int, ages: Tensor) -> Tensor:
     """Of each step the input that lies `ages` after the line's oldest at that step; of indices that broadcast."""
     start = torch.arange(steps, device=line.device).view(-1, *(1,) * (line.dim() - 1))
     return line.gather(0, (start + ages).expand(steps, *line.shape[1:]))
-
-
-def _full_precision(device: str) -> contextlib.AbstractContextManager:
-    on = device != "meta" and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if on else contextlib.nullcontext()

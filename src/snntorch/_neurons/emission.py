@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._engine.private import TorchDispatchMode
+from .._engine.private import Draws
 from ..surrogate import LearnableWidth, SpikeGrad, Surrogate, SurrogateFunction
 from .pieces import WinnerTakesAll
 
@@ -26,23 +26,14 @@ def is_step(spike: SpikeGrad) -> bool:
     return isinstance(function, type) and getattr(function, "forward", None) is SurrogateFunction.forward
 
 
-class _Draws(TorchDispatchMode):
-    """Notices whether random numbers are drawn."""
-
-    seen = False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        self.seen |= torch.Tag.nondeterministic_seeded in func.tags
-        return func(*args, **(kwargs or {}))
-
-
 def unremembered(spike: SpikeGrad, x: Tensor) -> Tensor:
     """The spikes of a potential of which nobody knows what it emitted: nothing, where chance decides."""
     if torch.compiler.is_compiling() or not isinstance(x, Tensor):
         return spike(x).detach()
-    with _Draws() as draws:
+    drawn: list[bool] = []
+    with Draws(lambda: drawn.append(True)):
         spk = spike(x).detach()
-    return torch.zeros_like(spk) if draws.seen else spk
+    return torch.zeros_like(spk) if drawn else spk
 
 
 class Emitting:

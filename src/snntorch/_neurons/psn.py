@@ -84,19 +84,13 @@ class MaskedPSN(PSN):
     Args:
         num_steps: T.
         order: number of steps that a step sees.
-        masking: 1, or less while training goes from `PSN` (0) to the masked neuron.
-        threshold: that training starts from, at each step.
-        spike_grad: the surrogate gradient, as for `SpikingNeuron`.
-        surrogate_disable: let no gradient through the spike.
+        masking: 1, or less while training goes from `PSN` (0) to the masked neuron; a training loop raises the
+            attribute.
 
-    Attributes:
-        masking: as the argument; a training loop raises it.
+    The other arguments, and the source, are those of `PSN`.
 
     Raises:
         ValueError: for a sequence of another length, an order that is not positive or a masking outside [0, 1].
-
-    Source: Fang et al., "Parallel spiking neurons with high efficiency and ability to learn long-term dependencies",
-    NeurIPS 2023.
 
     Example:
         >>> import snntorch as snn, torch
@@ -134,9 +128,8 @@ class SlidingPSN(PSN):
 
     Args:
         order: number of steps that a step sees.
-        threshold: that training starts from.
-        spike_grad: the surrogate gradient, as for `SpikingNeuron`.
-        surrogate_disable: let no gradient through the spike.
+
+    The other arguments, and the source, are those of `PSN`.
 
     Attributes:
         weight: `[order]`, of the newest step first; training starts from `0.5 ** k`.
@@ -146,9 +139,6 @@ class SlidingPSN(PSN):
 
     Raises:
         ValueError: for an order that is not positive.
-
-    Source: Fang et al., "Parallel spiking neurons with high efficiency and ability to learn long-term dependencies",
-    NeurIPS 2023.
 
     Example:
         >>> import snntorch as snn, torch

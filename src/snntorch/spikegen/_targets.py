@@ -32,28 +32,9 @@ def targets_convert(
     *,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Target trains of either code.
+    """Target trains of either code: `targets_rate` for "rate", `targets_latency` for "latency".
 
-    Args:
-        targets: labels `[B]`.
-        num_classes: C.
-        code: "rate" for `targets_rate`, "latency" for `targets_latency`.
-        num_steps: length T of the trains.
-        first_spike_time: first step in which a spike may fall.
-        correct_rate: see `targets_rate`.
-        incorrect_rate: see `targets_rate`.
-        on_target: level of a spike.
-        off_target: level elsewhere.
-        firing_pattern: see `targets_rate`.
-        interpolate: ramp up to each spike.
-        epsilon: see `targets_latency`.
-        threshold: see `targets_latency`.
-        tau: see `targets_latency`.
-        clip: see `targets_latency`.
-        normalize: see `targets_latency`.
-        linear: see `targets_latency`.
-        bypass: see `targets_latency`.
-        generator: see `targets_rate`.
+    The other arguments are those of these two; what the one that `code` names does not take is not used.
 
     Returns:
         As the function that `code` names.
@@ -67,36 +48,14 @@ def targets_convert(
     """
     if code == "rate":
         return targets_rate(
-            targets,
-            num_classes,
-            num_steps=num_steps,
-            first_spike_time=first_spike_time,
-            correct_rate=correct_rate,
-            incorrect_rate=incorrect_rate,
-            on_target=on_target,
-            off_target=off_target,
-            firing_pattern=firing_pattern,
-            interpolate=interpolate,
-            epsilon=epsilon,
-            generator=generator,
-        )
+            targets, num_classes, num_steps, first_spike_time, correct_rate, incorrect_rate, on_target, off_target,
+            firing_pattern, interpolate, epsilon, generator=generator,
+        )  # fmt: skip
     if code == "latency":
         return targets_latency(
-            targets,
-            num_classes,
-            num_steps=num_steps,
-            first_spike_time=first_spike_time,
-            on_target=on_target,
-            off_target=off_target,
-            interpolate=interpolate,
-            threshold=threshold,
-            tau=tau,
-            clip=clip,
-            normalize=normalize,
-            linear=linear,
-            epsilon=epsilon,
-            bypass=bypass,
-        )
+            targets, num_classes, num_steps, first_spike_time, on_target, off_target, interpolate, threshold, tau, clip,
+            normalize, linear, epsilon, bypass,
+        )  # fmt: skip
     raise ValueError(f'code must be "rate" or "latency", got {code!r}')
 
 
