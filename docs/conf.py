@@ -25,6 +25,7 @@ extensions = [
     "links",
     "mathml",
     "notebooks",
+    "pictures",
 ]
 exclude_patterns = ["_build", "_ext", "conf.py", "**/.ipynb_checkpoints"]
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import doctest
+import importlib.util
 import io
 import re
 from collections.abc import Iterator
@@ -75,3 +76,18 @@ def test_every_public_name_is_in_the_reference() -> None:
     ours = [name for name, home in homes.items() if home.startswith("snntorch")]
     missing = [name for name in ours if not name.startswith("_") and not re.search(rf"\b{name}\b", reference)]
     assert not missing, f"give {missing} a line in docs/api"
+
+
+def test_guides_show_what_their_code_draws(tmp_path: Path) -> None:
+    """Each picture that a page saves is drawn when the pages are built, and stands behind the code and its output."""
+    spec = importlib.util.spec_from_file_location("pictures", ROOT / "docs" / "_ext" / "pictures.py")
+    assert spec is not None and spec.loader is not None
+    pictures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pictures)
+    code = 'from pathlib import Path\nclass fig:\n    savefig = lambda name: Path(name).write_text("<svg/>")\n'
+    text = f'```python\n{code}fig.savefig("a.svg")  # Says it\n```\n\n```text\nx\n```\n\nrest\n'
+    assert pictures.shown(text, "f").endswith("```text\nx\n```\n\n![Says it](f/a.svg)\n\nrest\n")
+    pictures.draw("\n".join(m["code"] for m in pictures.BLOCK.finditer(text)), tmp_path / "to")
+    assert (tmp_path / "to" / "a.svg").read_text() == "<svg/>"
+    for name in ("delays", "deep-networks", "first-network"):
+        assert pictures.SAVED.search((ROOT / "docs" / f"{name}.md").read_text())
