@@ -36,6 +36,7 @@ SECTIONS = {
     "form": "Networks of any form: one training step (ms)",
     "neuron": "Neurons alone: forward + backward (ms)",
     "variant": "Variants (ms)",
+    "modern": "What snnTorch 1.0.0 has not: neurons alone, nets (ms)",
     "loss": "Losses and accuracies (ms)",
     "spikegen": "Spike generation (ms)",
     "scaling": "Scaling (ms)",

@@ -86,11 +86,11 @@ def clear(leaves: Sequence[Tensor]) -> None:
 # --- a neuron alone: forward + backward to its input, the gradient of its spikes given --------------------
 
 
-def alone(impl: str, neuron: str, T: int, B: int, N: int, indexed: bool = False) -> Task:
+def alone(impl: str, neuron: str, T: int, B: int, N: int, indexed: bool = False, scale: float = 1.0) -> Task:
     image = (2, 8, N // 16) if neuron == "SConv2dLSTM" else (N,)
     peer = IMPLEMENTATIONS[impl]()
     lead = (B, T) if peer.batch_first else (T, B)
-    x = (0.3 * torch.randn(*lead, *image) + 0.15).requires_grad_()
+    x = (scale * (0.3 * torch.randn(*lead, *image) + 0.15)).requires_grad_()
     if impl == "floor":
         # Forward reads the input and writes spikes and states; backward reads states and the spikes'
         # gradient and writes the input's: 4 + 2 states passes over 4 + states tensors; a copy is two passes.
@@ -185,14 +185,50 @@ class Attention(nn.Module):
         return self.last(self.head(x.mean(-2)))
 
 
+def delayed(lib: Peer, layer: str) -> nn.Module:
+    import snntorch as snn
+
+    made = {
+        "Delay": lambda: nn.Sequential(nn.Linear(140, 128), snn.Delay(torch.arange(128) % 10, init_hidden=True)),
+        "AxonalDelay": lambda: nn.Sequential(snn.AxonalDelay(140, 10, 2.0, init_hidden=True), nn.Linear(140, 128)),
+        "SynapticDelay": lambda: snn.SynapticDelay(140, 128, 10, 2.0, init_hidden=True),
+    }
+    return chain(made[layer](), lib.lif(), nn.Linear(128, 10), lib.lif(last=True))
+
+
+def normed(lib: Peer) -> nn.Module:
+    import snntorch as snn
+
+    return chain(
+        nn.Linear(140, 128), snn.ThresholdDependentBatchNorm1d(128), lib.lif(), nn.Linear(128, 10), lib.lif(last=True)
+    )
+
+
+def of_literature(lib: Peer, name: str) -> nn.Module:
+    """Small ones of `snntorch.models`, before neurons."""
+    from snntorch import models
+
+    made = {
+        "SEW-ResNet": lambda: models.SEWResNet((1, 1, 1, 1), 10, "cifar", in_channels=2),
+        "QKFormer": lambda: models.QKFormer(10, 64, (1, 1, 1), in_channels=2, stem="cifar"),
+        "DelayNet": lambda: models.DelayNet(140, (128,), 10, max_delay=10, width=2.0),
+    }
+    return nn.Sequential(made[name](), lib.lif(last=True))
+
+
+DELAYS = {name: partial(delayed, layer=name) for name in ("Delay", "AxonalDelay", "SynapticDelay")}
+MODELS = {name: partial(of_literature, name=name) for name in ("SEW-ResNet", "QKFormer", "DelayNet")}
+AS_DRAWN = {*DELAYS.values(), normed, *MODELS.values()}  # whose constructors draw their weights
 INPUT: dict[Any, tuple[int, ...]] = {  # of one sample
     linear_lif: (512,), mlp: (784,), convnet: (1, 28, 28), recurrent: (140,), SEW: (2, 16, 16), Attention: (64, 64),
+    normed: (140,), **dict.fromkeys([*DELAYS.values(), MODELS["DelayNet"]], (140,)),
+    MODELS["SEW-ResNet"]: (2, 16, 16), MODELS["QKFormer"]: (2, 16, 16),
 }  # fmt: skip
 
 
 def train(impl: str, net: Callable[[Peer], nn.Module], T: int, B: int, static: bool = False) -> Task:
     lib = IMPLEMENTATIONS[impl]()
-    model = fill(net(lib))
+    model = net(lib) if net in AS_DRAWN else fill(net(lib))
     x = torch.rand(B, *INPUT[net]) if static else (torch.rand(T, B, *INPUT[net]) < 0.2).float()
     y = torch.randint(10, (B,))
     leaves = list(model.parameters())
@@ -430,6 +466,22 @@ add("from NIR, 140-128-128-20, T=100, B=64", "form", imported, NOT_JELLY, T=100,
 RECORDED = ("unmodified", "unroll", "layerwise", "folded")
 add("recording, 2 × (Linear, Leaky) of width 4", "recording", recording, RECORDED, T=100, B=1, layers=2)
 add("recording over T", "recording", recording, RECORDED, scan={"T": (100, 1000)}, T=100, B=1, layers=4)
+
+OUR_WAYS = ("unmodified", "unroll")
+for kind, scale in (
+    ("ALIF", 1.0),
+    ("PLIF", 2.0),
+    ("Izhikevich", 60.0),
+    ("AdEx", 2500.0),
+    ("BRF", 60.0),
+    ("SlidingPSN", 1.0),
+):
+    add(f"{kind} alone, T=100, 64×512", "modern", alone, OUR_WAYS, neuron=kind, scale=scale, **WIDE)
+for kind, net in DELAYS.items():
+    add(f"140-128-10 with {kind}, T=100, B=64", "modern", train, OUR_WAYS, net=net, T=100, B=64)
+add("140-128-10 with tdBN, T=100, B=64", "modern", train, ("unroll",), net=normed, T=100, B=64)
+for kind, net in MODELS.items():
+    add(f"{kind}, small, T=8, B=8", "modern", train, ("unroll",), net=net, T=8, B=8)
 
 STEPS, THREADS = {"T": (100, 200, 400, 800)}, {"threads": (1, 2, 4, 8)}
 for kind in (*STEPPED, *WHOLE):

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .base import BETA, Multistep, OverTime, Peer, Run, linear
-from .snntorch import WHOLE, SnnTorch, neurons
+from .snntorch import PARALLEL, WHOLE, SnnTorch, neurons
 
 
 class Unmodified(SnnTorch):
@@ -23,7 +23,7 @@ class Unroll(Unmodified):
         """States inside."""
         import snntorch as snn
 
-        if neuron in WHOLE:
+        if neuron in (*WHOLE, *PARALLEL):
             return super().alone(neuron, n, indexed)
         module = neurons()[neuron](n, init_hidden=True)
         return module, lambda x: (module.reset_mem(), snn.unroll(module, x))[1]

@@ -12,6 +12,7 @@ from .base import ALPHA, BETA, Peer, Run, stacked
 STEPPED = ("Leaky", "Lapicque", "Synaptic", "Alpha", "DeltaLeaky", "RLeaky", "RLeaky one-to-one")
 STEPPED += ("RSynaptic", "RSynaptic one-to-one", "SLSTM", "SConv2dLSTM")
 WHOLE = ("StateLeaky", "LinearLeaky", "LeakyParallel", "AssociativeLeaky")  # called with the whole sequence
+PARALLEL = ("SlidingPSN",)  # so too; not in the published package
 
 
 def neurons() -> dict[str, Callable[..., nn.Module]]:
@@ -35,6 +36,12 @@ def neurons() -> dict[str, Callable[..., nn.Module]]:
         "LinearLeaky": lambda n: snn.LinearLeaky(BETA, n, n),
         "LeakyParallel": lambda n: snn.LeakyParallel(n, n, beta=BETA),
         "own": own,
+        "ALIF": lambda n, **k: snn.ALIF(BETA, ALPHA, **k),
+        "PLIF": lambda n, **k: snn.PLIF(**k),
+        "Izhikevich": lambda n, **k: snn.Izhikevich(**k),
+        "AdEx": lambda n, **k: snn.AdEx(**k),
+        "BRF": lambda n, **k: snn.BRF(**k),
+        "SlidingPSN": lambda n: snn.SlidingPSN(order=8),
         "AssociativeLeaky": lambda n: snn.AssociativeLeaky(n, n // 16, 16, n, use_q_projection=False),
     }
 
@@ -82,7 +89,7 @@ class SnnTorch(Peer):
     def alone(self, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Run]:
         """Explicit states; some neurons take the sequence."""
         module = neurons()[neuron](n)
-        if neuron in WHOLE:
+        if neuron in (*WHOLE, *PARALLEL):
             return module, module
         return module, lambda x: loop(module, (x[t] for t in range(len(x))) if indexed else x.unbind())
 

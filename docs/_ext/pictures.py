@@ -34,7 +34,7 @@ def shown(text: str, folder: str) -> str:
 
 def rewrite(app, page: str, source: list[str]) -> None:
     """Draw the pictures of a guide."""
-    if app.env.doc2path(page).endswith(".md") and SAVED.search(source[0]):
+    if Path(app.env.doc2path(page)).suffix == ".md" and SAVED.search(source[0]):
         draw("\n".join(block["code"] for block in BLOCK.finditer(source[0])), Path(app.srcdir) / "_build" / "pictures")
         source[0] = shown(source[0], "_build/pictures")
 
