@@ -161,7 +161,7 @@ def _broadcasts(tensor: Tensor, shape: torch.Size) -> bool:
     if tensor.numel() == 1:
         return True
     sizes = zip(reversed(tensor.shape), reversed(shape), strict=False)
-    return tensor.dim() <= len(shape) and all(size in (1, full) for size, full in sizes)
+    return tensor.dim() <= len(shape) and all(size == 1 or size == full for size, full in sizes)
 
 
 _lacks: dict[torch.device, str] = {}  # device -> what its kernels lack there, or nothing

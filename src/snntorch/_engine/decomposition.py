@@ -1,4 +1,4 @@
-"""`snntorch::run` in PyTorch's own operators, for formats that know no others: `torch.onnx.export` finds it by itself.
+"""The operators in PyTorch's own, for formats that know no others: `torch.onnx.export` finds them by itself.
 
 Time becomes one `scan`, so that the graph does not grow with the number of steps, which may stay open.
 """
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .feedback import feedback_fake
 from .graph import LEAVES, Graph
 from .operations import OPERATIONS
 from .ops import run_fake, written_dtypes
@@ -104,5 +105,31 @@ def run(
     return [*(c.to(dtype) for c, (_, dtype) in zip(courses, dtypes, strict=True)), *finals]
 
 
+@decomposes(torch.ops.snntorch.feedback.default)
+def feedback(
+    program: str, steps: int, index: int, written: Sequence[bool], drives: bool, x: Tensor, weight: Tensor,
+    states: Sequence[Tensor], params: Sequence[Tensor],
+) -> list[Tensor]:  # fmt: skip
+    """See `feedback.run_kernels`."""
+    found, like = load(program), states[0]
+    once = _step(found, written, found.inputs)
+
+    def step(*tensors: Tensor) -> tuple[Tensor, ...]:
+        before, (now, matrix, *rest) = tensors[: len(states)], tensors[len(states) :]
+        product = torch.nn.functional.linear(before[index].to(matrix.dtype), matrix)
+        driven = (now + product.to(now.dtype)).to(like.dtype).chunk(found.inputs, -1)
+        results = once(*before, *driven, *rest)
+        return (*results, torch.stack(driven)) if drives else results
+
+    xs = [x.expand(steps, *x.shape[1:])]
+    results = torch.ops.higher_order.scan(step, list(states), xs, (weight, *params))
+    finals, courses, drive = (
+        results[: len(states)], results[len(states) :][: sum(written)], results[len(states) + sum(written) :]
+    )  # fmt: skip
+    fakes = feedback_fake(program, steps, index, written, drives, x, weight, states, params)
+    return [value.to(fake.dtype) for value, fake in zip((*courses, *finals, *drive), fakes, strict=True)]
+
+
 # Fake tensors of open sizes would run a decomposition to learn the shapes, unless the operator is in this table.
 decomposes(torch.ops.snntorch.run.default, type="meta")(run_fake)
+decomposes(torch.ops.snntorch.feedback.default, type="meta")(feedback_fake)

@@ -1,11 +1,12 @@
 """A layer whose neurons feed one state back through a matrix, over time in one autograd node.
 
-With the projected input x, the state s that feeds back, weights W and bias b, every step takes the inputs
-`x[t] + s[t - 1] W^T + b`. The product is one matrix multiplication a step, the rest of the step one kernel; the
-gradient of W is one multiplication for all steps together.
+With the projected input x, the state s that feeds back, and weights W, every step takes the inputs
+`x[t] + s[t - 1] W^T`. The product is one matrix multiplication a step, the rest of the step one kernel; the gradient of
+W is one multiplication for all steps together. `snntorch::feedback` and `snntorch::feedback_backward` are that for
+`torch.compile` and `torch.export`, with the program as text; called eagerly, `Feedback` does the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -13,156 +14,163 @@ from torch import Tensor
 
 from .kernels import backward_kernel, forward_kernel, launch, spread
 from .memory import empty
-from .program import Program
+from .ops import library, written_dtypes
+from .private import constant
+from .program import Program, load
 from .tape import Some, keep, kept, run_back, split, step_gradient, tape
+from .target import PACKAGES
 
 
 def feed_back(
-    program: Program, steps: int, index: int, asked: tuple[bool, ...], x: Tensor, weight: Tensor, bias: Tensor | None,
+    program: Program | str, steps: int, index: int, asked: tuple[bool, ...], x: Tensor, weight: Tensor,
     states: Sequence[Tensor], params: Sequence[Tensor],
 ) -> tuple[list[Tensor | None], list[Tensor]]:  # fmt: skip
     """The courses, `[T, B, F]` each, with None where not asked, and the final states.
 
     Args:
-        program: the step.
+        program: the step, for `torch.compile` its text.
         steps: number of steps.
         index: the number of the state that feeds back.
         asked: for each thing that the step returns whether its course is asked.
         x: the projected input, `[T, B, I * F]` for a step with I inputs, or `[1, B, I * F]` where it is the same at
-            every step. With weight and bias it may be in half precision, and with them the products and the step's
-            inputs; states and parameters are not.
-        weight: `[I * F, F]`.
-        bias: `[I * F]`.
-        states: `[B, F]` each.
-        params: the parameters.
+            every step, in the dtype of the step's inputs.
+        weight: `[I * F, F]`, in the dtype of the products.
+        states: `[B, F]` each, in the dtype that is computed in.
+        params: the parameters, in that dtype.
     """
-    needs = tuple([t is not None and t.requires_grad for t in (x, weight, bias, *states, *params)])
     written, drives = asked, False
-    if torch.is_grad_enabled() and any(needs):
-        found = tape(program, False, asked, (*[True] * program.inputs, *needs[3 + len(states) :]))
-        course = [c or (needs[1] and k == index) for k, c in enumerate(found.courses)]  # that which weight multiplies
-        written = tuple([a or c for a, c in zip(asked, (*[False] * program.free, *course), strict=True)])
-        drives = any(found.inputs)
-    results = iter(Feedback.apply(program, steps, index, written, drives, x, weight, bias, *states, *params))
+    if torch.is_grad_enabled():
+        needs = tuple([t.requires_grad for t in (x, weight, *states, *params)])
+        if any(needs):
+            *written, drives = recorded(program, index, asked, needs)
+    if isinstance(program, str):
+        found = torch.ops.snntorch.feedback(program, steps, index, list(written), drives, x, weight, states, params)
+    else:
+        found = Feedback.apply(program, steps, index, tuple(written), drives, x, weight, *states, *params)
+    results = iter(found)
     courses = [next(results) if w else None for w in written]
     return [c if a else None for c, a in zip(courses, asked, strict=True)], [next(results) for _ in states]
 
 
-class Feedback(torch.autograd.Function):
-    """See `feed_back`. What is kept is returned, so that it has its place in the graph of a gradient that is
-    differentiated again.
+@constant
+def recorded(program: Program | str, index: int, asked: tuple, needs: tuple) -> tuple[bool, ...]:
+    """For each thing that the step returns whether its course is written; then whether the step's inputs are kept.
+
+    Args:
+        program: the step, or its text.
+        index: the number of the state that feeds back.
+        asked: for each thing that the step returns whether its course is asked.
+        needs: whether a cotangent is asked of the projected input, the weight, each state and each parameter.
     """
-
-    @staticmethod
-    def forward(
-        ctx: Any, program: Program, steps: int, index: int, written: tuple, drives: bool, x: Tensor, weight: Tensor,
-        bias: Tensor | None, *tensors: Tensor,
-    ) -> tuple:  # fmt: skip
-        """What is written, `[T, B, F]` each, the final states, and the step's inputs `[T, I, B, F]` where `drives`."""
-        states, params = tensors[: program.states], tensors[program.states :]
-        shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
-        count, free = program.inputs, program.free
-        x = x if bias is None else x + bias
-        x = x.unflatten(-1, (count, shape[1])).movedim(-2, 1).contiguous()  # [T, I, B, F]
-        transposed = weight.unflatten(0, (count, shape[1])).mT  # [I, F, F]
-        parameters = spread(params, shape)
-        outputs = (*written[:free], *[False] * len(states))
-        kernel = forward_kernel(program, tuple([p.numel() != 1 for p in params]), outputs, True, dtype, device.type)
-        drive = torch.empty((steps if drives else 1, count, *shape), dtype=x.dtype, device=device)
-        courses = [empty((steps if w else 2, *shape), dtype, device) for w in written[free:]]
-        trains = {k: empty((steps, *shape), x.dtype, device) for k in range(free) if written[k]}
-        before = [s.contiguous() for s in states]
-        for t in range(steps):
-            now = drive[t % len(drive)]
-            fed = before[index].to(x.dtype).expand(count, *shape)
-            torch.baddbmm(x[t % len(x)], fed, transposed, out=now)
-            after = [course[t % len(course)] for course in courses]
-            memory = {"X": now, "P": parameters, "S": before, "Y": {k: y[t] for k, y in trains.items()}, "F": after}
-            launch(kernel, 1, shape.numel(), memory)
-            before = after
-        results = [*trains.values(), *(c for c, w in zip(courses, written[free:], strict=True) if w)]
-        results += [s.clone() for s in before]
-        results += [drive] if drives else []
-        needs = (*[True] * count, *ctx.needs_input_grad[8:])
-        keep(ctx, program, steps, written, needs, [*[None] * count, *tensors], results, weight,
-             courses[index] if ctx.needs_input_grad[6] else None, drive if drives else None)  # fmt: skip
-        ctx.index, ctx.static, ctx.has_bias = index, len(x) == 1 and steps > 1, bias is not None
-        return tuple(results)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple:
-        """The cotangents of the input, weight, bias, states and parameters."""
-        program: Program = ctx.tape.program
-        _, states, params, (*courses, weight, fed, drive) = split(program, kept(ctx))
-        shape = states[0].shape
-        matrices = weight.unflatten(0, (program.inputs, shape[1]))
-        arrived = iter(cotangents)
-        given = [next(arrived) if w else None for w in ctx.tape.written]
-        later = [next(arrived) for _ in states]
-        back = _back_again if torch.is_grad_enabled() else _back
-        dx, later, sums = back(ctx, given, later, courses, matrices, drive, next(arrived, None), states, params)
-        flat = dx.movedim(1, 2).flatten(2)  # as the projected input
-        d_weight = None
-        if fed is not None:
-            before = torch.cat((states[ctx.index][None], fed[:-1]))
-            d_weight = flat.flatten(0, 1).mT @ before.flatten(0, 1).to(flat.dtype)
-        return (
-            None, None, None, None, None,
-            flat.sum(0, keepdim=True) if ctx.static else flat,
-            d_weight,
-            flat.sum((0, 1)) if ctx.has_bias else None,
-            *later,
-            *(None if s is None else s.sum_to_size(p.shape) for s, p in zip(sums, params, strict=True)),
-        )  # fmt: skip
+    program = load(program) if isinstance(program, str) else program
+    found = tape(program, False, asked, (*[True] * program.inputs, *needs[2 + program.states :]))
+    course = [c or (needs[1] and k == index) for k, c in enumerate(found.courses)]  # that which weight multiplies
+    return (*[a or c for a, c in zip(asked, (*[False] * program.free, *course), strict=True)], any(found.inputs))
 
 
-def _back(
-    ctx: Any, given: Some, later: Some, courses: Some, matrices: Tensor, drive: Tensor | None, of_drive: Tensor | None,
+def _read_in(x: Tensor, states: Sequence[Tensor]) -> torch.dtype:
+    """The dtype of inputs and outputs in a kernel's memory; only those on GPUs read any."""
+    return x.dtype if PACKAGES[x.device.type] == "triton" else states[0].dtype
+
+
+def run_kernels(
+    program: Program, steps: int, index: int, written: Sequence[bool], drives: bool, x: Tensor, weight: Tensor,
     states: Sequence[Tensor], params: Sequence[Tensor],
-) -> tuple[Tensor, Some, Some]:  # fmt: skip
-    """The cotangents of the step's inputs, `[T, I, B, F]`, of the initial states and of the parameters."""
-    program, steps, needs = ctx.tape.program, ctx.steps, ctx.tape.needs
+) -> list[Tensor]:  # fmt: skip
+    """What is written, `[T, B, F]` each, the final states, and the step's inputs `[T, I, B, F]` where `drives`."""
     shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
-    count, index = program.inputs, ctx.index
-    arrives = (*[g is not None for g in given], *[True] * len(states))
-    step = step_gradient(program, needs, arrives, ctx.tape.courses)
-    dense = tuple([p.numel() != 1 for p in params])
-    kernel = backward_kernel(step, dense, len(program.outputs), True, dtype, device.type)
-    parameters, trains = spread(params, shape), {k: g.contiguous() for k, g in enumerate(given) if g is not None}
-    dx = torch.zeros((steps, count, *shape), dtype=matrices.dtype, device=device)
+    count, free, read = program.inputs, program.free, _read_in(x, states)
+    x = x.unflatten(-1, (count, shape[1])).movedim(-2, 1).contiguous()  # [T, I, B, F]
+    transposed = weight.unflatten(0, (count, shape[1])).mT  # [I, F, F]
+    alike = x.dtype == weight.dtype == read
+    parameters = spread(params, shape)
+    outputs = (*written[:free], *[False] * len(states))
+    kernel = forward_kernel(program, tuple([p.numel() != 1 for p in params]), outputs, True, dtype, device.type)
+    drive = torch.empty((steps if drives else 1, count, *shape), dtype=read, device=device)
+    courses = [empty((steps if w else 2, *shape), dtype, device) for w in written[free:]]
+    trains = {k: empty((steps, *shape), read, device) for k in range(free) if written[k]}
+    before = [s.contiguous() for s in states]
+    for t in range(steps):
+        now = drive[t % len(drive)]
+        fed = before[index].to(weight.dtype).expand(count, *shape)
+        if alike:
+            torch.baddbmm(x[t % len(x)], fed, transposed, out=now)
+        else:
+            now.copy_(x[t % len(x)] + torch.bmm(fed, transposed).to(x.dtype))
+        after = [course[t % len(course)] for course in courses]
+        memory = {"X": now, "P": parameters, "S": before, "Y": {k: y[t] for k, y in trains.items()}, "F": after}
+        launch(kernel, 1, shape.numel(), memory)
+        before = after
+    results = [y.to(x.dtype) for y in trains.values()]
+    results += [c for c, w in zip(courses, written[free:], strict=True) if w]
+    results += [s.clone() for s in before]
+    return [*results, drive] if drives else results
+
+
+def run_kernels_back(
+    program: Program, steps: int, index: int, needs: Sequence[bool], cotangents: Some, courses: Some, weight: Tensor,
+    drive: Tensor | None, of_drive: Tensor | None, states: Sequence[Tensor], params: Sequence[Tensor],
+) -> list[Tensor]:  # fmt: skip
+    """The cotangents of the step's inputs, `[T, I, B, F]`, of the initial states, and of the parameters where asked.
+
+    Args:
+        program: the step.
+        steps: number of steps.
+        index: the number of the state that feeds back.
+        needs: for each input and then each parameter whether its cotangent is asked.
+        cotangents: of what the step returns, at every step, then those of the final states.
+        courses: the states after every step, where kept.
+        weight: as in forward.
+        drive: the step's inputs, where kept.
+        of_drive: their cotangent, where there is one.
+        states: the initial states.
+        params: the parameters.
+    """
+    shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
+    count, outputs = program.inputs, len(program.outputs)
+    matrices = weight.unflatten(0, (count, shape[1]))
+    given, later = cotangents[:outputs], cotangents[outputs:]
+    arrives = (*(g is not None for g in given), *[True] * len(states))
+    step = step_gradient(program, tuple(needs), arrives, tuple([c is not None for c in courses]))
+    kernel = backward_kernel(step, tuple([p.numel() != 1 for p in params]), outputs, True, dtype, device.type)
+    read = dtype if drive is None else drive.dtype
+    trains = {k: g.to(_read_in(g, states)).contiguous() for k, g in enumerate(given) if g is not None}
+    parameters, courses = spread(params, shape), [c if c is None else c.contiguous() for c in courses]
+    dx = torch.zeros((steps, count, *shape), dtype=read, device=device)
     sums = {k: torch.zeros((steps, *shape), dtype=dtype, device=device) for k in range(len(params)) if needs[count + k]}
     first = [s.contiguous() for s in states]
-    later = [torch.zeros(shape, dtype=dtype, device=device) if g is None else g.contiguous() for g in later]
+    now = [torch.zeros(shape, dtype=dtype, device=device) if g is None else g.contiguous() for g in later]
     for t in reversed(range(steps)):
         earlier = [torch.empty(shape, dtype=dtype, device=device) for _ in states]
         memory = {
             "X": dx[t] if drive is None else drive[t], "P": parameters,
             "N": [c if c is None else c[t] for c in courses],
             "S": [c if c is None else c[t - 1] for c in courses] if t else first,
-            "G": {k: g[t] for k, g in trains.items()}, "A": later,
+            "G": {k: g[t] for k, g in trains.items()}, "A": now,
             "DX": dx[t], "DP": {k: s[t] for k, s in sums.items()}, "DS": earlier,
         }  # fmt: skip
         launch(kernel, 1, shape.numel(), memory)
         if of_drive is not None:
             dx[t] += of_drive[t]
-        if count == 1 and matrices.dtype == dtype:
+        if count == 1 and matrices.dtype == dtype == read:
             earlier[index].addmm_(dx[t, 0], matrices[0])
         else:
-            earlier[index] += torch.bmm(dx[t], matrices).sum(0, dtype=dtype)
-        later = earlier
-    return dx, later, [sums[k].sum(0) if k in sums else None for k in range(len(params))]
+            earlier[index] += torch.bmm(dx[t].to(weight.dtype), matrices).sum(0, dtype=dtype)
+        now = earlier
+    return [dx, *now, *(s.sum(0).sum_to_size(params[k].shape) for k, s in sums.items())]
 
 
 def _back_again(
-    ctx: Any, given: Some, later: Some, courses: Some, matrices: Tensor, drive: Tensor | None, of_drive: Tensor | None,
+    ctx: Any, cotangents: Some, courses: Some, weight: Tensor, drive: Tensor | None, of_drive: Tensor | None,
     states: Sequence[Tensor], params: Sequence[Tensor],
 ) -> tuple[Tensor, Some, Some]:  # fmt: skip
-    """As `_back`, in operations that autograd sees."""
+    """As `run_kernels_back`, in operations that autograd sees; None where there is no cotangent or none is asked."""
+    matrices = weight.unflatten(0, (ctx.tape.program.inputs, states[0].shape[1]))
 
     def feed(t: int, of_inputs: Some, of_states: Some) -> tuple[Some, Some]:
-        dx = torch.stack(cast("list[Tensor]", of_inputs)).to(matrices.dtype)
+        dx = torch.stack(cast("list[Tensor]", of_inputs))
         dx = dx if of_drive is None else dx + of_drive[t]
-        back = torch.bmm(dx, matrices).sum(0, dtype=states[0].dtype)
+        back = torch.bmm(dx.to(weight.dtype), matrices).sum(0, dtype=states[0].dtype)
         before = of_states[ctx.index]
         return dx.unbind(), [
             back if k == ctx.index and before is None else back + before if k == ctx.index else s
@@ -170,7 +178,118 @@ def _back_again(
         ]
 
     inputs = [None] * ctx.tape.program.inputs if drive is None else drive.unbind(1)
-    of_inputs, of_states, of_params = run_back(
-        ctx.tape, ctx.steps, [*given, *later], courses, inputs, states, params, feed
-    )
+    of_inputs, of_states, of_params = run_back(ctx.tape, ctx.steps, cotangents, courses, inputs, states, params, feed)
     return torch.stack(cast("list[Tensor]", of_inputs), 1), of_states, of_params
+
+
+def _keep(
+    ctx: Any, program: Program, steps: int, index: int, written: tuple, drives: bool, needs: Sequence[bool], x: Tensor,
+    weight: Tensor, tensors: Sequence[Tensor], results: Sequence[Tensor],
+) -> None:  # fmt: skip
+    """Save for backward; `needs` is of x, weight and `tensors`, the states and parameters."""
+    count, free = program.inputs, program.free
+    course = results[sum(written[: free + index])] if written[free + index] else None
+    keep(ctx, program, steps, written, (*[True] * count, *needs[2:]), [*[None] * count, *tensors], results, weight,
+         course if needs[1] else None, results[-1] if drives else None)  # fmt: skip
+    ctx.index, ctx.static = index, x.shape[0] == 1 and steps > 1
+    ctx.dtype = x.dtype
+
+
+def _pull_back(ctx: Any, cotangents: Some, backward: Callable[..., Sequence[Tensor]], key: Any) -> list[Tensor | None]:
+    """The cotangents of x, weight, states and parameters; `backward` is `run_kernels_back`, `key` the program for it.
+
+    What is kept is returned too, so that it has its place in the graph of a gradient that is differentiated again.
+    """
+    program: Program = ctx.tape.program
+    _, states, params, (*courses, weight, fed, drive) = split(program, kept(ctx))
+    arrived = iter(cotangents)
+    full = [next(arrived) if w else None for w in ctx.tape.written] + [next(arrived) for _ in states]
+    tensors = (courses, weight, drive, next(arrived, None), states, params)
+    if torch.is_grad_enabled():
+        dx, of_states, of_params = _back_again(ctx, full, *tensors)
+    else:
+        results = iter(backward(key, ctx.steps, ctx.index, ctx.tape.needs, full, *tensors))
+        dx, of_states = next(results), [next(results) for _ in states]
+        of_params = [next(results) if asked else None for asked in ctx.tape.needs[program.inputs :]]
+    flat = dx.movedim(1, 2).flatten(2)  # as the projected input
+    of_weight = None
+    if fed is not None:
+        before = torch.cat((states[ctx.index][None], fed[:-1]))
+        of_weight = flat.flatten(0, 1).to(weight.dtype).mT @ before.flatten(0, 1).to(weight.dtype)
+    of_x = flat.sum(0, keepdim=True) if ctx.static else flat
+    return [of_x.to(ctx.dtype), of_weight, *of_states, *of_params]
+
+
+class Feedback(torch.autograd.Function):
+    """`run_kernels` with its gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, program: Program, steps: int, index: int, written: tuple, drives: bool, x: Tensor, weight: Tensor,
+        *tensors: Tensor,
+    ) -> tuple:  # fmt: skip
+        """See `run_kernels`; `tensors` are states and parameters."""
+        states, params = tensors[: program.states], tensors[program.states :]
+        results = run_kernels(program, steps, index, written, drives, x, weight, states, params)
+        _keep(ctx, program, steps, index, written, drives, ctx.needs_input_grad[5:], x, weight, tensors, results)
+        return tuple(results)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple:
+        """See `run_kernels_back`."""
+        return None, None, None, None, None, *_pull_back(ctx, cotangents, run_kernels_back, ctx.tape.program)
+
+
+library.define(
+    "feedback(str program, SymInt steps, int index, bool[] written, bool drives, Tensor x, Tensor weight, "
+    "Tensor[] states, Tensor[] params) -> Tensor[]"
+)
+library.define(
+    "feedback_backward(str program, SymInt steps, int index, bool[] wanted, Tensor?[] grads, Tensor?[] courses, "
+    "Tensor weight, Tensor? drive, Tensor? of_drive, Tensor[] states, Tensor[] params) -> Tensor[]"
+)
+
+
+@torch.library.register_fake("snntorch::feedback", lib=library)
+def feedback_fake(
+    program: str, steps: int, index: int, written: Any, drives: bool, x: Any, weight: Any, states: Any, params: Any
+) -> list[Tensor]:
+    """As the operator, empty."""
+    found, like = load(program), states[0]
+    dtypes = written_dtypes(found.free, written, [x], states)
+    results = [like.new_empty((steps, *like.shape), dtype=dtype) for _, dtype in dtypes]
+    results += [s.new_empty(s.shape) for s in states]
+    drive = [like.new_empty((steps, found.inputs, *like.shape), dtype=_read_in(x, states))] * drives
+    return results + drive
+
+
+@torch.library.register_fake("snntorch::feedback_backward", lib=library)
+def _feedback_backward_fake(
+    program: str, steps: int, index: int, wanted: Any, grads: Any, courses: Any, weight: Any, drive: Any, of_drive: Any,
+    states: Any, params: Any,
+) -> list[Tensor]:  # fmt: skip
+    count, like = load(program).inputs, states[0]
+    results = [
+        (like if drive is None else drive).new_empty((steps, count, *like.shape)),
+        *(s.new_empty(s.shape) for s in states),
+    ]
+    return results + [p.new_empty(p.shape) for p, want in zip(params, wanted[count:], strict=True) if want]
+
+
+def _setup_context(ctx: Any, inputs: tuple, output: Sequence[Tensor]) -> None:
+    text, steps, index, written, drives, x, weight, states, params = inputs
+    tensors = [*states, *params]
+    needs = [t.requires_grad for t in (x, weight, *tensors)]
+    _keep(ctx, load(text), steps, index, tuple(written), drives, needs, x, weight, tensors, output)
+
+
+def _backward_of_feedback(ctx: Any, cotangents: Sequence[Tensor | None]) -> tuple:
+    program = ctx.tape.program
+    of_x, of_weight, *rest = _pull_back(ctx, cotangents, torch.ops.snntorch.feedback_backward, program.text)
+    return None, None, None, None, None, of_x, of_weight, rest[: program.states], rest[program.states :]
+
+
+for _device in ("CPU", "CUDA"):
+    library.impl("feedback", lambda program, *args: run_kernels(load(program), *args), _device)
+    library.impl("feedback_backward", lambda program, *args: run_kernels_back(load(program), *args), _device)
+torch.library.register_autograd("snntorch::feedback", _backward_of_feedback, setup_context=_setup_context, lib=library)

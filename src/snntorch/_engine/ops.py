@@ -184,17 +184,17 @@ class Run(torch.autograd.Function):
         return None, None, None, *pull_back(ctx, cotangents, run_backward_kernel, ctx.tape.program)
 
 
-_library = torch.library.Library("snntorch", "DEF")
-_library.define(
+library = torch.library.Library("snntorch", "DEF")
+library.define(
     "run(str program, SymInt steps, bool[] written, Tensor[] inputs, Tensor[] states, Tensor[] params) -> Tensor[]"
 )
-_library.define(
+library.define(
     "run_backward(str program, SymInt steps, bool[] wanted, Tensor?[] grads, Tensor?[] courses, "
     "Tensor[] inputs, Tensor[] states, Tensor[] params) -> Tensor[]"
 )
 
 
-@torch.library.register_fake("snntorch::run", lib=_library)
+@torch.library.register_fake("snntorch::run", lib=library)
 def run_fake(program: str, steps: int, written: Any, inputs: Any, states: Any, params: Any) -> list[Tensor]:
     """As the operator, empty."""
     lead = (steps, *states[0].shape) if steps else states[0].shape
@@ -202,7 +202,7 @@ def run_fake(program: str, steps: int, written: Any, inputs: Any, states: Any, p
     return [states[0].new_empty(lead, dtype=dtype) for _, dtype in dtypes] + [s.new_empty(s.shape) for s in states]
 
 
-@torch.library.register_fake("snntorch::run_backward", lib=_library)
+@torch.library.register_fake("snntorch::run_backward", lib=library)
 def _run_backward_fake(
     program: str, steps: int, wanted: Any, grads: Any, courses: Any, inputs: Any, states: Any, params: Any
 ) -> list[Tensor]:
@@ -226,6 +226,6 @@ def _backward_of_run(ctx: Any, cotangents: Sequence[Tensor | None]) -> tuple:
 
 
 for _device in ("CPU", "CUDA"):
-    _library.impl("run", lambda program, *args: run_kernel(load(program), *args), _device)
-    _library.impl("run_backward", lambda program, *args: run_backward_kernel(load(program), *args), _device)
-torch.library.register_autograd("snntorch::run", _backward_of_run, setup_context=_setup_context, lib=_library)
+    library.impl("run", lambda program, *args: run_kernel(load(program), *args), _device)
+    library.impl("run_backward", lambda program, *args: run_backward_kernel(load(program), *args), _device)
+torch.library.register_autograd("snntorch::run", _backward_of_run, setup_context=_setup_context, lib=library)

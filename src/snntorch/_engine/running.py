@@ -126,25 +126,26 @@ def run_feedback(
         As `run`, or None where this can't be done in one go.
     """
     index, weight, bias = feedback
-    if asked() == "eager" or torch.compiler.is_compiling() or watched() or states[0].dim() != 2:
+    if asked() == "eager" or states[0].dim() != 2:
+        return None
+    if not torch.compiler.is_compiling() and watched():  # by someone who wants to see each product
         return None
     device = projected.device.type
     autocast = device in _AUTOCAST and torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else weight.dtype  # of the matrix product
-    native = computes(projected.dtype)
-    if projected.dtype != dtype or (native != dtype and PACKAGES[device] != "triton"):  # which reads any dtype
-        return None
     sequence = projected if projected.dim() == 3 else projected[None]
     inputs = sequence.chunk(weight.shape[0] // weight.shape[1], -1)
     call = _call(neuron, inputs, states, arguments, steps, (True,) * len(inputs))
     program, more, _ = _program(call, costly=True, beside=[weight] if bias is None else [weight, bias])
-    if not isinstance(program, Program):
+    if program is None:
         return None
     note(neuron, f"fused {device}", "around a matrix product at every step")
+    native = computes(projected.dtype)
     states, params = ([t.to(native) for t in tensors] for tensors in (states, [*call.params, *more]))
-    matrix, offset = weight.to(dtype), bias if bias is None else bias.to(dtype)
     with without_autocast(device):
-        courses, finals = feed_back(program, steps, index, tuple(wanted), sequence, matrix, offset, states, params)
+        if bias is not None:
+            sequence = sequence + bias.to(sequence.dtype)
+        courses, finals = feed_back(program, steps, index, tuple(wanted), sequence, weight.to(dtype), states, params)
     return _outputs_in(projected.dtype, native, list(courses), len(courses) - len(finals)), list(finals)
 
 

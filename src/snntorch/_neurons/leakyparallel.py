@@ -1,10 +1,12 @@
 """Rectified leaky units over a whole sequence through PyTorch's RNN kernels."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .._engine import run, run_feedback
 from ..surrogate import SpikeGrad, no_gradient, resolve
 from .describe import described
 from .neurons import graded, initial_tensor
@@ -38,8 +40,33 @@ class Rectified(nn.Module):
         weights: list[Tensor] = [getattr(self, name) for name in self.names]  # pruned ones are no parameters
         if self.diagonal:
             weights[1] = weights[1].diagonal().diag_embed()  # off the diagonal neither weight nor gradient
+        if torch.compiler.is_compiling() and input.shape[0] and (hidden := self._over_time(input, weights)) is not None:
+            return hidden, hidden[-1:]
         start = input.new_zeros(1, input.shape[1], self.hidden_size)
         return torch.rnn_relu(input, start, weights, self.bias, 1, 0.0, self.training, False, False)
+
+    @staticmethod
+    def step(x: Tensor, h: Tensor, *, decay: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One time step, `x, h -> h, h`; `decay` is the feedback of each unit to itself."""
+        h = torch.relu(x if decay is None else x + decay * h)
+        return h, h
+
+    def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
+        """The step's keyword arguments."""
+        hidden: Tensor = getattr(self, self.names[1])
+        return {"decay": hidden.diagonal().to(dtype) if self.diagonal else None}
+
+    def _over_time(self, input: Tensor, weights: Sequence[Tensor]) -> Tensor | None:
+        """The hidden states over time as one node of a compiled program, where PyTorch's kernel is one a step."""
+        x = nn.functional.linear(input, weights[0], weights[2] if self.bias else None)
+        dtype, bias, wanted = state_dtype(x.dtype), weights[3] if self.bias else None, (False, True)
+        state = [x.new_zeros(x.shape[1:], dtype=dtype)]
+        if self.diagonal:
+            x = x if bias is None else x + bias
+            (_, hidden), _ = run(self, (x,), state, self.step_arguments(dtype), steps=x.shape[0], wanted=wanted)
+            return hidden
+        whole = run_feedback(self, x, (0, weights[1], bias), state, self.step_arguments(dtype), x.shape[0], wanted)
+        return None if whole is None else whole[0][1]
 
 
 class LeakyParallel(nn.Module):

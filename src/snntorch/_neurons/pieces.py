@@ -66,7 +66,7 @@ def initial_tensor(name: str, value: Any) -> Tensor:
 def expands(small: Sequence[int], shape: Sequence[int]) -> bool:
     """Whether a tensor of one shape can be expanded to the other."""
     sizes = zip(reversed(small), reversed(shape), strict=False)
-    return len(small) <= len(shape) and all([size in (1, full) for size, full in sizes])
+    return len(small) <= len(shape) and all([size == 1 or size == full for size, full in sizes])
 
 
 def fitted(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:
