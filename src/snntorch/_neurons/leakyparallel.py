@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._engine import run, run_feedback
+from .._engine import program_text, run, run_feedback
 from ..surrogate import SpikeGrad, no_gradient, resolve
 from .describe import described
 from .neurons import graded, initial_tensor
@@ -44,6 +44,8 @@ class Rectified(nn.Module):
             return hidden, hidden[-1:]
         start = input.new_zeros(1, input.shape[1], self.hidden_size)
         return torch.rnn_relu(input, start, weights, self.bias, 1, 0.0, self.training, False, False)
+
+    program_text = program_text
 
     @staticmethod
     def step(x: Tensor, h: Tensor, *, decay: Tensor | None) -> tuple[Tensor, Tensor]:
