@@ -62,16 +62,13 @@ class BaseMonitor:
         hooks: handles of the registered hooks.
 
     Example:
-        Each subclass is a hook, and what it records; such as the batch size of each call:
-
         >>> import torch
         >>> class BatchSizeMonitor(BaseMonitor):
         ...     def _attach(self, module, record):
         ...         return module.register_forward_hook(lambda module, inputs, output: record(len(output)))
-        >>> net = nn.Sequential(nn.Linear(4, 2), nn.ReLU())
-        >>> with BatchSizeMonitor(net, nn.ReLU) as monitor:
+        >>> with BatchSizeMonitor(net := nn.ReLU()) as monitor:
         ...     _ = net(torch.rand(3, 4)), net(torch.rand(5, 4))
-        >>> monitor["1"]
+        >>> monitor.records
         [3, 5]
     """
 
