@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -182,3 +182,19 @@ def resolved(value: Any) -> Any:
             k: resolved(v) for k, v in value.items()
         }  # fmt: skip
     return value
+
+
+def settle(where: Any, name: Any, value_of: Callable[[Later], Any] = Later.resolve) -> None:
+    """Put values for what stands for them, in an attribute and in the lists and dicts that it holds."""
+    value = where[name]
+    if isinstance(value, Later):
+        where[name] = value_of(value)
+    elif isinstance(value, list):
+        for k in range(len(value)):
+            settle(value, k, value_of)
+    elif type(value) is dict:
+        for key in list(value):
+            settle(value, key, value_of)
+    elif isinstance(value, tuple) and any(isinstance(v, Later) for v in value):
+        items = [value_of(v) if isinstance(v, Later) else v for v in value]
+        where[name] = type(value)(*items) if hasattr(value, "_fields") else type(value)(items)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from .._engine.private import function_mode
 from .._neurons.neurons import SpikingNeuron
 from ..surrogate import SurrogateFunction
-from . import layers
+from . import layers, norm
 from .again import Again
 from .arguments import Slot, fill, hollow, leaves
 from .groups import SequenceGroup
 from .infer import Context, context_now, infer, meta_of
-from .later import Batch, Later, Meta, Node, resolved
+from .later import Batch, Later, Meta, Node, resolved, settle
 from .neuron_group import NeuronGroup
 from .patches import patched, recording
 from .record import FunctionRecorder, learns
@@ -93,7 +93,7 @@ class Recorder(FunctionRecorder):
             for held in (vars(module), module._buffers):
                 for name, value in held.items():
                     if isinstance(value, Later | list | tuple | dict) and name != "_buffers":
-                        _settle(held, name)
+                        settle(held, name)
         for reference in self.handles:
             later = reference()
             if later is not None and later.node.batch is not None:  # somebody keeps it: it stands for its value
@@ -112,6 +112,9 @@ class Recorder(FunctionRecorder):
         if way == "look through":
             return self._through(call, module, args, kwargs)
         if way == "layer":
+            if self.ends is None and norm.normalises(module) and len(args) == 1 and type(args[0]) is Later:
+                if not kwargs and norm.takes(module, args[0].meta):
+                    return norm.recorded(self, module, args[0])
             return self._layer(call, module, args, kwargs)
         if way == "neuron":
             out = self._goes_on(module, args, kwargs)
@@ -136,6 +139,15 @@ class Recorder(FunctionRecorder):
             )  # fmt: skip
         finally:
             self.path.pop()
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """Those that were called."""
+        return list(self._ways)
+
+    def followed_by(self, other: Callable[[Node], Node]) -> None:
+        """Calls were made after those that were recorded: `other` gives the last ones like them."""
+        self._changed = {key: other(node) for key, node in self._changed.items()}
 
     def about_to_set(self, module: nn.Module, name: str) -> None:
         """An attribute is to change: what was called before runs with what it is."""
@@ -275,18 +287,3 @@ def _forward(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 def _of_one_step(meta: Meta) -> Meta:
     return Meta(meta.shape[1:], meta.stride[1:], meta.dtype, meta.device)
-
-
-def _settle(where: Any, name: Any) -> None:
-    """Put values for what stands for them, in an attribute and in the lists and dicts that it holds."""
-    value = where[name]
-    if isinstance(value, Later):
-        where[name] = value.resolve()
-    elif isinstance(value, list):
-        for k in range(len(value)):
-            _settle(value, k)
-    elif type(value) is dict:
-        for key in list(value):
-            _settle(value, key)
-    elif isinstance(value, tuple) and any(isinstance(v, Later) for v in value):
-        where[name] = resolved(value)

@@ -29,8 +29,8 @@ class NeuronGroup(Group):
         self.in_metas = metas
         input_, *states = metas
         shape = neuron.spike_shape(input_.shape, [s.shape for s in states])
-        spikes = Meta(torch.Size(shape), _contiguous(shape), input_.dtype, input_.device)
-        self.out_metas = [spikes, *(Meta(s.shape, _contiguous(s.shape), s.dtype, s.device) for s in states)]
+        spikes = Meta(torch.Size(shape), contiguous(shape), input_.dtype, input_.device)
+        self.out_metas = [spikes, *(Meta(s.shape, contiguous(s.shape), s.dtype, s.device) for s in states)]
         self.ends: Any = None  # where samples end before the last step
         # Its input, where its states are like those that it leaves and need not be fitted to each other.
         fits = bool(states) and all(s.shape == input_.shape for s in states) and states == self.out_metas[1:]
@@ -105,7 +105,8 @@ class NeuronGroup(Group):
             self._tell("stepped", "carries hooks")
 
 
-def _contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides of a tensor that lies in one piece."""
     stride, product = [], 1
     for size in reversed(shape):
         stride.append(product)

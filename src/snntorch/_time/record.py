@@ -23,7 +23,7 @@ from .infer import Context, Inferred, context_now, infer, meta_of
 from .later import Later, Meta, Node, resolved
 from .look import alone, stand_in
 from .patches import recording
-from .recording import Recording
+from .recording import Place, Recording
 from .sites import line, site
 from .writes import UNKNOWN, note_view, rebind
 
@@ -34,6 +34,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.stopped = ""  # why calls run at once
+        self.looks = 0  # how often a value was read
 
     def stop(self, reason: str) -> None:
         """Run what is recorded, and from now on what is called."""
@@ -82,7 +83,8 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             return self.record(func, func, args, kwargs)
         name = getattr(func, "__name__", "")
         writes = known.writes_in_place(name, kwargs)
-        if self.pending and any([id(t) in self.writes or (writes and id(t) in self.reads) for t in tensors]):
+        changing = self.writes | self.updated | (self.reads if writes else set())
+        if self.pending and any([id(t) in changing for t in tensors]):
             self.flush()
         computes = not writes and func not in known.CONSTANT and (name != "__get__" or func in known.TRANSPOSED)
         if computes and torch.is_grad_enabled() and learns(tensors):
@@ -122,8 +124,12 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             group = self._function_group(known_as, function, args, kwargs, tensors, context, of_group)
             if group is None:
                 return self._look(function, args, kwargs)
+            read = [id(t) for t in tensors if type(t) is not Later]
+            if not self.updated.isdisjoint(read):  # it reads what is to be by now
+                self.flush()
+                place = Place(True)
             self.add_group(place, group)
-            self.reads.update([id(t) for t in tensors if type(t) is not Later])
+            self.reads.update(read)
         if group.plain:
             return self._plain(group, inputs)
         return self._record(group, inputs, tensors, (function, args, kwargs))
@@ -159,10 +165,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         fresh = node is None
         if node is None:
             node = self.node(group, inputs, len(inferred.metas))
-            if group.ordered:
-                before = self._changed.get(group.changes)
-                node.after = before if before is not None and before.group is not group else None
-                self._changed[group.changes] = node
+            self.keep_order(node)
         out = self._outputs(node, inferred, tensors, call if fresh and len(inputs) == 1 else None)
         if inferred.written is None:
             return out
@@ -170,6 +173,13 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         new = self.handle(node, k, inferred.metas[k])
         rebind(tensors[inferred.written], new, node, k, self.record)
         return tensors[inferred.written] if isinstance(out, Later) else out
+
+    def keep_order(self, node: Node) -> None:
+        """Let a call run after the last one that changes the same thing."""
+        if node.group.ordered:
+            before = self._changed.get(node.group.changes)
+            node.after = before if before is not None and before.group is not node.group else None
+            self._changed[node.group.changes] = node
 
     def _function_group(
         self, known_as: Any, function: Any, args: Any, kwargs: Any, tensors: list, context: Context, of_group: dict
@@ -257,6 +267,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
 
     def _look(self, function: Any, args: Any, kwargs: Any) -> Any:
         """A call that needs values: they are computed, and from now on all is, but where these depend on no layer."""
+        self.looks += 1
         tensors = leaves((args, kwargs))
         if all([type(t) is not Later or t.node.static for t in tensors]):
             if isinstance(function, nn.Module):

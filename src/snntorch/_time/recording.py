@@ -50,6 +50,7 @@ class Recording:
         self.pending: dict[Group, None] = {}
         self.reads: set[int] = set()  # tensors that pending calls read, by identity; their groups keep them alive
         self.writes: set[int] = set()  # and that they write
+        self.updated: set[int] = set()  # and the statistics that they update
         self._places: dict[Any, Place] = {}
         self._step = 0
         self._results: dict[Any, Node] = {}  # of calls that give the same again

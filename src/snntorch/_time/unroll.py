@@ -1,5 +1,6 @@
 """A module of one time step, run over time."""
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from .._neurons.ends import Ends, ends_now
 from .._neurons.neurons import SpikingNeuron
 from . import layers
 from .groups import SelectGroup
-from .later import Later, Node
+from .later import Later, Node, resolved
 from .lengths import called, over_packed, unroll_to_ends, whole
 from .modules import Recorder
 from .neuron_group import NeuronGroup
@@ -20,6 +21,9 @@ from .obstacle import obstacle
 from .packed import packed_spikes
 from .patches import recorder_now
 from .recompute import unroll_in_segments
+from .steps import Steps
+
+_FEW = 4  # steps that are recorded, all of them
 
 
 def unroll(
@@ -38,8 +42,9 @@ def unroll(
     Only the way it is computed differs. What the module's forward calls at each step is recorded, whatever its form:
     containers, modules of your own with residuals, branches, attention. A layer whose result for a sample depends on
     that sample alone takes all steps in one call, what is the same at every step runs once, and a neuron runs a whole
-    sequence as one kernel. What depends on time otherwise runs step by step, alone: batch normalisation in training, a
-    layer that feeds back to an earlier one, a layer that carries hooks. A layer that takes whole sequences
+    sequence as one kernel. What depends on time otherwise runs step by step, alone: a layer that feeds back to an
+    earlier one, a layer that carries hooks. Where the forward's code shows that every step is alike, it is called for a
+    few of them only. A layer that takes whole sequences
     (`takes_sequence = True`), such as `StateLeaky`, takes this one in one call. `snntorch.explain` says what happens.
 
     Args:
@@ -122,15 +127,32 @@ def _check(x: Any, num_steps: Any, recompute: Any) -> None:
 
 def _loop(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None, ends: Ends | None = None) -> Any:
     """What `unroll` means."""
-    outputs = []
-    for t, now in enumerate(x.unbind() if num_steps is None else (x,) * num_steps):
+    outputs: list[Any] = []
+    count = len(x) if num_steps is None else num_steps
+    recorder = recorder_now()
+    steps = Steps(recorder, module) if type(x) is Later and type(recorder) is Recorder and count > _FEW else None
+    for t, now in enumerate(_inputs(x) if num_steps is None else (x,) * num_steps):
+        if steps is not None:
+            steps.begin()
         out = module(now, *states) if ends is None else ends.step(t, module, now, *states)
         if not outputs and type(now) is Later:
             _warn_of_sequence(module, now)
         outputs.append(out)
         if states:
             states = _states_of(out, len(states))
+        if steps is not None and len(outputs) < count and steps.alike(now, out):
+            steps.go_on(range(len(outputs), count))
+            return _stacked(outputs, steps.stacked)
     return _stacked(outputs)
+
+
+def _inputs(x: Tensor) -> Iterator[Tensor]:
+    """The steps of a sequence; one by one as far as they are recorded, as one step may stand for all others."""
+    t = 0
+    while isinstance(x, Later) and t < len(x) and not x.recorder.stopped:
+        yield x[t]
+        t += 1
+    yield from resolved(x)[t:].unbind() if t < len(x) else ()
 
 
 def _warn_of_sequence(module: nn.Module, now: Later) -> None:
@@ -166,15 +188,15 @@ def _states_of(out: Any, count: int) -> tuple:
     return tuple(out[-count:])
 
 
-def _stacked(outputs: list[Any]) -> Any:
+def _stacked(outputs: Sequence[Any], stack: Callable[[Any], Tensor] = torch.stack) -> Any:
     """Equal outputs, tensors or nested tuples, lists and dicts of them, stacked over time."""
     first = outputs[0]
     if isinstance(first, Tensor):
-        return torch.stack(outputs)
+        return stack(outputs)
     if isinstance(first, dict):
-        return type(first)((key, _stacked([o[key] for o in outputs])) for key in first)
+        return type(first)((key, _stacked([o[key] for o in outputs], stack)) for key in first)
     if isinstance(first, tuple | list):
-        items = [_stacked(list(column)) for column in zip(*outputs, strict=True)]
+        items = [_stacked(column, stack) for column in zip(*outputs, strict=True)]
         return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
     if any(o is not first and o != first for o in outputs):
         raise TypeError(f"the module returned {type(first).__name__}s that differ from step to step: {outputs}")

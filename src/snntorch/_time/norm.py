@@ -1,0 +1,154 @@
+"""Batch normalisation by the statistics of the batch: each step by its own, all steps in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .._engine.private import apply_plainly, enable_grad
+from .arguments import Slot
+from .groups import Group, course
+from .groups import place as put
+from .infer import Context, context_now, infer
+from .later import Batch, Later, Meta, Node
+from .record import learns
+from .recording import Place
+from .sites import line, site
+
+_KINDS = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}  # exact types: a subclass may do anything
+
+
+def normalises(module: Any) -> bool:
+    """Whether a layer is PyTorch's own and normalises by the statistics of the batch."""
+    own = type(module) in _KINDS and "forward" not in vars(module)
+    return own and (module.training or (module.running_mean is None and module.running_var is None))
+
+
+def takes(module: Any, x: Meta) -> bool:
+    """Whether such a layer can take the steps of an input together."""
+    held = [*module._parameters.values(), *module._buffers.values()]
+    alike = all([t.dtype is x.dtype and t.device == x.device for t in held if t is not None and t.dim()])
+    fits = len(x.shape) > 1 and x.shape[1] == module.num_features < x.shape.numel()
+    return alike and fits and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+
+
+def settings(module: Any) -> tuple:
+    """What else counts at a call."""
+    return module.training and module.track_running_stats, module.momentum, module.eps
+
+
+class NormGroup(Group):
+    """Steps of a batch normalisation by the statistics of the batch."""
+
+    def __init__(self, module: Any, meta: Meta, context: Context, line: str) -> None:
+        inferred = infer(F.batch_norm, (Slot(0), None, None, None, None, True), {}, [meta], context, "batch_norm")
+        super().__init__(module, (), inferred, context, module, line, module=module)
+        self.settings = settings(module)
+        self.ordered = self.settings[0]
+        self.changes = id(module.running_mean)
+
+    def _run(self, nodes: Sequence[Node]) -> None:
+        x, changes = course([node.inputs[0] for node in nodes])
+        x = x if changes else x.expand(len(nodes), *x.shape)
+        put(nodes, Batch([normalised(self.module, x, *self.settings)], len(nodes)))
+        self._tell("folded", "each step by its own statistics")
+
+
+def recorded(recorder: Any, module: Any, x: Later) -> Later:
+    """A call of such a layer, which runs later."""
+    module._check_input_dim(x)  # noqa: SLF001
+    context = context_now()
+    key = ("norm", id(module), x.meta, context, recorder.here, *site(3), *settings(module))
+    place = recorder.place_of(key, True)
+    group: Any = recorder.group_of(place)
+    if group is None:
+        group = NormGroup(module, x.meta, context, line())
+        changed = set(map(id, module.buffers())) if group.ordered else set()
+        if not recorder.reads.isdisjoint(changed):  # by calls that expect them as they are
+            recorder.flush()
+            place = Place(True)
+        recorder.add_group(place, group)
+        group.learns = learns([*module.parameters()])
+        recorder.reads.update(map(id, module.parameters()))
+        recorder.updated |= changed
+    node = recorder.node(group, ((x.node, x.out),), 1)
+    recorder.keep_order(node)
+    return recorder.handle(node, 0, group.inferred.metas[0])
+
+
+def normalised(module: Any, x: Tensor, tracks: bool, momentum: float | None, eps: float) -> Tensor:
+    """What calls of the layer with each step of `[T, B, C, ...]` give, and do to its running statistics.
+
+    Args:
+        module: the layer.
+        x: the steps.
+        tracks: whether its running statistics follow.
+        momentum: by how much; None for their average.
+        eps: as the layer's.
+    """
+    running, rates = (None, None), [momentum or 0.0] * len(x)
+    if tracks:
+        running = module.running_mean, module.running_var
+        if module.num_batches_tracked is not None:
+            if momentum is None:
+                seen = int(module.num_batches_tracked)
+                rates = [1 / (seen + k) for k in range(1, len(x) + 1)]
+            module.num_batches_tracked.add_(len(x))
+    return apply_plainly(_Normalised)(x, module.weight, module.bias, running, rates, eps)
+
+
+class _Normalised(torch.autograd.Function):
+    """`torch.nn.functional.batch_norm` of every step."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Any, bias: Any, running: tuple, rates: Sequence[float], eps: float):
+        x = x if _lies_step_by_step(x) else x.contiguous()
+        out = torch.empty_like(x)
+        mean, deviation = x.new_empty(2, len(x), x.shape[2]).unbind()
+        steps = zip(*[t.unbind() for t in (x, out, mean, deviation)], rates, strict=True)
+        for now, to, of_mean, of_deviation, rate in steps:
+            _forward(
+                now, weight, bias, *running, True, rate, eps, out=to, save_mean=of_mean, save_invstd=of_deviation
+            )  # fmt: skip
+        ctx.save_for_backward(x, weight, bias, mean, deviation)
+        ctx.eps = eps
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        x, weight, bias, mean, deviation = ctx.saved_tensors
+        if torch.is_grad_enabled():  # so that it can be differentiated again
+            return (*_differentiable(x, weight, bias, ctx.eps, grads[0]), None, None, None)
+        asked = ctx.needs_input_grad[:3]
+        steps = zip(*[t.unbind() for t in (grads[0], x, mean, deviation)], strict=True)
+        found = [
+            _backward(grad, now, weight, None, None, of_mean, of_deviation, True, ctx.eps, asked)
+            for grad, now, of_mean, of_deviation in steps
+        ]
+        of_x, of_weight, of_bias = (
+            torch.stack(grads) if ask else None for grads, ask in zip(zip(*found, strict=True), asked, strict=True)
+        )
+        return of_x, *(None if t is None else t.sum(0) for t in (of_weight, of_bias)), None, None, None
+
+
+_forward = torch.ops.aten.native_batch_norm.out
+_backward = torch.ops.aten.native_batch_norm_backward
+
+
+def _lies_step_by_step(x: Tensor) -> bool:
+    """Whether each step lies in one piece, in an order that PyTorch's `out` variant knows: in others it goes wrong."""
+    return x.is_contiguous() or (x.dim() == 5 and x[0].is_contiguous(memory_format=torch.channels_last))
+
+
+def _differentiable(x: Tensor, weight: Any, bias: Any, eps: float, grad: Tensor) -> list[Tensor | None]:
+    """The gradients of the inputs, as a function of them and of the outputs' one."""
+    inputs = (x, weight, bias)
+    asked = [t for t in inputs if t is not None and t.requires_grad]
+    with enable_grad():
+        out = torch.stack([F.batch_norm(now, None, None, weight, bias, True, 0.0, eps) for now in x.unbind()])
+        found = iter(torch.autograd.grad(out, asked, grad, create_graph=True))
+    return [next(found) if t is not None and t.requires_grad else None for t in inputs]

@@ -1,0 +1,344 @@
+"""Steps that are alike are recorded a few times and copied; where they may differ, every one is recorded."""
+
+import random
+from collections import deque
+
+import pytest
+import torch
+from test_zoo import assert_same, loop, results
+from torch import nn
+from zoo import STEPS, B
+
+import snntorch as snn
+from snntorch._time.modules import Recorder
+
+T = 12
+GLOBAL = {"steps": 0}
+
+
+class Net(nn.Module):
+    """One step; the forwards below make of it what they do."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(4, 6), snn.Leaky(beta=0.9, init_hidden=True)
+        self.out, self.last = nn.Linear(6, 3), snn.Leaky(beta=0.8, init_hidden=True)
+
+    def step(self, x, gain=1.0):
+        return self.last(self.out(self.lif(self.fc(x)) * gain))
+
+    forward = step
+
+
+def gain_at(step):
+    return 0.5 if step > T // 2 else 1.5
+
+
+class Plain(Net):
+    def forward(self, x):
+        for _ in range(2):
+            x = x + 0.1
+        return self.step(x, gain_at(3))
+
+
+class Helped(Net):
+    """Functions, a bound method, a lambda, closures, a constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.how, self.sizes = lambda x: x * 1.5, self.step, [6, 3]
+
+    def forward(self, x):
+        def shifted(x):
+            return x + len(self.sizes) / 10
+
+        return torch.relu(self.how(self.scale(shifted(x)), gain=sum(v for v in (0.5, 0.7))))
+
+
+class OwnState(Net):
+    """Keeps the last spikes as an attribute, and in a list that it makes anew."""
+
+    def forward(self, x):
+        last = getattr(self, "previous", [None])[0]
+        self.previous = [self.step(x if last is None else x + last.sum(-1, keepdim=True))]
+        return self.previous[0]
+
+
+class Stats(Net):
+    """Its states go in and out beside what is in hidden ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = snn.Leaky(beta=0.7)
+
+    def forward(self, x, mem=None):
+        spk, mem = self.mean(x, mem) if mem is not None else self.mean(x)
+        return self.step(spk), mem
+
+
+ALIKE = [Plain, Helped, OwnState]
+
+
+class Counts(Net):
+    def __init__(self):
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, x):
+        self.steps += 1
+        return self.step(x, gain_at(self.steps))
+
+
+class CountsInBuffer(Net):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x):
+        self.steps += 1
+        return self.step(x, gain_at(self.steps))
+
+
+class CountsInList(Net):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(1)
+        return self.step(x, gain_at(len(self.seen)))
+
+
+class CountsInClass(Net):
+    steps = 0
+
+    def forward(self, x):
+        type(self).steps = type(self).steps % T + 1
+        return self.step(x, gain_at(type(self).steps))
+
+
+class CountsInClassList(Net):
+    seen: list = []  # noqa: RUF012
+
+    def forward(self, x):
+        self.seen.append(1)
+        return self.step(x, gain_at(len(self.seen) % T))
+
+
+class CountsGlobally(Net):
+    def forward(self, x):
+        GLOBAL["steps"] = GLOBAL["steps"] % T + 1
+        return self.step(x, gain_at(GLOBAL["steps"]))
+
+
+def counter():
+    steps = 0
+
+    def count():
+        nonlocal steps
+        steps = steps % T + 1
+        return steps
+
+    return count
+
+
+class CountsInClosure(Net):
+    def __init__(self):
+        super().__init__()
+        self.count = counter()
+
+    def forward(self, x):
+        return self.step(x, gain_at(self.count()))
+
+
+class CountsInProperty(Counts):
+    @property
+    def gain(self):
+        GLOBAL["steps"] = GLOBAL["steps"] % T + 1
+        return gain_at(GLOBAL["steps"])
+
+    def forward(self, x):
+        return self.step(x, self.gain)
+
+
+class Takes(Net):
+    """An object that changes as it is used."""
+
+    def __init__(self):
+        super().__init__()
+        self.gains = deque(gain_at(t) for t in range(T + 1))
+
+    def forward(self, x):
+        return self.step(x, self.gains.popleft())
+
+
+class Ages(Net):
+    """A helper that isn't a module."""
+
+    class Clock:
+        time = 0
+
+        def tick(self):
+            self.time += 1
+            return self.time
+
+    def __init__(self):
+        super().__init__()
+        self.clock = self.Clock()
+
+    def forward(self, x):
+        return self.step(x, gain_at(self.clock.tick()))
+
+
+class Draws(Net):
+    """From Python's generator."""
+
+    def forward(self, x):
+        return self.step(x, 0.5 if random.random() < 0.5 else 1.5)
+
+
+class DrawsATensor(Net):
+    """And reads it."""
+
+    def forward(self, x):
+        return self.step(x, 0.5 if torch.rand(()).item() < 0.3 else 1.5)
+
+
+class Looks(Net):
+    """At a value of its input."""
+
+    def forward(self, x):
+        return self.step(x, 0.5 if x.sum() < 14 else 1.5)
+
+
+class ByName(Net):
+    """Calls what it finds by a name that it makes."""
+
+    def step_of_time(self, x):
+        GLOBAL["steps"] = GLOBAL["steps"] % T + 1
+        return self.step(x, gain_at(GLOBAL["steps"]))
+
+    def forward(self, x):
+        return getattr(self, "_".join(["step", "of", "time"]))(x)
+
+
+class SetsAnother(Net):
+    """Counts in a module that it holds."""
+
+    def forward(self, x):
+        self.fc.steps = getattr(self.fc, "steps", 0) + 1
+        return self.step(x, gain_at(self.fc.steps))
+
+
+class Delayed(Net):
+    """The spikes of two steps before."""
+
+    def forward(self, x):
+        older, self.older = getattr(self, "older", 0), getattr(self, "newer", 0)
+        self.newer = self.step(x)
+        return self.newer + older
+
+
+DIFFER = [
+    Counts, CountsInBuffer, CountsInList, CountsInClass, CountsInClassList, CountsGlobally, CountsInClosure,
+    CountsInProperty, Takes, Ages, Draws, DrawsATensor, Looks, ByName, SetsAnother, Delayed,
+]  # fmt: skip
+
+
+def made(kind):
+    torch.manual_seed(0)
+    net = kind().double()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(3.0)
+    return net, 2 * torch.rand(T, B, 4, dtype=torch.float64)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """How often each module was called while its calls were recorded."""
+    calls = {}
+    module = Recorder.module
+
+    def count(self, call, called, args, kwargs):
+        calls[called] = calls.get(called, 0) + 1
+        return module(self, call, called, args, kwargs)
+
+    monkeypatch.setattr(Recorder, "module", count)
+    return calls
+
+
+@pytest.mark.parametrize("kind", ALIKE + DIFFER)
+def test_steps_are_those_of_the_loop(kind, recorded):
+    found = []
+    for call in (loop, lambda net, x: snn.unroll(net, x)):
+        random.seed(3)
+        GLOBAL["steps"] = CountsInClass.steps = 0
+        net, x = made(kind)
+        torch.manual_seed(5)
+        found.append(results(net, call, x))
+    assert_same(found[1], found[0])
+    assert found[0][0].any()
+    assert recorded[net] < 5 if kind in ALIKE else recorded[net] in (T, *range(6, T)) or kind is Looks
+
+
+def test_a_loop_counts_every_step():
+    """What is counted is there afterwards."""
+    for kind, count in ((Counts, lambda n: n.steps), (CountsInList, lambda n: len(n.seen))):
+        net, x = made(kind)
+        snn.unroll(net, x)
+        assert count(net) == T
+
+
+def test_states_that_go_in_and_out(recorded):
+    net, x = made(Stats)
+    mem = torch.zeros(B, 4, dtype=torch.float64)
+    want, other = [], made(Stats)[0]
+    with snn.backend("eager"):
+        state = mem
+        for now in x:
+            spk, state = other(now, state)
+            want.append((spk, state))
+    got = snn.unroll(net, x, mem)
+    for a, b in zip(got, zip(*want, strict=True), strict=True):
+        torch.testing.assert_close(a, torch.stack(b), rtol=1e-12, atol=1e-12)
+    assert recorded[net] < 5
+    torch.testing.assert_close(net.last.mem, other.last.mem, rtol=1e-12, atol=1e-12)
+
+
+def nodes(*outputs):
+    """How many operations autograd keeps."""
+    seen, todo = set(), [t.grad_fn for t in outputs if t.grad_fn is not None]
+    while todo:
+        node = todo.pop()
+        if node not in seen:
+            seen.add(node)
+            todo += [n for n, _ in node.next_functions if n is not None]
+    return len(seen)
+
+
+def by_hand(net, x):
+    """The attention block of the zoo over `[T, B, N, D]`."""
+
+    def heads(x):
+        return x.unflatten(-1, (net.heads, -1)).transpose(-3, -2)
+
+    q, k, v = (heads(snn.unroll(net.lifs[i], fc(x))) for i, fc in enumerate((net.q, net.k, net.v)))
+    mixed = snn.unroll(net.lifs[3], ((q @ k.transpose(-2, -1)) @ v * 0.25).transpose(-3, -2).flatten(-2))
+    return x + snn.unroll(net.lifs[4], net.proj(mixed))
+
+
+@snn.backend("auto")
+def test_a_module_becomes_as_many_operations_as_folded_by_hand():
+    make, shape = STEPS["attention"]
+    torch.manual_seed(0)
+    net, counts = make(), []
+    for steps in (6, 40):
+        x = torch.rand(steps, *shape)
+        want = by_hand(net, x)
+        snn.utils.reset(net)
+        got = snn.unroll(net, x)
+        torch.testing.assert_close(got, want)
+        counts += [nodes(want), nodes(got)]
+        snn.utils.reset(net)
+    assert counts[0] == counts[2] and counts[1] == counts[3] <= counts[0] + 3
