@@ -18,7 +18,8 @@ _D = TypeVar("_D")
 
 
 def _neurons(net: nn.Module) -> Iterator[tuple[str, Any]]:
-    return ((name, module) for name, module in net.named_modules() if hasattr(module, "reset_mem"))
+    # of the class, as PyTorch's modules take long to say what they lack
+    return ((name, module) for name, module in net.named_modules() if hasattr(type(module), "reset_mem"))
 
 
 def _states(net: nn.Module) -> list[tuple[str, Any, str]]:

@@ -1,7 +1,8 @@
-"""A prepared step: the same results as when everything is looked at, and nothing that is set anew is missed."""
+"""A prepared call: the same results as when everything is looked at, and nothing that is set anew is missed."""
 
 import copy
 import pickle
+import sys
 import weakref
 
 import pytest
@@ -15,11 +16,12 @@ import snntorch as snn
 from helpers import assert_equal, loop, start
 from rows import STEP_ROWS, rows
 from snntorch._engine import prepared, private, running
+from snntorch._engine.target import PACKAGES
 
 
 @pytest.fixture
 def known(monkeypatch):
-    """For each step whether it was a prepared one."""
+    """For each call whether it was a prepared one."""
     log = []
 
     def noted(*args):
@@ -44,12 +46,16 @@ def lif():
 
 @rows(STEP_ROWS)
 @pytest.mark.parametrize("grad", [False, True])
-def test_as_when_everything_is_looked_at(row, grad, monkeypatch):
+@pytest.mark.parametrize("over_time", [loop, snn.unroll])
+def test_as_when_everything_is_looked_at(row, grad, over_time, monkeypatch):
     short, x = row.make(torch.float64), row.input(4, 3, torch.float64).requires_grad_(grad)
     long = copy.deepcopy(short)
-    found = loop(short, x, *start(row, short))
+    if over_time is snn.unroll:
+        snn.unroll(short, x[:3], *start(row, short))
+        snn.utils.reset(short)
+    found = over_time(short, x, *start(row, short))
     monkeypatch.setattr(running, "again", lambda *_: None)
-    expected = loop(long, x, *start(row, long))
+    expected = over_time(long, x, *start(row, long))
     assert_equal(found, expected)
     if grad:
         leaves = [[x, *(p for p in net.parameters() if p.requires_grad)] for net in (short, long)]
@@ -75,6 +81,59 @@ def test_steps_of_a_loop_are_prepared(lif, known):
     assert known.pop()
 
 
+def test_sequences_are_prepared_for_any_number_of_steps(lif, known):
+    """What a kernel is given differs, and so a call is prepared anew: what is asked, static inputs, other sizes."""
+
+    def prepared_at(x, **kwargs):
+        del known[:]
+        snn.unroll(lif, x, torch.zeros(x.shape[-2:]), **kwargs)
+        return known
+
+    for x in (torch.rand(5, 2, 3), torch.rand(5, 2, 3, requires_grad=True), torch.rand(4, 2, 4)):
+        assert prepared_at(x) == [False]
+        assert prepared_at(x) == prepared_at(x[:3]) == [True]
+    assert prepared_at(torch.rand(2, 3), num_steps=5) == [False]
+    assert prepared_at(torch.rand(2, 3), num_steps=7) == [True]
+    with torch.no_grad():
+        assert prepared_at(torch.rand(5, 2, 3, requires_grad=True)) == [True]
+    lif.init_hidden, lif.mem = True, torch.zeros(2, 3)
+    snn.unroll(lif, torch.rand(5, 2, 3))  # spikes alone
+    assert known.pop() is False
+    snn.utils.reset(lif)
+    spk = snn.unroll(lif, torch.full((9, 2, 3), 0.6))
+    assert known.pop()
+    assert spk.shape == (9, 2, 3)
+    assert spk[:, 0, 0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0]  # mem: .6 1.14 .63 1.16 .65 1.18 .66 1.2 .68
+
+
+@pytest.mark.skipif(PACKAGES["cpu"] != "numba", reason="Triton's interpreter calls more")
+@torch.no_grad()
+def test_what_python_does_at_each_call_of_a_small_net(lif):
+    """How many functions of ours are entered, exactly: that is what a small net takes its time for."""
+    x, entered = torch.rand(5, 2, 3), []
+    lif.init_hidden, net = True, nn.Sequential(nn.Linear(3, 3), lif)
+
+    def count(frame, event, _):
+        name = frame.f_code.co_name
+        if event == "call" and frame.f_globals.get("__name__", "").startswith("snntorch") and name[0] != "<":
+            entered.append(name)
+
+    def calls(function, *args):
+        function(*args)
+        function(*args)
+        del entered[:]
+        before = sys.getprofile()
+        sys.setprofile(count)
+        try:
+            function(*args)
+        finally:
+            sys.setprofile(before)
+        return len(entered)
+
+    found = calls(snn.unroll, lif, x), calls(snn.unroll, net, x), calls(snn.utils.reset, net), calls(lif, x[0])
+    assert found == (47, 72, 14, 36)
+
+
 CHANGES = {
     "reset_mechanism": lambda n: setattr(n, "reset_mechanism", "zero"),
     "reset_delay": lambda n: setattr(n, "reset_delay", False),
@@ -95,14 +154,19 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_what_is_set_anew_takes_effect_at_once(lif, change):
+@pytest.mark.parametrize("steps", [0, 4])
+def test_what_is_set_anew_takes_effect_at_once(lif, change, steps):
     x, mem = torch.tensor([[0.1, 0.5, 1.5]] * 2, requires_grad=True), torch.tensor([[0.2, 0.9, 1.2]] * 2)
-    lif(x, mem)
-    lif(x, mem)
+
+    def call():
+        return snn.unroll(lif, x.expand(steps, 2, 3).contiguous(), mem) if steps else lif(x, mem)
+
+    call()
+    call()
     change(lif)
-    found = lif(x, mem)
+    found = call()
     with snn.backend("eager"):
-        expected = lif(x, mem)
+        expected = call()
     torch.testing.assert_close(found, expected)
     weights = torch.tensor([1.0, 2.0, 3.0])
     of_found, of_expected = (

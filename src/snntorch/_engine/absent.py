@@ -1,15 +1,19 @@
 """Absent cotangents of the final states: zeros in their place would meet what may be infinite, and make NaN of it."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .graph import LEAVES, PREDICATES, Graph
-from .program import Gradient, Program
+from .program import Gradient
 from .recent import SMALL
 from .tape import Some, Tape, step_back
+
+if TYPE_CHECKING:
+    from .over_time import BackInTime
 
 _LINEAR = {"add", "sub", "neg", "single", "float"}
 _FINITE = (
@@ -89,15 +93,16 @@ def _no_less(graph: Graph, number: int) -> bool:
 
 
 def last_steps_apart(
-    backward: Callable[..., Sequence[Tensor]], program: Program, steps: int, needs: tuple[bool, ...], cotangents: Some,
-    courses: Some, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
-) -> list[Tensor]:  # fmt: skip
-    """As `ops.run_backward_kernel`, here `backward`; operation by operation until every state's cotangent is there."""
-    shape, dtype, outputs = states[0].shape, states[0].dtype, len(program.outputs)
+    back: "BackInTime", steps: int, inputs: Some, states: Sequence[Tensor], params: Sequence[Tensor], courses: Some,
+    cotangents: Some,
+) -> list[Tensor | None]:  # fmt: skip
+    """As `back`; operation by operation until every state's cotangent is there, then all at once."""
+    program, needs = back.program, back.needs
+    shape, dtype, n, outputs = states[0].shape, states[0].dtype, back.program.inputs, len(back.program.outputs)
     found = Tape(program, False, (), needs, (), tuple([c is not None for c in courses]))
     given, later = cotangents[:outputs], cotangents[outputs:]
     rows: list[Some] = []
-    sums: list[Tensor | None] = [None] * len(params)
+    sums: Some = [None] * len(params)
 
     def at(t: int, tensors: Some) -> list[Tensor | None]:
         return [x[t].to(dtype) if x is not None and x.dim() > len(shape) else None for x in tensors]
@@ -113,19 +118,19 @@ def last_steps_apart(
     def whole(tensor: Tensor | None, like: Tensor) -> Tensor:
         return torch.zeros_like(like) if tensor is None else tensor.to(like.dtype).expand(like.shape)
 
-    first = iter([])
+    early: Some = [None] * (len(needs) + len(states))
     if steps:
-        early = [
-            [c if c is None or c.dim() == len(shape) else c[:steps] for c in ts] for ts in (given, courses, inputs)
+        before = [
+            [c if c is None or c.dim() == len(shape) else c[:steps] for c in ts] for ts in (inputs, courses, given)
         ]
-        first = iter(backward(program, steps, needs, [*early[0], *later], early[1], early[2], states, params))
-    n = program.inputs
-    results = []
-    for k in (k for k in range(n) if needs[k]):
-        rest = torch.stack([whole(row[k], states[0]) for row in rows]).to(inputs[k].dtype)
-        results.append(torch.cat([next(first), rest]) if steps else rest)
-    results += [next(first) if steps else whole(s, states[0]) for s in later]
-    for k in (k for k in range(len(params)) if needs[n + k]):
-        here = whole(sums[k], states[0]).sum_to_size(params[k].shape)
-        results.append(next(first) + here if steps else here)
-    return results
+        early = back.through(steps, before[0], states, params, before[1], [*before[2], *later])
+    of_inputs, of_states, of_params = early[:n], early[n : n + len(states)], early[n + len(states) :]
+    late = [torch.stack([whole(x, states[0]) for x in train]).to(back.of_inputs) for train in zip(*rows, strict=True)]
+    here = [whole(s, states[0]).sum_to_size(p.shape) for s, p in zip(sums, params, strict=True)]
+    return [
+        *[None if not need else b if a is None else torch.cat([a, b])
+          for a, b, need in zip(of_inputs, late, needs, strict=False)],
+        *[whole(s, states[0]) for s in (of_states if steps else later)],
+        *[None if not need else b if a is None else a + b
+          for a, b, need in zip(of_params, here, needs[n:], strict=True)],
+    ]  # fmt: skip

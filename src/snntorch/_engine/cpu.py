@@ -65,7 +65,7 @@ class Kernel:
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
         """Run over `[steps, size]`."""
         pointers = [tensor.data_ptr() for tensor in tensors]
-        if steps == 1 and 0 in pointers:
+        if 0 in pointers and steps and size:
             raise ValueError("a tensor has no memory: its storage was freed")
         threads = torch.get_num_threads()
         if threads == 1 or steps * size < _WORTH_A_THREAD:

@@ -65,6 +65,11 @@ def spread(params: Sequence[Tensor], shape: torch.Size) -> list[Tensor]:
     return [p if p.numel() == 1 else p.expand(shape).contiguous() for p in params]
 
 
+def pointers(source: Source, first: Mapping[str, int]) -> list[int]:
+    """Where each pointer of a kernel stands in one list of all arrays, in which those of a kind follow its first."""
+    return [first[kind] + k for kind, k in source.slots]
+
+
 def launch(
     kernel: Kernel, steps: int, size: int, memory: Mapping[str, Any], strides: Mapping[str, Any] | None = None
 ) -> None:

@@ -1,7 +1,7 @@
 """The engine's torch operators, and the gradient between them.
 
 `snntorch::run` runs a program over time and `snntorch::run_backward` its gradient. Both take the program as text, so
-that `torch.compile` and `torch.export` carry it along. Called eagerly, `Run` does the same with less ado.
+that `torch.compile` and `torch.export` carry it along. Called eagerly, a runner does the same with less ado.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .absent import last_steps_apart, meets_infinity
-from .kernels import backward_kernel, forward_kernel, launch, spread
-from .memory import empty
+from .over_time import OverTime, over_time
 from .private import constant, watched
 from .program import Program, load
-from .single import single_step
-from .tape import keep, pull_back, split, step_gradient, tape
+from .runner import kind_of
+from .single import SingleStep, single_step
+from .tape import keep, pull_back, split, tape
 
 
 def _program(key: Program | str) -> Program:
@@ -43,6 +42,18 @@ def written(program: Program | str, needs: tuple, asked: tuple) -> tuple[bool, .
     return tuple([a or k for a, k in zip(asked, kept, strict=True)])
 
 
+def written_now(
+    program: Program | str, asked: tuple[bool, ...], inputs: Sequence[Tensor], states: Sequence[Tensor],
+    params: Sequence[Tensor],
+) -> tuple[bool, ...]:  # fmt: skip
+    """As `written`, where these tensors, in the mode that is on, tell what is kept."""
+    if torch.is_grad_enabled():
+        needs = tuple([t.requires_grad for t in (*inputs, *params)])
+        if any(needs) or any([s.requires_grad for s in states]):
+            return written(program, needs, asked)
+    return asked
+
+
 def run(
     program: Program | str, steps: int, written: tuple, inputs: Sequence[Tensor], states: Sequence[Tensor],
     params: Sequence[Tensor],
@@ -51,10 +62,8 @@ def run(
     if torch.compiler.is_compiling() or watched():  # someone wants to see operators
         text = program if isinstance(program, str) else program.text
         return torch.ops.snntorch.run(text, steps, written, inputs, states, params)
-    program = _program(program)
-    if _needs_gradient(inputs, states, params):
-        return Run.apply(program, steps, written, *inputs, *states, *params)  # type: ignore[return-value]
-    return run_kernel(program, steps, written, inputs, states, params)
+    runner = over_time(_program(program), written, inputs, states, params)
+    return runner(steps, [*inputs, *states, *params])
 
 
 def run_step(
@@ -65,18 +74,7 @@ def run_step(
     if watched():
         written = [True] * program.free + [False] * program.states
         return torch.ops.snntorch.run(program.text, 0, written, inputs, states, params)
-    return single_step(program, inputs, states, params)([*inputs, *states, *params])
-
-
-def _needs_gradient(*tensors: Sequence[Tensor]) -> bool:
-    return torch.is_grad_enabled() and any([t.requires_grad for ts in tensors for t in ts])
-
-
-def _rows(x: Tensor) -> tuple[Tensor, int]:
-    """X with each time step dense in memory, and how far apart they are."""
-    if not x.is_contiguous() and not x[0].is_contiguous():
-        x = x[:1].contiguous().expand(x.shape) if x.stride(0) == 0 else x.contiguous()
-    return x, x.stride(0) if len(x) > 1 else 0
+    return single_step(program, inputs, states, params)(0, [*inputs, *states, *params])
 
 
 def run_kernel(
@@ -89,17 +87,10 @@ def run_kernel(
     parameters. Those on GPUs take inputs, and cotangents of outputs, in half precision too: outputs are in the dtype of
     the inputs, and cotangents of the inputs in their own.
     """
-    if steps == 0:
-        return single_step(program, inputs, states, params).forward([*inputs, *states, *params])
-    shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
-    dense = tuple([p.numel() != 1 for p in params])
-    kernel = forward_kernel(program, dense, tuple(written), False, dtype, device.type)
-    rows = {k: _rows(inputs[k]) for k in kernel.source.arrays["X"]}
-    courses = {k: empty((steps, *shape), t, device) for k, t in written_dtypes(program.free, written, inputs, states)}
-    finals = [s.clone(memory_format=torch.contiguous_format) for s in states]
-    memory = {"X": {k: x for k, (x, _) in rows.items()}, "P": spread(params, shape), "S": finals, "Y": courses}
-    launch(kernel, steps, shape.numel(), memory, {"X": {k: stride for k, (_, stride) in rows.items()}})
-    return [*courses.values(), *finals]
+    runner = (
+        over_time(program, written, inputs, states, params) if steps else single_step(program, inputs, states, params)
+    )
+    return runner.forward(steps, [*inputs, *states, *params])
 
 
 def written_dtypes(
@@ -126,62 +117,11 @@ def run_backward_kernel(
         states: the initial states.
         params: the parameters.
     """
-    outputs = len(program.outputs)
-    if steps == 0:
-        single = single_step(program, inputs, states, params)
-        n = program.inputs
-        back = single.tape((*needs[:n], *[True] * program.states, *needs[n:])).back
-        arrived = [*cotangents[: program.free], *cotangents[outputs:]]
-        found = back(tuple([c is not None for c in arrived]))(inputs, states, params, courses, arrived)
-        return [c for c in found if c is not None]
-    shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
-    given = (*(g is not None for g in cotangents[:outputs]), *[True] * program.states)
-    step = step_gradient(program, tuple(needs), given, tuple([c is not None for c in courses]))
-    if any([g is None for g in cotangents[outputs:]]) and meets_infinity(step, outputs):
-        arguments = (program, steps, tuple(needs), cotangents, courses, inputs, states, params)
-        return last_steps_apart(run_backward_kernel, *arguments)
-    dense = tuple([p.numel() != 1 for p in params])
-    kernel = backward_kernel(step, dense, outputs, False, dtype, device.type)
-    x_rows = {k: _rows(inputs[k]) for k in kernel.source.arrays["X"]}
-    g_rows = {k: _rows(g) for k in kernel.source.arrays["G"] if (g := cotangents[k]) is not None}
-    later = [
-        torch.zeros(shape, dtype=dtype, device=device) if g is None else g.clone(memory_format=torch.contiguous_format)
-        for g in cotangents[outputs:]
-    ]
-    of_inputs = {
-        k: (torch.zeros if node is None else empty)((steps, *shape), dtype=inputs[k].dtype, device=device)
-        for k, node in enumerate(step.inputs)
-        if needs[k]
-    }
-    of_params = {
-        k: torch.zeros(shape, dtype=dtype, device=device) for k in range(program.params) if needs[program.inputs + k]
-    }
-    memory = {
-        "X": {k: x for k, (x, _) in x_rows.items()}, "G": {k: g for k, (g, _) in g_rows.items()},
-        "P": spread(params, shape), "N": [c if c is None else c.contiguous() for c in courses],
-        "S": [s.contiguous() for s in states], "A": later, "DX": of_inputs, "DP": of_params,
-    }  # fmt: skip
-    strides = {"X": {k: s for k, (_, s) in x_rows.items()}, "G": {k: s for k, (_, s) in g_rows.items()}}
-    launch(kernel, steps, shape.numel(), memory, strides)
-    return [*of_inputs.values(), *later, *(d.sum_to_size(params[k].shape) for k, d in of_params.items())]
-
-
-class Run(torch.autograd.Function):
-    """`run_kernel` with its gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, program: Program, steps: int, written: tuple, *tensors: Tensor) -> tuple:
-        """See `run_kernel`; `tensors` are inputs, states and parameters."""
-        inputs, states, params, _ = split(program, tensors)
-        results = run_kernel(program, steps, written, inputs, states, params)
-        keep(ctx, program, steps, written, ctx.needs_input_grad[3:], tensors, results)
-        ctx.dtypes = [x.dtype for x in inputs]
-        return tuple(results)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple:
-        """See `run_backward_kernel`."""
-        return None, None, None, *pull_back(ctx, cotangents, run_backward_kernel, ctx.tape.program)
+    given = tuple([g is not None for g in cotangents])
+    kept = tuple([c is not None for c in courses])
+    make = (OverTime if steps else SingleStep).back
+    back = make(program, tuple(needs), given, kept, *kind_of(inputs, states, params))
+    return [c for c in back(steps, inputs, states, params, courses, cotangents) if c is not None]
 
 
 library = torch.library.Library("snntorch", "DEF")

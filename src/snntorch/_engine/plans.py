@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from operator import is_
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,12 +19,11 @@ from .recent import SMALL, Recent
 from .trace import TraceError, trace
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """A traced step: its program, or why there is none.
 
     Attributes:
-        program: the program.
+        program: the program, or for `torch.compile` its text.
         beside: the tensors that it takes beside its arguments: those that the step holds, and numbers of its settings.
         captures: whether the step holds any.
         reason: why there is no program.
@@ -32,7 +31,7 @@ class Plan:
         lasting: whether the same step and settings, by identity, always have this plan.
     """
 
-    program: Program | None
+    program: Program | str | None
     beside: tuple[Tensor, ...] = ()
     captures: bool = False
     reason: str = ""
@@ -276,4 +275,4 @@ def program_text(neuron: Any, varies: tuple[bool, ...], states: int, dtype: torc
     """The program's text for `torch.compile`, which can't trace through tracing; empty where there is none."""
     cpu = torch.device("cpu")  # where no tensor is made: every number is a constant
     found = plan(neuron, varies, states, neuron.step_arguments(dtype), dtype, cpu, costly=True, fixed=True)
-    return "" if found.program is None or found.beside else found.program.text
+    return "" if not isinstance(found.program, Program) or found.beside else found.program.text

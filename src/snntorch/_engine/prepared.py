@@ -1,8 +1,8 @@
-"""A neuron's single step as it was found to run: the next ones like it ask nothing again.
+"""How a neuron's step was found to run, once or over time: the next calls like it ask nothing again.
 
-`run` looks at everything that a step is given, and ends in a `SingleStep`. That stays beside the neuron, and with it
-what it was found for: settings, compared by identity, and the kinds of the tensors. A step for which all of that is the
-same is that `SingleStep`; no value is looked at, no tensor held, and what is set anew takes effect at once.
+`run` looks at everything that a step is given, and ends in a `Runner`. That stays beside the neuron, and with it what
+it was found for: settings, compared by identity, and the kinds of the tensors. A call for which all of that is the same
+is that `Runner`'s; no value is looked at, no tensor held, and what is set anew takes effect at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,13 +10,18 @@ from typing import Any
 
 from torch import Tensor
 
+from . import ops
 from .choose import listening
+from .over_time import over_time
 from .plans import Plan
 from .private import followed, same_kinds
+from .program import Program
+from .runner import Runner
 from .setting import asked
 from .single import single_step
 
 _KINDS = 8  # of tensors that a neuron remembers: other batch sizes, training and evaluation
+Results = tuple[list[Any], list[Tensor]]  # see `run`
 
 
 class Prepared:
@@ -26,14 +31,14 @@ class Prepared:
         step: the step's function.
         names: of its keywords.
         settings: their values, with `Tensor` for each tensor.
-        known: for the last kinds of tensors, the last one first: the test of them, the step, and the parameters that it
-            takes beside them.
+        known: for the last kinds of calls, the last one first: what is asked, the test of the tensors, how to run them,
+            and the parameters to take beside them.
     """
 
     def __init__(self, step: Callable, arguments: dict[str, Any]) -> None:
         self.step, self.names = step, [*arguments]
         self.settings = [Tensor if isinstance(value, Tensor) else value for value in arguments.values()]
-        self.known: tuple[tuple[Callable[..., bool], Callable, Sequence[Tensor]], ...] = ()
+        self.known: tuple[tuple[tuple, Callable[..., bool], Callable[..., Results], Sequence[Tensor]], ...] = ()
 
     def tensors(self, step: Callable, arguments: dict[str, Any]) -> list[Any] | None:
         """The tensors among a step's arguments, or None where its settings are others."""
@@ -48,29 +53,44 @@ class Prepared:
         return found
 
 
+def arranged(
+    inputs: Sequence[Tensor], params: Sequence[Tensor], steps: int, varies: tuple[bool, ...]
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Inputs and parameters as kernels take them: what does not vary is a parameter."""
+    if not steps or False not in varies:
+        return inputs, params
+    moving = [x for x, v in zip(inputs, varies, strict=True) if v]
+    return moving, [*params, *(x for x, v in zip(inputs, varies, strict=True) if not v)]
+
+
 def again(
-    neuron: Any, inputs: Sequence[Tensor], states: Sequence[Tensor], arguments: dict[str, Any]
-) -> Sequence[Tensor] | None:
-    """What a step returns, where one like it was prepared, and nobody wants it run otherwise or to see how."""
+    neuron: Any, inputs: Sequence[Tensor], states: Sequence[Tensor], arguments: dict[str, Any], steps: int,
+    varies: tuple[bool, ...], wanted: tuple[bool, ...] | None,
+) -> Results | None:  # fmt: skip
+    """What `run` returns, where a call like this was prepared, and nobody wants it run otherwise or to see how."""
     prepared: Prepared | None = getattr(neuron, "_prepared", None)
     if prepared is None or followed() or listening() or asked() == "eager":
         return None
     params = prepared.tensors(neuron.step, arguments)
     if params is None:
         return None
+    inputs, params = arranged(inputs, params, steps, varies)
     tensors = [*inputs, *states, *params]
-    for takes, step, beside in prepared.known:
-        if takes(*tensors):
-            return step([*tensors, *beside])
+    form = (varies, wanted) if steps else ()
+    for of, takes, way, beside in prepared.known:
+        if of == form and takes(*tensors):
+            return way(steps, [*tensors, *beside])
     return None
 
 
 def prepare(
-    neuron: Any, made: Plan, inputs: Sequence[Tensor], states: Sequence[Tensor], arguments: dict[str, Any]
-) -> None:
-    """Remember a step, where what was found of it lasts and its tensors go to the kernel as they are."""
-    if made.program is None or not made.lasting or (made.beside and states[0].is_cuda):  # a stream's own numbers
-        return
+    neuron: Any, made: Plan, inputs: Sequence[Tensor], states: Sequence[Tensor], arguments: dict[str, Any], steps: int,
+    varies: tuple[bool, ...], wanted: tuple[bool, ...] | None,
+) -> None:  # fmt: skip
+    """Remember a call, where what was found of it lasts and its tensors go to the kernel as they are."""
+    program = made.program
+    if not isinstance(program, Program) or not made.lasting or (made.beside and states[0].is_cuda):
+        return  # what is beside are a stream's own numbers
     prepared: Prepared | None = getattr(neuron, "_prepared", None)
     if prepared is None or prepared.tensors(neuron.step, arguments) is None:
         prepared = Prepared(neuron.step, arguments)
@@ -78,8 +98,25 @@ def prepare(
     tensors = [*inputs, *states, *params]
     if any([t.dtype != states[0].dtype for t in tensors]) or not all([x.is_contiguous() for x in inputs]):
         return
-    takes = same_kinds(tensors)
-    single = single_step(made.program, inputs, states, [*params, *made.beside])
-    step = single.of([*tensors, *made.beside])
-    prepared.known = ((takes, step, made.beside), *prepared.known[: _KINDS - 1])
+    inputs, params = arranged(inputs, params, steps, varies)
+    form, tensors = (varies, wanted) if steps else (), [*inputs, *states, *params]
+    if any([of == form and takes(*tensors) for of, takes, *_ in prepared.known]):
+        return
+    takes = same_kinds(tensors, len(inputs) if steps else 0)
+    params = [*params, *made.beside]
+    places: list[int | None] = [*range(len(program.outputs))]
+    if steps:
+        wanted = wanted or (True,) * len(places)
+        written = ops.written_now(program, wanted, inputs, states, params)
+        runner: Runner = over_time(program, written, inputs, states, params)
+        places = [k if w else None for k, w in zip(runner.courses, wanted, strict=True)]
+    else:
+        runner = single_step(program, inputs, states, params)
+    run = runner.of([*inputs, *states, *params])
+
+    def way(steps: int, tensors: Sequence[Tensor], last: int = -len(states)) -> Results:
+        results = run(steps, tensors)
+        return [None if k is None else results[k] for k in places], [*results[last:]]
+
+    prepared.known = ((form, takes, way, made.beside), *prepared.known[: _KINDS - 1])
     object.__setattr__(neuron, "_prepared", prepared)

@@ -93,32 +93,35 @@ def followed() -> bool:
     )  # fmt: skip
 
 
-def same_kinds(tensors: Sequence[Tensor]) -> Callable[..., bool]:
-    """A test whether other tensors, as many, are of the very kinds of these.
+def same_kinds(tensors: Sequence[Tensor], sequences: int = 0) -> Callable[..., bool]:
+    """A test whether other tensors, as many, are of the very kinds of these; so many first ones over any time.
 
     It compares type, dtype, device, sizes, strides, whether autograd follows, and whatever else makes PyTorch dispatch
     otherwise, now and at the time of the test, as a transform or inference mode. The guards of `torch.compile` do that
     in a tenth of Python's time, unless one tensor comes twice (2.0).
     """
-    expected = [_kind(t) for t in tensors]
+    expected = [_kind(t, k < sequences) for k, t in enumerate(tensors)]
     try:
-        sizes, strides = [list(t.shape) for t in tensors], [list(t.stride()) for t in tensors]
+        sizes: list[Any] = [[*t.shape] for t in tensors]
+        for size in sizes[:sequences]:
+            size[0] = None
+        strides = [list(t.stride()) for t in tensors]
         guards = torch._C._dynamo.guards.TensorGuards  # type: ignore[attr-defined]
         quick = guards(*tensors, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
         if quick(*tensors):
             return quick
     except (AttributeError, TypeError, ValueError, RuntimeError):
         pass
-    return lambda *others: [_kind(t) for t in others] == expected
+    return lambda *others: [_kind(t, k < sequences) for k, t in enumerate(others)] == expected
 
 
-def _kind(tensor: Any) -> tuple:
+def _kind(tensor: Any, sequence: bool) -> tuple:
     if not isinstance(tensor, Tensor) or tensor.layout is not torch.strided:
         return ()
     follows = tensor.requires_grad and torch.is_grad_enabled()
     keys = torch._C._dispatch_keys(tensor)
     return (
-        type(tensor), tensor.dtype, tensor.device, tensor.shape, tensor.stride(), follows, keys.raw_repr(),
+        type(tensor), tensor.dtype, tensor.device, tensor.shape[sequence:], tensor.stride(), follows, keys.raw_repr(),
         torch.is_inference_mode_enabled(),
     )  # fmt: skip
 

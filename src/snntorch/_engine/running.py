@@ -11,8 +11,8 @@ from . import ops
 from .choose import COMPILED, NOTHING, ONE_EACH, Call, computes, note, obstacle, of_devices, of_parameters
 from .feedback import feed_back
 from .freed import advise
-from .plans import plan
-from .prepared import again, prepare
+from .plans import Plan, plan
+from .prepared import again, arranged, prepare
 from .private import watched
 from .program import Program
 from .setting import asked
@@ -51,25 +51,24 @@ def run(
     Raises:
         RuntimeError: with the backend `"fused"`, where the step can't be fused.
     """
-    if not steps and not torch.compiler.is_compiling():
-        known = again(neuron, inputs, states, arguments)
+    varies, asked_for = varies or (True,) * len(inputs), None if wanted is None else tuple(wanted)
+    if not torch.compiler.is_compiling():
+        known = again(neuron, inputs, states, arguments, steps, varies, asked_for)
         if known is not None:
-            return list(known), list(known[len(known) - len(states) :])
-    varies = varies or (True,) * len(inputs)
+            return known
     backend, reason = asked(), "the backend is eager"
     if backend != "eager":
         call = _call(neuron, inputs, states, arguments, steps, varies)
-        program, beside, reason = _program(call, costly=bool(steps) or backend == "fused")
+        made = _plan(call, costly=bool(steps) or backend == "fused")
+        program, reason = made.program, made.reason
         if program is not None:
+            prepare(neuron, made, inputs, states, arguments, steps, varies, asked_for)
             if steps:
                 note(neuron, f"fused {inputs[0].device.type}")
             else:
                 note(neuron, "stepped", ONE_EACH)
-            moving, params = inputs, call.params
-            if steps and not all(varies):  # what does not vary is a parameter
-                moving = [x for x, v in zip(inputs, varies, strict=True) if v]
-                params = [*params, *(x for x, v in zip(inputs, varies, strict=True) if not v)]
-            return _fused(program, moving, states, [*params, *beside], steps, wanted, inputs[0].dtype)
+            moving, params = arranged(inputs, call.params, steps, varies)
+            return _fused(program, moving, states, [*params, *made.beside], steps, asked_for, inputs[0].dtype)
         if backend == "fused" and reason not in (NOTHING, COMPILED):
             raise RuntimeError(f"the backend is fused, but {reason}")
     note(neuron, "stepped", reason)
@@ -136,12 +135,13 @@ def run_feedback(
     sequence = projected if projected.dim() == 3 else projected[None]
     inputs = sequence.chunk(weight.shape[0] // weight.shape[1], -1)
     call = _call(neuron, inputs, states, arguments, steps, (True,) * len(inputs))
-    program, more, _ = _program(call, costly=True, beside=[weight] if bias is None else [weight, bias])
+    made = _plan(call, costly=True, beside=[weight] if bias is None else [weight, bias])
+    program = made.program
     if program is None:
         return None
     note(neuron, f"fused {device}", "around a matrix product at every step")
     native = computes(projected.dtype)
-    states, params = ([t.to(native) for t in tensors] for tensors in (states, [*call.params, *more]))
+    states, params = ([t.to(native) for t in tensors] for tensors in (states, [*call.params, *made.beside]))
     with without_autocast(device):
         if bias is not None:
             sequence = sequence + bias.to(sequence.dtype)
@@ -149,26 +149,20 @@ def run_feedback(
     return _outputs_in(projected.dtype, native, list(courses), len(courses) - len(finals)), list(finals)
 
 
-def _program(
-    call: Call, costly: bool, beside: Sequence[Tensor] = ()
-) -> tuple[Program | str | None, Sequence[Tensor], str]:
-    """The program, or for torch.compile its text, and the tensors that it takes beside its arguments; or why not."""
+def _plan(call: Call, costly: bool, beside: Sequence[Tensor] = ()) -> Plan:
+    """The plan of a call, whose program is a text for torch.compile, or why there is none."""
     reason = obstacle(call, beside)
     if reason:
-        return None, (), reason
+        return Plan(None, reason=reason)
     dtype = computes(call.inputs[0].dtype)
     if torch.compiler.is_compiling():
         found = call.neuron.program_text(call.varies, len(call.states), dtype) or None
-        return found, (), "torch.compile can't take what the step captures or can't be traced"
+        return Plan(found, reason="torch.compile can't take what the step captures or can't be traced")
     device, fixed = call.inputs[0].device, watched()  # who watches sees a program's text, which holds its numbers
     made = plan(call.neuron, call.varies, len(call.states), call.arguments, dtype, device, costly, fixed)
     if made.captures:
         reason = of_devices([call.inputs[0], *made.beside]) or of_parameters(made.beside, call.states[0].shape)
-    if reason:
-        return None, (), reason
-    if not call.steps:
-        prepare(call.neuron, made, call.inputs, call.states, call.arguments)
-    return made.program, made.beside, made.reason
+    return Plan(None, reason=reason) if reason else made
 
 
 def _memory_order(x: Tensor, steps: int) -> list[int] | None:
@@ -194,7 +188,7 @@ def _permuted(tensors: Sequence[Tensor], order: Sequence[int]) -> list[Tensor]:
 
 def _fused(
     program: Program | str, inputs: Sequence[Tensor], states: Sequence[Tensor], params: Sequence[Tensor],
-    steps: int, wanted: Sequence[bool] | None, dtype: torch.dtype,
+    steps: int, wanted: tuple[bool, ...] | None, dtype: torch.dtype,
 ) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
     order = _memory_order(inputs[0], steps) if inputs else None
     if order is not None:  # neurons do not care how they are arranged, and nothing is copied
@@ -205,12 +199,8 @@ def _fused(
         if PACKAGES[states[0].device.type] != "triton":  # whose kernels read inputs of any dtype
             inputs = [x.to(native) for x in inputs]
     if steps:
-        asked = tuple(wanted) if wanted is not None else (True,) * (ops.free_outputs(program) + len(states))
-        written = asked
-        if torch.is_grad_enabled():
-            needs = tuple([t.requires_grad for t in (*inputs, *params)])
-            if any(needs) or any([s.requires_grad for s in states]):
-                written = ops.written(program, needs, asked)
+        asked = wanted or (True,) * (ops.free_outputs(program) + len(states))
+        written = ops.written_now(program, asked, inputs, states, params)
         results = ops.run(program, steps, written, inputs, states, params)
     else:
         asked = written = ()

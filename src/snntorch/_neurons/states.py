@@ -57,7 +57,7 @@ class Stateful(nn.Module, metaclass=Registry):
     batch_dim: int = 0  # which dimension of a state counts the samples
     init_hidden: bool
     _warned: bool = False
-    _prepared: Any = None  # what the engine found for its single step
+    _prepared: Any = None  # how the engine found its step to run
 
     def state_shape(self, input_: Tensor) -> Sequence[int]:
         """Shape of the states for this input; the input's own unless a class says otherwise."""
@@ -204,14 +204,13 @@ class Stateful(nn.Module, metaclass=Registry):
     def reset_mem(self) -> Any:
         """Set the stored states to what the neuron starts from, zero, and return them, one tensor or a tuple."""
         if torch.compiler.is_compiling():  # empty stands for any shape: a program is to hold none of today's batch size
-            self._store([torch.zeros(0) for _ in self.states])
+            states = [torch.zeros(0) for _ in self.states]
         else:
             settle(self)
             with _no_inference():
-                kept = [self._kept(name) for name in self.states]
-                self._store([self._reset_state(name, k) for name, k in zip(self.states, kept, strict=True)])
-        values = tuple(getattr(self, name) for name in self.states)
-        return values[0] if len(values) == 1 else values
+                states = [self._reset_state(name, self._kept(name)) for name in self.states]
+        self._store(states)
+        return states[0] if len(states) == 1 else tuple(states)
 
     def _reset_state(self, name: str, kept: Tensor) -> Tensor:
         if kept.shape == (0,):

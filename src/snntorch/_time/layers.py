@@ -62,9 +62,19 @@ def takes_sequence(module: nn.Module) -> bool:
     return declared(module, "takes_sequence") is True
 
 
+def _parametrized(module: nn.Module) -> bool:
+    """`is_parametrized`, without PyTorch's slow lookup of what is missing."""
+    return "parametrizations" in module._modules and is_parametrized(module)
+
+
+def _kind(module: nn.Module) -> type[nn.Module]:
+    """Its class, or what that was before a parametrisation."""
+    return type_before_parametrizations(module) if _parametrized(module) else type(module)
+
+
 def _is_layer(module: nn.Module) -> bool:
     """Whether it is a layer of `torch.nn`, or of its packages for quantisation."""
-    kind = type_before_parametrizations(module)
+    kind = _kind(module)
     if kind.__module__.startswith("torch.nn.modules."):
         return kind is not nn.Module and not issubclass(kind, _CONTAINERS)
     return kind.__module__.startswith(_OF_PACKAGES) and isinstance(module, nn.Linear | CONVOLUTION)
@@ -83,7 +93,7 @@ def memoryless(module: nn.Module) -> bool:
         return False
     if module.training:  # what keeps something from call to call, such as a spectral norm's vectors
         makers = [hook for hook in module._forward_pre_hooks.values() if hasattr(hook, "n_power_iterations")]
-        if is_parametrized(module):
+        if _parametrized(module):
             makers += [b for p in module.parametrizations.children() for b in p.buffers()]  # type: ignore[union-attr]
         return not makers
     return True
@@ -117,7 +127,7 @@ def way(module: nn.Module, sequences: bool) -> str:
     if _is_layer(module):
         if watched:
             return "watched"
-        made = is_parametrized(module) or module._forward_pre_hooks
+        made = _parametrized(module) or module._forward_pre_hooks
         if made or isinstance(module, _CELLS) or not type(module).__module__.startswith("torch.nn.modules."):
             return "fold" if memoryless(module) else "step"
         return "layer"
@@ -145,7 +155,7 @@ def fold(layer: nn.Module, x: Tensor) -> Tensor:
     Raises:
         NotImplementedError: where PyTorch can't do that.
     """
-    kind = type_before_parametrizations(layer)
+    kind = _kind(layer)
     if kind in _ANY_SHAPE:
         return layer(x)
     by_sample = kind in (nn.BatchNorm1d, nn.GroupNorm) or (kind is nn.Flatten and layer.start_dim == 1)

@@ -90,6 +90,10 @@ def unroll(
         return unroll_in_segments(unroll, module, x, states, num_steps, recompute, lengths)
     if lengths is not None:
         return unroll_to_ends(unroll, module, x, states, num_steps, lengths)
+    return _unroll(module, x, states, num_steps)
+
+
+def _unroll(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) -> Any:
     ends: Ends | None = ends_now(x.shape[0] if num_steps is None else num_steps)
     if layers.takes_sequence(module):
         note(module, "whole sequence")
@@ -98,7 +102,7 @@ def unroll(
     if not layers.hooks(module) and type(x) is not Later:
         if isinstance(module, SpikingNeuron) and type(module).forward is SpikingNeuron.forward and not module.overrides:
             return module.sequence(x, states, num_steps)
-        if type(module) is nn.Sequential and not states and not _reuses(module) and not _writes(module):
+        if type(module) is nn.Sequential and not states and _by_layer(module):
             return _unroll_sequential(module, x, num_steps)
         if not states and num_steps is None and (out := _folded(module, x)) is not None:
             return out
@@ -215,21 +219,20 @@ def _folded(layer: nn.Module, x: Tensor) -> Tensor | None:
     return out
 
 
-def _reuses(net: nn.Sequential) -> bool:
-    """Whether a layer with a memory is used twice: the second use needs the first one's state of the same step."""
-    modules = [m for _, m in net.named_modules(remove_duplicate=False)]
-    if len(modules) == len(set(modules)):
-        return False
-    used = [m for m in modules if not layers.memoryless(m)]
-    return len(set(used)) < len(used)
-
-
-def _writes(net: nn.Sequential) -> bool:
-    """Whether a layer may write into the spikes that a recurrent neuron keeps, which its next step reads."""
-    kept = any(isinstance(m, SpikingNeuron) and m.states[:1] == ("spk",) for m in net.modules())
-    return kept and any(
-        getattr(m, "inplace", False) or not type(m).__module__.startswith(("torch.nn.", "snntorch."))
-        for m in net.modules()
+def _by_layer(net: nn.Sequential) -> bool:
+    """Whether a layer needs nothing of what a later one does at the same step."""
+    modules: list[nn.Module] = [net]  # and those inside, as often as they are used
+    for module in modules:
+        modules += [m for m in module._modules.values() if m is not None]
+    if len(modules) > len(set(modules)):
+        used = [m for m in modules if not layers.memoryless(m)]
+        if len(set(used)) < len(used):  # the second use needs the first one's state of the same step
+            return False
+    if not any([isinstance(m, SpikingNeuron) and m.states[:1] == ("spk",) for m in modules]):
+        return True
+    # what writes into the spikes that a recurrent neuron keeps changes what its next step reads
+    return not any(
+        [getattr(m, "inplace", False) or not type(m).__module__.startswith(("torch.nn.", "snntorch.")) for m in modules]
     )
 
 
@@ -240,7 +243,7 @@ def _unroll_sequential(net: nn.Sequential, x: Tensor, num_steps: int | None) -> 
         note(rest[0], "folded", "runs once for all steps")
         x = rest.pop(0)(x)  # the input is the same at every step, so this result is too
     for i, layer in enumerate(rest):
-        x = unroll(layer, x, num_steps=num_steps)
+        x = _unroll(layer, x, (), num_steps)
         num_steps = None
         if not isinstance(x, Tensor) and i < len(rest) - 1:
             raise TypeError(
