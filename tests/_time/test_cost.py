@@ -124,6 +124,23 @@ def kept(run):
     return sum(memories.values()), out
 
 
+class Losses(FullyConnected):
+    """Losses of every step, summed as the fifth tutorial does, within what is recorded."""
+
+    def forward(self, x):
+        y, total = torch.arange(len(x)), torch.zeros(1)
+        for trace in super().forward(x):
+            for t in range(T):
+                total += F.cross_entropy(trace[t], y)
+        return total
+
+
+def test_losses_of_every_step_are_one_call():
+    counted = nodes([snn.layerwise(Losses())(torch.rand(B, 5))])
+    assert counted.count("LogSoftmax") == 1
+    assert counted.count("Add") == 2 * T  # the sum is the loop's own, into a tensor that was there
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_it_costs_what_it_costs_by_hand(name):
     make, shape = NETS[name]

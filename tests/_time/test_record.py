@@ -99,6 +99,15 @@ def reset_now(net, t, spk):
         snn.utils.reset(net.lif2)
 
 
+def scale_data(net, t, spk):
+    net.fc2.weight.data.mul_(0.9)
+
+
+def scale_row(net, t, spk):
+    with torch.no_grad():
+        net.fc2.weight[0] *= 0.9
+
+
 def exchange_weight(net, t, spk):
     if t == 2:
         net.fc2.weight = nn.Parameter(2 * net.fc2.weight.detach())
@@ -117,8 +126,8 @@ def hook_layer(net, t, spk):
 @pytest.mark.parametrize(
     "between",
     [
-        scale_weights, fill_threshold, set_threshold, set_mechanism, exchange_layer, exchange_weight, exchange_forward,
-        hook_layer, reset_now,
+        scale_weights, scale_data, scale_row, fill_threshold, set_threshold, set_mechanism, exchange_layer,
+        exchange_weight, exchange_forward, hook_layer, reset_now,
     ],
 )  # fmt: skip
 def test_what_changes_inside_the_loop_is_noticed(between):
@@ -129,6 +138,23 @@ def test_what_changes_inside_the_loop_is_noticed(between):
         with torch.no_grad():
             results.append(net(x))
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
+
+
+def test_a_view_of_what_is_written_is_read():
+    linear = nn.Linear(4, 3).double()
+
+    def forward(x):
+        kept, out = torch.zeros(2, B, 3, dtype=F64), []
+        first = kept[0]
+        for now in x:
+            kept[0] += linear(now)
+            out.append(first + 1)
+        kept[1] -= linear(x[0])
+        return torch.stack(out), kept
+
+    x = torch.rand(T, B, 4, dtype=F64)
+    for a, b in zip(snn.layerwise(forward)(x), forward(x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
 def test_calls_from_the_same_state():

@@ -46,6 +46,21 @@ class OverSteps(Tutorial):
         return torch.stack(spikes)
 
 
+class Losses(Tutorial):
+    """A loss of every step, in loops of their own: of a list, and of what was stacked."""
+
+    def forward(self, x):
+        spikes, membranes = super().forward(x)
+        y = torch.arange(len(x)) % 4
+        loss = torch.zeros(1, dtype=x.dtype)
+        for t in range(T):
+            loss += F.cross_entropy(membranes[t], y)
+        total = 0
+        for spk, mem in zip(list(spikes), list(membranes), strict=True):
+            total = total + F.mse_loss(torch.sigmoid(mem), F.one_hot(y, 4).to(x.dtype)) + spk.sum(-1).mean()
+        return loss, total
+
+
 class BatchFirst(Tutorial):
     """`[B, T, ...]`, taken as `x[:, t]`; only the last potential is returned."""
 
@@ -399,7 +414,7 @@ LOOPS = {
     "unbound": (Unbound, (T, B, 5)), "hidden": (Hidden, (T, B, 2, 6, 6)),
     "functional conv": (FunctionalConv, (T, B, 2, 6, 6)), "feedback": (Feedback, (T, B, 5)),
     "shared neuron": (SharedNeuron, (T, B, 5)), "shared weights": (SharedWeights, (T, B, 5)),
-    "two chains": (TwoChains, (T, B, 5)),
+    "two chains": (TwoChains, (T, B, 5)), "losses": (Losses, (B, 5)),
     "loss per step": (LossPerStep, (T, B, 5)), "early exit": (EarlyExit, (T, B, 5)),
     "skips silence": (SkipsSilence, (T, B, 5)), "in place": (InPlace, (T, B, 5)),
     "states modified": (StatesModified, (T, B, 5)), "no-grad segment": (NoGradSegment, (T, B, 5)),

@@ -41,6 +41,10 @@ def setitem(x: Tensor, index: Any, value: Any) -> Tensor:
     return x
 
 
+# Writes that follow each other need not have run before the next one.
+ACCUMULATES = {Tensor.__iadd__, Tensor.__isub__, Tensor.__setitem__, Tensor.add_, Tensor.sub_}
+
+
 SELECT = {Tensor.__getitem__, Tensor.select, torch.select}
 
 

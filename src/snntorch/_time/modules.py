@@ -21,6 +21,7 @@ from .neuron_group import NeuronGroup
 from .patches import patched, recording
 from .record import FunctionRecorder, learns
 from .sites import ends, line, site
+from .writes import memory_of
 
 _PLAIN = (Tensor, nn.Parameter)
 
@@ -163,9 +164,10 @@ class Recorder(FunctionRecorder):
         key = (self.here, id(module), x.meta, context_now(), *at)
         again = self._again.get(key)
         if again is not None and again.holds():
-            group = self.group_of(again.place)
+            inputs = ((x.node, x.out),)
+            group = self.group_of(again.place, inputs)
             if group is not None:
-                return self._plain(group, ((x.node, x.out),))
+                return self._plain(group, inputs)
             again.place.time -= 1  # to look through it comes there once more
         before = self.number
         out = self._through(call, module, args, kwargs, at)
@@ -247,7 +249,7 @@ class Recorder(FunctionRecorder):
             group.ends = self.ends
             self.add_group(place, group)
             tensors = [t for t in (*neuron.parameters(), *neuron.buffers())]
-            self.reads.update(map(id, tensors))
+            self.reads.update(map(memory_of, tensors))
             group.learns = learns(tensors)
         return group
 

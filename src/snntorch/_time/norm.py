@@ -18,6 +18,7 @@ from .later import Batch, Later, Meta, Node
 from .record import learns
 from .recording import Place
 from .sites import line, site
+from .writes import memory_of
 
 _KINDS = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}  # exact types: a subclass may do anything
 
@@ -67,13 +68,13 @@ def recorded(recorder: Any, module: Any, x: Later) -> Later:
     group: Any = recorder.group_of(place)
     if group is None:
         group = NormGroup(module, x.meta, context, line())
-        changed = set(map(id, module.buffers())) if group.ordered else set()
+        changed = set(map(memory_of, module.buffers())) if group.ordered else set()
         if not recorder.reads.isdisjoint(changed):  # by calls that expect them as they are
             recorder.flush()
             place = Place(True)
         recorder.add_group(place, group)
         group.learns = learns([*module.parameters()])
-        recorder.reads.update(map(id, module.parameters()))
+        recorder.reads.update(map(memory_of, module.parameters()))
         recorder.updated |= changed
     node = recorder.node(group, ((x.node, x.out),), 1)
     recorder.keep_order(node)

@@ -25,7 +25,7 @@ from .look import alone, stand_in
 from .patches import recording
 from .recording import Place, Recording
 from .sites import line, site
-from .writes import UNKNOWN, note_view, rebind
+from .writes import UNKNOWN, memory_of, note_view, rebind
 
 
 class FunctionRecorder(Recording, TorchFunctionMode):
@@ -54,13 +54,18 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             return func(*resolved(args), **resolved(kwargs)) if Later in types else func(*args, **kwargs)
         if Later not in types:
             return self._of_values(func, args, kwargs)
-        if self.writes and any([id(t) in self.writes for t in leaves((args, kwargs))]):
-            self.flush()
+        if self.writes and (written := self._written((args, kwargs))):
+            if len(written) > 1 or written[0] is not args[0] or func not in known.ACCUMULATES:
+                self.flush()
         if func in known.SELECT and (selected := known.selected(func, args, kwargs)) is not None:
             return self._select(args[0], *selected)
         if func in known.SPECIAL:
             return self._special(func, args, kwargs)
         return self.record(func, func, args, kwargs)
+
+    def _written(self, of: Any) -> list[Tensor]:
+        """The tensors that pending calls write, or views of them."""
+        return [t for t in leaves(of) if type(t) is not Later and memory_of(t) in self.writes]
 
     def _special(self, func: Any, args: Any, kwargs: Any) -> Any:
         """A function that is not one call of a group."""
@@ -84,7 +89,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         name = getattr(func, "__name__", "")
         writes = known.writes_in_place(name, kwargs)
         changing = self.writes | self.updated | (self.reads if writes else set())
-        if self.pending and any([id(t) in changing for t in tensors]):
+        if changing and not changing.isdisjoint(map(memory_of, tensors)):
             self.flush()
         computes = not writes and func not in known.CONSTANT and (name != "__get__" or func in known.TRANSPOSED)
         if computes and torch.is_grad_enabled() and learns(tensors):
@@ -119,12 +124,12 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             place = self.place_of(tuple(signature), len(inputs) < len(tensors) or "module" in of_group)
         except TypeError:  # an argument without a hash
             return self._look(function, args, kwargs)
-        group: Any = self.group_of(place)
+        group: Any = self.group_of(place, inputs)
         if group is None:
             group = self._function_group(known_as, function, args, kwargs, tensors, context, of_group)
             if group is None:
                 return self._look(function, args, kwargs)
-            read = [id(t) for t in tensors if type(t) is not Later]
+            read = [memory_of(t) for t in tensors if type(t) is not Later]
             if not self.updated.isdisjoint(read):  # it reads what is to be by now
                 self.flush()
                 place = Place(True)
@@ -232,8 +237,8 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         """A call that writes into a tensor that is there: later, in the order of such calls."""
         writer = WriteGroup(group.function, group.template, group.inferred, group.context, group.owner, group.line)
         self.node(writer, inputs, 1)
-        self.writes.add(id(target))
-        self.reads.add(id(target))
+        self.writes.add(memory_of(target))
+        self.reads.add(memory_of(target))
         return target
 
     # -- one step out of many
@@ -244,7 +249,8 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         if not -size <= index < size:
             raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {size}")
         context = context_now()
-        place = self.place_of(("select", dim, source.meta, context, self.here, *site(3)), source.node.static)
+        is_course = source.node.static or type(source.node.group) is StackGroup
+        place = self.place_of(("select", dim, source.meta, context, self.here, *site(3)), is_course)
         group: Any = self.group_of(place)
         if group is None:
             shape, stride = list(source.meta.shape), list(source.meta.stride)
@@ -269,6 +275,9 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         """A call that needs values: they are computed, and from now on all is, but where these depend on no layer."""
         self.looks += 1
         tensors = leaves((args, kwargs))
+        name = getattr(function, "__name__", type(function).__name__)
+        if known.writes_in_place(name, kwargs):
+            self.flush()  # what was called before reads what is written now
         if all([type(t) is not Later or t.node.static for t in tensors]):
             if isinstance(function, nn.Module):
                 note(function, "stepped", "what it gives can't be told before it runs")
@@ -276,7 +285,6 @@ class FunctionRecorder(Recording, TorchFunctionMode):
                 args, kwargs = refilled((args, kwargs), [alone(t) if type(t) is Later else t for t in tensors])
                 result = function(*args, **kwargs)
             return self.given(result) if type(result) is Tensor else result
-        name = getattr(function, "__name__", type(function).__name__)
         self.stop(f"{line()}: {name} needs a value")
         with recording(None):
             return function(*resolved(args), **resolved(kwargs))

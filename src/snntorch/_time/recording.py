@@ -22,13 +22,14 @@ class Place:
     Attributes:
         telling: whether to come there again begins a new step.
         groups: of the calls, by how often in a step they come there.
-        step, time: when a call came there last, and how often it has in that step.
+        step, time, inputs: when a call came there last, how often it has in that step, and with what.
     """
 
-    __slots__ = ("groups", "step", "telling", "time")
+    __slots__ = ("groups", "inputs", "step", "telling", "time")
 
     def __init__(self, telling: Any) -> None:
         self.telling, self.step, self.time = telling, -1, 0
+        self.inputs: Sequence[Any] = ()
         self.groups: list[Group] = []
 
 
@@ -48,7 +49,7 @@ class Recording:
     def _forget(self) -> None:
         """Begin anew, as all that was recorded runs."""
         self.pending: dict[Group, None] = {}
-        self.reads: set[int] = set()  # tensors that pending calls read, by identity; their groups keep them alive
+        self.reads: set[int] = set()  # memory that pending calls read; their groups keep it alive
         self.writes: set[int] = set()  # and that they write
         self.updated: set[int] = set()  # and the statistics that they update
         self._places: dict[Any, Place] = {}
@@ -82,18 +83,20 @@ class Recording:
             place = self._places[key] = Place(telling)
         return place
 
-    def group_of(self, place: Place) -> Group | None:
+    def group_of(self, place: Place, inputs: Sequence[Any] = ()) -> Group | None:
         """The group of a call: a place in the code, but for calls that come there again in the same step.
 
-        A step is told by the return of a call with parameters of its own.
+        A step is told by the return of a call with parameters of its own, or on what a later call of the same group
+        gave.
         """
         if place.step != self._step:
             place.step, place.time = self._step, 0
-        elif place.telling:
+        elif place.telling or _moved_on(inputs, place.inputs):
             self._step += 1
             place.step, place.time = self._step, 0
         else:
             place.time += 1
+        place.inputs = inputs
         return place.groups[place.time] if place.time < len(place.groups) else None
 
     def add_group(self, place: Place, group: Group) -> None:
@@ -135,3 +138,8 @@ class Recording:
         node.handles[out] = reference = weakref.ref(later)
         self.handles.append(reference)
         return later
+
+
+def _moved_on(now: Sequence[Any], before: Sequence[Any]) -> bool:
+    """Whether an input comes from another call than before, of the same group."""
+    return any([a is not b and a.group is b.group is not None for (a, _), (b, _) in zip(now, before, strict=False)])

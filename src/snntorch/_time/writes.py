@@ -6,12 +6,20 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from .._engine.private import memory, unseen
 from .arguments import fill, flatten, hollow, leaves
 from .later import Later, Node
 
 UNKNOWN = ("unknown",)  # the path of what shares memory with something that is not recorded
+
+
+def memory_of(tensor: Tensor) -> int:
+    """A number that a tensor and its views share."""
+    with unseen():
+        return memory(tensor) if tensor.layout is torch.strided else id(tensor)
 
 
 def note_view(later: Later, of: Any, call: tuple | None, out: int) -> None:
