@@ -101,10 +101,11 @@ class OverTime(Runner):
         for k in self._strided:
             arrays[k], stride = _rows(arrays[k])
             strides.append(stride)
+        courses = [dtype and empty((steps, *shape), dtype, device) for dtype in self._makes]
+        # after the courses: what is kept longer lies above them, so that their pages stay with the process when freed
         finals = arrays[n:m] = [s.clone(memory_format=torch.contiguous_format) for s in arrays[n:m]]
         if self.spreads:
             arrays[m:] = spread(arrays[m:], shape)
-        courses = [dtype and empty((steps, *shape), dtype, device) for dtype in self._makes]
         arrays += courses
         call(self.kernel, steps, shape.numel(), [arrays[k] for k in self.pointers], strides)
         return [c for c in courses if c is not None] + finals
