@@ -6,8 +6,7 @@ from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 
 import snntorch as snn
-from helpers import assert_equal, flat, gradients
-from snntorch._engine import choices
+from helpers import flat, gradients
 from snntorch._engine.decomposition import feedback
 from snntorch._engine.trace import trace
 
@@ -62,33 +61,6 @@ def test_one_program_for_every_length(name):
         torch.testing.assert_close(left, right, rtol=1e-10, atol=1e-10)
     assert len(calls) == 2 and max(map(len, calls)) < 60
     assert [sum(target.startswith("snntorch.") for target in graph) for graph in calls] == [1, 1]
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", ["RLeaky", "SLSTM"])
-def test_autocast(name, dtype):
-    """The product in half precision and nothing else: one node in eager mode too, and in what is compiled."""
-    torch.manual_seed(0)
-    neuron, x = RECURRENT[name](), (1.5 * torch.rand(T, B, F)).to(dtype).requires_grad_()
-    states = [torch.zeros(0) for _ in neuron.states]
-    compiled = torch.compile(lambda x: call(neuron, x, *states), fullgraph=True, backend="aot_eager")
-    with torch.autocast("cpu", torch.bfloat16):
-        with choices() as said:
-            found = call(neuron, x, *states)
-        expected = compiled(x)
-        with snn.backend("eager"):
-            by_steps = call(neuron, x, *states)
-    assert [path for _, path, _ in said] == ["fused cpu"]
-    assert_equal(found, expected)
-    assert_equal(gradients(found, x, neuron), gradients(expected, x, neuron))
-    assert [o.dtype for o in found] == [o.dtype for o in by_steps]
-    torch.testing.assert_close(found[-1], by_steps[-1], rtol=0.02, atol=0.02)
-    with torch.autocast("cpu", torch.bfloat16):
-        left = gradients(call(neuron, x, *states)[-1], x, neuron)
-    right = gradients(by_steps[-1], x, neuron)
-    for key in left:
-        assert left[key].dtype == right[key].dtype
-        assert (left[key] - right[key]).norm() <= 0.03 * right[key].norm()
 
 
 def operands(neuron, x: Tensor, drives: bool = False) -> tuple:

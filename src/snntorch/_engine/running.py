@@ -132,6 +132,9 @@ def run_feedback(
     device = projected.device.type
     autocast = device in _AUTOCAST and torch.is_autocast_enabled(device)
     dtype = torch.get_autocast_dtype(device) if autocast else weight.dtype  # of the matrix product
+    native = computes(projected.dtype)
+    if projected.dtype != dtype or (native != dtype and PACKAGES[device] != "triton"):
+        return None  # steps, which round as the loop does, every product with its bias
     sequence = projected if projected.dim() == 3 else projected[None]
     inputs = sequence.chunk(weight.shape[0] // weight.shape[1], -1)
     call = _call(neuron, inputs, states, arguments, steps, (True,) * len(inputs))
@@ -140,7 +143,6 @@ def run_feedback(
     if program is None:
         return None
     note(neuron, f"fused {device}", "around a matrix product at every step")
-    native = computes(projected.dtype)
     states, params = ([t.to(native) for t in tensors] for tensors in (states, [*call.params, *made.beside]))
     with without_autocast(device):
         if bias is not None:
