@@ -18,17 +18,19 @@ import numpy as np
 NAMES = {
     "snntorch": "snnTorch",
     "spikingjelly": "SpikingJelly",
+    "memopt": "SpikingJelly, memopt",
     "norse": "Norse",
     "sinabs": "Sinabs",
     "unmodified": "ours, same code",
     "unroll": "ours, `unroll`",
+    "packed": "ours, packed",
     "layerwise": "ours, `layerwise`",
     "folded": "ours, by hand",
     "floor": "floor",
     "floor-stepped": "floor, stepped",
 }
 OKABE_ITO = ("#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#0072B2", "#000000", "#F0E442")
-COLOURS = dict(zip(NAMES, (*OKABE_ITO, "#999999", "#BBBBBB"), strict=True))
+COLOURS = dict(zip(NAMES, (*OKABE_ITO, "#999999", "#BBBBBB", "#777777", "#DDDDDD"), strict=True))
 OURS = ("unroll", "layerwise", "unmodified")  # the first of these that a row has stands for it
 BASE = "@base"
 SECTIONS = {
@@ -40,6 +42,7 @@ SECTIONS = {
     "loss": "Losses and accuracies (ms)",
     "spikegen": "Spike generation (ms)",
     "scaling": "Scaling (ms)",
+    "memory": "Less kept for the backward pass: one training step (ms)",
     "recording": "What recording costs: forward only (ms)",
 }
 
@@ -139,7 +142,8 @@ def memory(lines: list[dict]) -> str:
         "saved_leaf_bytes": "inputs, weights",
     }
     names = [f"{line['workload']} · {NAMES[line['impl']]}" for line in lines]
-    body = [[name, *(f"{line[key] / 2**20:.3g}" for key in keys)] for name, line in zip(names, lines, strict=True)]
+    mib = [[f"{line[key] / 2**20:.3g}" if key in line else "–" for key in keys] for line in lines]
+    body = [[name, *cells] for name, cells in zip(names, mib, strict=True)]
     return table(["one step (MiB)", *keys.values()], body)
 
 

@@ -30,6 +30,7 @@ from workloads import REGISTRY, Workload
 HERE = Path(__file__).resolve().parent
 TORCH = "torch==2.13.0"
 MEMORY = ("Leaky alone, T=100, 64×512", "MLP 784-512-512-10, T=30, B=100, spikes")
+MEMORY += tuple(name for name, workload in REGISTRY.items() if workload.group == "memory")
 START = "Leaky over T"
 ROUNDS, QUICK = 15, 3
 BASE = "@base"
@@ -38,6 +39,7 @@ GATED = (
     "unroll",
     "layerwise",
     "folded",
+    "packed",
 )  # held to the published package's results, the base's or our loop's
 Rows = Iterator[dict]  # what goes into the result
 

@@ -71,8 +71,12 @@ def peak_bytes() -> int:
 
 
 def memory(workload: str, impl: str, sizes: dict) -> dict:
-    """Peak resident memory that one step adds, and bytes kept for backward. Needs a fresh process."""
+    """Peak resident memory that one step adds, and bytes kept for backward. Needs a fresh process.
+
+    Of an implementation with hooks of its own, such as packed spikes, the peak alone.
+    """
     import torch
+    from peers import IMPLEMENTATIONS
     from workloads import REGISTRY, TOY
 
     REGISTRY[workload].make(impl, **TOY).step()  # imports and compilation happen here, not in the figure
@@ -82,6 +86,9 @@ def memory(workload: str, impl: str, sizes: dict) -> dict:
     before = peak_bytes()
     task.step()
     peak = peak_bytes()
+    figures = {"peak_bytes": peak, "step_bytes": peak - before}
+    if IMPLEMENTATIONS[impl].hooks:
+        return figures
     saved: dict[int, Any] = {}
 
     def keep(tensor: Any) -> Any:
@@ -91,9 +98,7 @@ def memory(workload: str, impl: str, sizes: dict) -> dict:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         task.step()
-    return {
-        "peak_bytes": peak,
-        "step_bytes": peak - before,
+    return figures | {
         "saved_bytes": sum(s.nbytes() for p, s in saved.items() if p not in known),
         "saved_leaf_bytes": sum(s.nbytes() for p, s in saved.items() if p in known),
     }

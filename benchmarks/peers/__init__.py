@@ -4,10 +4,12 @@
 |---|---|---|
 | snntorch | the published snnTorch | the loop over time steps that its users write |
 | spikingjelly | SpikingJelly | its multi-step mode; stateless layers fold time into the batch |
+| memopt | SpikingJelly | the same with its `memopt`: checkpoints whose inputs are kept as bits |
 | norse | Norse | its box neuron, lifted over time |
 | sinabs | Sinabs | its LIF, on `[B, T, ...]` |
 | unmodified | ours | exactly the code of `snntorch` |
 | unroll | ours | `snn.unroll` |
+| packed | ours | `snn.unroll` in `snn.packed_spikes` |
 | layerwise | ours | exactly the code of `snntorch`, in `snn.layerwise` |
 | folded | ours | folded by hand: stateless layers on `[T·B, ...]`, each neuron in `snn.unroll` |
 | floor | ours | the same net with ReLU for neurons and time folded into the batch; |
@@ -18,18 +20,20 @@
 from .base import Peer
 from .floor import Floor, FloorStepped
 from .norse import Norse
-from .ours import Folded, Layerwise, Unmodified, Unroll
+from .ours import Folded, Layerwise, Packed, Unmodified, Unroll
 from .sinabs import Sinabs
 from .snntorch import SnnTorch
-from .spikingjelly import SpikingJelly
+from .spikingjelly import Memopt, SpikingJelly
 
 IMPLEMENTATIONS: dict[str, type[Peer]] = {
     "snntorch": SnnTorch,
     "spikingjelly": SpikingJelly,
+    "memopt": Memopt,
     "norse": Norse,
     "sinabs": Sinabs,
     "unmodified": Unmodified,
     "unroll": Unroll,
+    "packed": Packed,
     "layerwise": Layerwise,
     "folded": Folded,
     "floor": Floor,

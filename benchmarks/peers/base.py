@@ -21,6 +21,7 @@ class Peer:
     package = ""  # pip's name for it; empty for ours
     needs: tuple[str, ...] = ()
     batch_first = False
+    hooks = False  # whether it keeps tensors by hooks of its own, which hide them from who counts bytes
 
     def alone(self, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Run]:
         """A neuron, and the function from its input `[T, B, ...]` to spikes or to spikes and membranes."""

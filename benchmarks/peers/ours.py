@@ -37,6 +37,19 @@ class Unroll(Unmodified):
         return out if isinstance(out, tuple) else (out,)
 
 
+class Packed(Unroll):
+    """What is kept for the backward pass as bits where it is spikes."""
+
+    hooks = True
+
+    def run(self, net: nn.Module, x: Tensor, T: int | None = None) -> tuple:
+        """One call."""
+        import snntorch as snn
+
+        with snn.packed_spikes():
+            return super().run(net, x, T)
+
+
 class Layerwise(Unmodified):
     """The loop, recorded and run layer by layer."""
 

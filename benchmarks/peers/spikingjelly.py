@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .base import BETA, Multistep, Recurrent, Run
+from .base import BETA, Multistep, OverTime, Recurrent, Run
 
 
 def lif(step_mode: str = "m", **options: Any) -> nn.Module:
@@ -56,3 +56,19 @@ class SpikingJelly(Multistep):
         from spikingjelly.activation_based import functional
 
         functional.reset_net(net)
+
+
+class Memopt(SpikingJelly):
+    """Its memory optimisation: every layer is a checkpoint, whose input is kept as bits where it is spikes."""
+
+    hooks = True
+
+    def run(self, net: nn.Module, x: Tensor, T: int | None = None) -> tuple:
+        """Prepared at the first call. Its levels beyond the first search with CUDA."""
+        from spikingjelly.activation_based import memopt, neuron
+
+        if not hasattr(net, "optimised"):
+            layers = OverTime, neuron.LIFNode
+            memopt.optimize_memory(net, layers, lambda module: module(x), level=1)
+            net.optimised = True  # type: ignore[assignment]
+        return super().run(net, x, T)
