@@ -5,29 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
+from zoo import B, T, Tutorial
 
 import snntorch as snn
 
-T, B = 6, 3
 
-
-class FullyConnected(nn.Module):
+class FullyConnected(Tutorial):
     """The fifth tutorial's net."""
-
-    def __init__(self):
-        super().__init__()
-        self.fc1, self.lif1 = nn.Linear(5, 8), snn.Leaky(beta=0.9)
-        self.fc2, self.lif2 = nn.Linear(8, 4), snn.Leaky(beta=0.9)
-
-    def forward(self, x):
-        mem1, mem2 = self.lif1.init_leaky(), self.lif2.init_leaky()
-        spk_rec, mem_rec = [], []
-        for _ in range(T):
-            spk1, mem1 = self.lif1(self.fc1(x), mem1)
-            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
-            spk_rec.append(spk2)
-            mem_rec.append(mem2)
-        return torch.stack(spk_rec, dim=0), torch.stack(mem_rec, dim=0)
 
     def by_hand(self, x):
         spk1, _ = snn.unroll(self.lif1, self.fc1(x), num_steps=T)
