@@ -823,6 +823,41 @@ def test_a_network_that_takes_whole_sequences_is_the_graph_of_one_step():
         export_to_nir(net, x)
 
 
+@pytest.mark.parametrize(("form", "output"), [("whole", True), ("whole", False), ("one step", False)])
+def test_layers_of_whole_sequences_are_membranes_without_reset(form, output, double):
+    class Half(nn.Module):  # the layer's potential goes on as well
+        def __init__(self):
+            super().__init__()
+            self.state = snn.StateLeaky(torch.tensor([0.7, 0.9, 0.5]), 3, threshold=0.5, graded_spikes_factor=2.0)
+
+        def forward(self, x):
+            spk, mem = self.state(x)
+            return 0.5 * mem + spk
+
+    layers = [nn.Linear(4, 3), Half(), snn.LinearLeaky(0.8, 3, 2, output=output)]
+    x, sample = 3 * torch.rand(T, B, 4), torch.rand(T, B, 4)
+    if form == "one step":  # beside a neuron of single steps the net's call is one step
+        layers, sample = [*layers, hidden(snn.Leaky, 0.9, reset_mechanism="zero")], sample[0]
+    net = nn.Sequential(*layers)
+    graph = export_to_nir(net, sample)
+    assert kinds(graph)["2.linear"] == "Affine" and kinds(graph)["2"] == kinds(graph)["1.state"] == "LI"
+    expected = snn.unroll(net, x)
+    expected = expected[0] if output else expected
+    assert expected.unique().numel() > 1
+    torch.testing.assert_close(run(import_from_nir(graph), x), expected)
+
+
+def test_what_differs_from_step_to_step_or_has_its_own_length_is_refused():
+    lif = hidden(snn.Leaky, 0.9, reset_mechanism="zero")
+    tebn, bntt = snn.TemporalEffectiveBatchNorm1d(4, 3), snn.BatchNormTT1d(4, 3)
+    for layer in (tebn, bntt, snn.PSN(3), snn.StateLeaky(0.9, 4, kernel_truncation_steps=2, output=False)):
+        name = "kernel_truncation_steps" if isinstance(layer, snn.StateLeaky) else type(layer).__name__
+        with pytest.raises(NotImplementedError, match=name):
+            export_to_nir(nn.Sequential(nn.Linear(4, 4), layer, lif), torch.rand(2, 4))
+    with pytest.raises(ValueError, match=r"taken for one step.*input_ must be \[T, B, 4\]"):
+        export_to_nir(nn.Sequential(snn.StateLeaky(0.9, 4, output=False), lif), torch.rand(3, 2, 4))
+
+
 def test_states_pass_through_the_dict_and_stay_in_the_neurons():
     net, x = import_from_nir(export_to_nir(small(), torch.rand(B, 3))), torch.rand(20, B, 3)
     assert isinstance(net, torch.fx.GraphModule)

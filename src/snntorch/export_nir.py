@@ -37,19 +37,19 @@ def export_to_nir(
     convolution before it (or becomes one), `x.flatten(1)` is a Flatten, `x * constant` a Scale, what does not reach
     the output is left out.
 
-    Neurons that reset to zero are LIF, CubaLIF, or IF where beta is 1; without a reset they are LI, CubaLI or I with a
-    Threshold behind it (`.spike`), and that alone where the network uses their potential. A graded factor is a Scale
-    behind them (`.graded`). Recurrent neurons become `.lif` and `.w_rec` in a loop. What NIR cannot say, a subtracted
-    or a delayed reset, is noted in the node's metadata, from which `import_from_nir` restores it, and warned of.
-    Surrogate gradients are no part of NIR; metadata hold their names.
+    Neurons that reset to zero are LIF, CubaLIF, or IF where beta is 1; without a reset, `StateLeaky` too, they are LI,
+    CubaLI or I with a Threshold behind it (`.spike`), and that alone where the network uses their potential. A graded
+    factor is a Scale behind them (`.graded`). Recurrent neurons become `.lif` and `.w_rec` in a loop. What NIR cannot
+    say, a subtracted or a delayed reset, is noted in the node's metadata, from which `import_from_nir` restores it, and
+    warned of. Surrogate gradients are no part of NIR; metadata hold their names.
 
     A convolution with groups is written as the dense one that it is, as `nir` can't read another; metadata restore the
     groups here. One whose kernel has an even and an odd size is read by `import_from_nir(path)` or
     `nir.read(path, type_check=False)`.
 
     Args:
-        module: a network or layer whose call is one time step; or one that takes a whole sequence, and says so by
-            `takes_sequence = True`.
+        module: a network or layer whose call is one time step, as `snntorch.unroll` takes it; or one that takes a
+            whole sequence, and says so by `takes_sequence = True`, or whose neurons all do (`StateLeaky`).
         sample_data: an input, whose values do not matter, `[B, ...]`; of a whole sequence `[T, B, ...]`.
         model_name: a name, kept in the graph's metadata.
         model_fwd_args: further positional arguments of the module's forward.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .trace import BATCH_NORMS, Call, Signal
+from .trace import Call, Signal, is_batch_norm
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
@@ -22,7 +22,7 @@ def fold_batch_norms(calls: Sequence[Call], output: tuple[Signal, ...]) -> tuple
     uses = [signal for call in calls for signal in call.sources] + list(output)
     for call in calls:
         now = replace(call, sources=tuple(renamed.get(signal, signal) for signal in call.sources))
-        if isinstance(call.layer, BATCH_NORMS):
+        if is_batch_norm(call.layer):
             before = folded.get(now.sources[0][0]) if len(now.sources) == 1 else None
             if before is not None and isinstance(before.layer, _LINEAR) and uses.count(call.sources[0]) == 1:
                 folded[before.name] = replace(before, layer=_normalised(before.layer, call.layer, call.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from torch import nn
 from .._layers.integrator import LeakyIntegrator, SynapticIntegrator
 from .._neurons.lapicque import Lapicque
 from .._neurons.leaky import Leaky
+from .._neurons.linearleaky import LinearLeaky
 from .._neurons.rleaky import RLeaky
 from .._neurons.rsynaptic import RSynaptic
+from .._neurons.stateleaky import StateLeaky
 from .._neurons.synaptic import Synaptic
 from .equations import KEY, decay, integrator_gain, leaky_gain, snapped, time_constant
 from .exporting import Context, Part, nir_node
 from .importing import Node, as_tensor
+from .linear import export_linear
 from .recurrence import below_rest, export_recurrent_weight
 from .threshold import check_spike, surrogate_name, threshold_node
 
@@ -36,7 +40,7 @@ def export_neuron(layer: Any, context: Context) -> Part:
     if layer.state_quant:
         raise context.missing("quantised states (state_quant)")
     check_spike(layer, context)
-    mechanism, kind = layer.reset_mechanism, type(layer).__name__
+    mechanism, kind = "none" if isinstance(layer, StateLeaky) else layer.reset_mechanism, type(layer).__name__
     readable = {"mem"} if mechanism == "none" else set()
     if unreadable := context.states - readable:
         raise context.missing(f"signal for {kind}'s state {', '.join(sorted(unreadable))} with reset {mechanism!r}")
@@ -64,6 +68,25 @@ def export_neuron(layer: Any, context: Context) -> Part:
     return part
 
 
+def export_state_leaky(layer: Any, context: Context) -> Part:
+    """A membrane without reset, and the threshold behind it where spikes are returned."""
+    if layer.kernel_truncation_steps is not None:
+        raise context.missing("sum over the last inputs alone (kernel_truncation_steps)")
+    part = export_neuron(layer, context)
+    if not layer.output:
+        part.exits["out"] = part.exits["mem"]
+    return part
+
+
+def export_linear_leaky(layer: Any, context: Context) -> Part:
+    """A linear map, and what is behind it."""
+    part = export_state_leaky(layer, replace(context, in_shape=context.out_shape))
+    part.nodes = {"linear": export_linear(layer.linear, context), **part.nodes}
+    part.edges.append(("linear", part.entry))
+    part.entry = "linear"
+    return part
+
+
 def export_integrator(layer: Any, context: Context) -> nir.NIRNode:
     """A neuron that does not spike."""
     if context.states:
@@ -84,7 +107,7 @@ def _membrane(layer: Any, context: Context, spikes: bool) -> nir.NIRNode:
             raise ValueError(f"layer {context.name!r}: time_step > R * C has no NIR counterpart")
         leaks, gain, rest = np.array(True), None, np.zeros_like(tau)
     else:
-        beta = context.array(layer.beta, "beta").clip(0, 1)
+        beta = context.array(layer.decay if isinstance(layer, StateLeaky) else layer.beta, "beta").clip(0, 1)
         leaks, tau = beta < 1, time_constant(beta, dt)
         integrator = isinstance(layer, LeakyIntegrator)
         gain = context.array(layer.gain if integrator else 1.0, "gain")
@@ -234,8 +257,10 @@ EXPORTERS = {
     Lapicque: export_neuron,
     Leaky: export_neuron,
     LeakyIntegrator: export_integrator,
+    LinearLeaky: export_linear_leaky,
     RLeaky: export_neuron,
     RSynaptic: export_neuron,
+    StateLeaky: export_state_leaky,
     Synaptic: export_neuron,
     SynapticIntegrator: export_integrator,
 }

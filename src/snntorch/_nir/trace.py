@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._layers.batchnorm import SequenceBatchNorm1d, SequenceBatchNorm2d
+from .._layers.bntt import _BatchNormTT
 from .._layers.dropout import SequenceDropout
 from .._layers.feedback import Feedback
 from .._layers.of_functions import FUNCTIONS, flattened
@@ -49,6 +51,12 @@ _TRANSPARENT = (
 )  # fmt: skip
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_NORMALISES = {kind.forward for kind in (*BATCH_NORMS, SequenceBatchNorm1d, SequenceBatchNorm2d)}
+
+
+def is_batch_norm(layer: nn.Module) -> bool:
+    """Whether a layer is in eval mode the linear map of a BatchNorm, the same one at every step."""
+    return isinstance(layer, BATCH_NORMS) and type(layer).forward in _NORMALISES
 
 
 def follow(module: nn.Module, sample: Tensor, further: Sequence[Any], find: Finder) -> Trace:
@@ -62,26 +70,44 @@ def follow(module: nn.Module, sample: Tensor, further: Sequence[Any], find: Find
     def is_one(layer: nn.Module) -> bool:
         """Whether a layer is one unit to NIR; containers and the user's own modules are looked into."""
         known = find(layer) is not None or type(layer).__module__.startswith(("torch.nn.modules.", "snntorch._"))
-        return known and not isinstance(layer, _CONTAINERS)
+        return known and (isinstance(layer, _BatchNormTT) or not isinstance(layer, _CONTAINERS))
 
-    sequence = takes_sequence(module)
-    return Trace(read(module, sample[:1] if sequence else sample, further, is_one), find, sequence)
+    whole = _takes_sequence(module)
+    timed = whole or any(takes_sequence(layer) for layer in module.modules())
+    try:
+        reading = read(module, sample[:1] if whole else sample, further, is_one, one_step=not whole)
+    except ValueError as error:  # of one that wants its own number of steps, say, or the other form of sample
+        for name, layer in module.named_modules():
+            if isinstance(layer, SpikingNeuron) and takes_sequence(layer) and find(layer) is None:
+                kind = type(layer).__name__
+                raise NotImplementedError(f"NIR has no counterpart of layer {name!r} ({kind})") from error
+        if timed:
+            form = "a whole sequence, [T, B, ...]" if whole else "one step, [B, ...]"
+            raise ValueError(f"the sample is taken for {form}: {error}") from error
+        raise
+    return Trace(reading, find, whole, timed)
+
+
+def _takes_sequence(module: nn.Module) -> bool:
+    """Whether one call of a network is a whole sequence: it says so, or each of its neurons does."""
+    neurons = [layer for layer in module.modules() if isinstance(layer, SpikingNeuron)]
+    return takes_sequence(module) or (bool(neurons) and all(map(takes_sequence, neurons)))
 
 
 class Trace:
     """The layers that a network's output depends on, with what reaches them.
 
-    A network that takes whole sequences is read on a sequence of one step: to take a step out of it, or to put steps
-    together, is then nothing.
+    A network that takes whole sequences is read on a sequence of one step, and a layer that does gets one: to take a
+    step out of it, or to put steps together, is then nothing.
     """
 
-    def __init__(self, reading: Reading, find: Finder, sequence: bool) -> None:
-        self.reading, self.find, self.sequence = reading, find, sequence
+    def __init__(self, reading: Reading, find: Finder, whole: bool, timed: bool) -> None:
+        self.reading, self.find, self._has_time = reading, find, timed
         self.names: set[str] = set()
         self.calls: list[Call] = []
         self._loops: dict[str, tuple[Signal, ...]] = {}
         self._signals: dict[Ref, tuple[Signal, ...]] = {Ref(1, 0): (("", "out"),)}
-        self._timed = {Ref(1, 0)} if sequence else set()  # what has a dimension of time before the others
+        self._timed = {Ref(1, 0)} if whole else set()  # what has a dimension of time before the others
         out = next(refs(reading.output), None)
         if out is None or out is not next(slots(reading.output, Tensor | Ref)):
             raise ValueError("the module's output does not depend on its input")
@@ -146,7 +172,7 @@ class Trace:
         """Whether a call takes the one step out of a sequence, or makes a sequence of it."""
         names = ("select", "squeeze") if timed else ("stack", "unsqueeze")
         dim = call.kwargs.get("dim", call.args[1] if len(call.args) > 1 else 0)
-        return self.sequence and call.name in names and dim == 0 and len(call.sources) == 1
+        return self._has_time and call.name in names and dim == 0 and len(call.sources) == 1
 
     def _layer(self, call: Made) -> dict[int, tuple[Signal, ...]]:
         """The signals of a layer's outputs, by their numbers."""
@@ -154,7 +180,7 @@ class Trace:
         name = self._path(layer)
         if isinstance(layer, Feedback):
             return {0: ((name, "out"),)}
-        if self.find(layer) is None and not isinstance(layer, (*_TRANSPARENT, *BATCH_NORMS)):
+        if self.find(layer) is None and not (isinstance(layer, _TRANSPARENT) or is_batch_norm(layer)):
             raise NotImplementedError(f"NIR has no counterpart of layer {name!r} ({type(layer).__name__})")
         given = next(slots((call.args, call.kwargs), Tensor | Ref))
         if not isinstance(given, Ref) or len(call.sources) > 1:
@@ -162,7 +188,8 @@ class Trace:
         if isinstance(layer, _TRANSPARENT):
             return {0: self._signals[given]}
         name = self._call(name, layer, given, call)
-        states = {out: ((name, state),) for state, out in call.states.items()}
+        kept = call.states or ({"mem": len(call.metas) - 1} if takes_sequence(layer) else {})  # which it returns last
+        states = {out: ((name, state),) for state, out in kept.items()}
         return states | {0: ((name, "out"),)}
 
     def _call(self, name: str, layer: nn.Module, x: Ref, call: Made) -> str:

@@ -17,6 +17,7 @@ from .arguments import fill, hollow, leaves, slots
 from .held import aside
 from .infer import meta_of
 from .later import Batch, Later, Meta, Node, resolved
+from .layers import takes_sequence
 from .modules import Recorder
 from .patches import recording
 
@@ -107,6 +108,7 @@ def read(
     further: Sequence[Any] = (),
     whole: Callable[[nn.Module], bool] = lambda module: False,
     watch: Callable[[Call, Sequence[Tensor]], None] | None = None,
+    one_step: bool = False,
 ) -> Reading:
     """Run a network on a sample, in evaluation mode, and tell what it called; it is as before afterwards.
 
@@ -116,11 +118,12 @@ def read(
         further: positional arguments behind the sample.
         whole: which modules are one call, beside neurons; the others are looked through.
         watch: is shown each call with its outputs' values, which are not kept.
+        one_step: whether the sample is one time step, of which layers that take whole sequences make one of one step.
 
     Raises:
         NotImplementedError: where a value that depends on the sample is read.
     """
-    reader = Reader(module, whole, watch)
+    reader = Reader(module, whole, watch, one_step)
     with torch.no_grad(), aside(module), torch.random.fork_rng(devices=()), choices():
         for neuron in module.eval().modules():  # the sample is of another batch than their states
             if isinstance(neuron, SpikingNeuron):
@@ -132,8 +135,9 @@ def read(
 class Reader(Recorder):
     """Records the calls of one forward, each of which runs at once."""
 
-    def __init__(self, module: nn.Module, whole: Callable, watch: Callable | None) -> None:
+    def __init__(self, module: nn.Module, whole: Callable, watch: Callable | None, one_step: bool) -> None:
         super().__init__()
+        self.one_step = one_step
         self.root, self.whole, self.watch = module, whole, watch
         self.paths: dict[nn.Module | None, str] = {m: name for name, m in module.named_modules()}
         self.calls: dict[int, Call] = {}
@@ -225,6 +229,8 @@ class Reader(Recorder):
 
     def module(self, call: Callable, module: Any, args: tuple, kwargs: dict) -> Any:
         """A module that is called: looked through, but for its forward where it is one call."""
+        if self.one_step and takes_sequence(module):
+            return self._of_sequence(call, module, args, kwargs)
         if not (self.whole(module) or isinstance(module, SpikingNeuron | torch.jit.ScriptModule)):
             return self._through(call, module, args, kwargs)
         own = vars(module).get("forward")
@@ -235,6 +241,18 @@ class Reader(Recorder):
             del vars(module)["forward"]
             if own is not None:
                 vars(module)["forward"] = own
+
+    def _of_sequence(self, call: Callable, module: Any, args: tuple, kwargs: dict) -> Any:
+        """A layer that takes whole sequences, called in a net of one step: the step is a sequence of its own."""
+        self.one_step = False
+        try:
+            x, *further = args
+            out = self.module(call, module, (x.unsqueeze(0), *further), kwargs)
+        finally:
+            self.one_step = True
+        found: list[Any] = []
+        template = hollow(out, found, lambda t: True)
+        return fill(template, [t[0] for t in found])
 
     def _forward(self, module: Any, forward: Callable, *args: Any, **kwargs: Any) -> Any:
         names = module.states if isinstance(module, SpikingNeuron) else ()
