@@ -113,6 +113,10 @@ def exchange_weight(net, t, spk):
         net.fc2.weight = nn.Parameter(2 * net.fc2.weight.detach())
 
 
+def exchange_data(net, t, spk):
+    net.fc2.weight.data = 0.9 * net.fc2.weight.data
+
+
 def exchange_forward(net, t, spk):
     if t == 2:
         net.fc1.forward = lambda x: torch.relu(nn.functional.linear(x, net.fc1.weight))
@@ -127,7 +131,7 @@ def hook_layer(net, t, spk):
     "between",
     [
         scale_weights, scale_data, scale_row, fill_threshold, set_threshold, set_mechanism, exchange_layer,
-        exchange_weight, exchange_forward, hook_layer, reset_now,
+        exchange_weight, exchange_data, exchange_forward, hook_layer, reset_now,
     ],
 )  # fmt: skip
 def test_what_changes_inside_the_loop_is_noticed(between):

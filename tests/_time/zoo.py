@@ -550,6 +550,43 @@ class Hooked(nn.Module):
         return self.out(self.lif(self.fc(x)))
 
 
+class Telling(nn.Module):
+    """Hooks that hand something on to each other and to the forward, one of a block and one of a pruned layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(5, 5), snn.Leaky(beta=0.8, init_hidden=True)
+        self.block, self.told = nn.Sequential(nn.Linear(5, 5), nn.Tanh()), {}
+        self.out = nn.utils.parametrizations.weight_norm(nn.Linear(5, 3))
+        for module in (self.fc, self.lif, self.block, self.out):
+            module.told = self.told  # not by the hooks, which a copy shares
+        self.fc.register_forward_hook(lambda m, args, out: m.told.update(fc=out))
+        self.lif.register_forward_pre_hook(lambda m, args: (args[0] + m.told["fc"] * m.told.get("block", 1),))
+        self.block.register_forward_hook(lambda m, args, out: m.told.update(block=out) or out + m.told["fc"])
+        self.out.register_forward_hook(lambda m, args, out: m.told.update(out=out))
+
+    def forward(self, x):
+        self.out(self.block(self.lif(self.fc(x))))
+        return self.told["out"] + self.told["fc"].mean()
+
+
+class Traced(nn.Module):
+    """A trace of spikes without gradient, noise like what was computed, a pooled neuron."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = snn.SConv2dLSTM(1, 2, 3, threshold=0.1, max_pool=2, init_hidden=True)
+        self.lif = snn.Leaky(beta=0.8, init_hidden=True, learn_beta=True)
+        self.register_buffer("trace", torch.zeros(B, 2, 2, 2))
+
+    def forward(self, x):
+        spk = self.lstm(x)
+        spk = self.lif(spk + torch.rand_like(spk))
+        with torch.no_grad():
+            self.trace.mul_(0.9).add_(spk)
+        return spk * self.trace.mean()
+
+
 Out = namedtuple("Out", "spk mem")
 
 
@@ -606,5 +643,5 @@ STEPS = {
     "sew block": (SEWBlock, (B, 3, 4, 4)), "attention": (Attention, (B, 5, 4)), "u-net": (UNet, (B, 2, 4, 4)),
     "branches": (Branches, (B, 5)), "gated": (Gated, (B, 5)), "feeding": (Feeding, (B, 5)),
     "normalised": (Normalised, (B, 5)), "hooked": (Hooked, (B, 5)), "named": (Named, (B, 5)), "rows": (Rows, (B, 5)),
-    "counting": (Counting, (B, 5)),
+    "counting": (Counting, (B, 5)), "telling": (Telling, (B, 5)), "traced": (Traced, (B, 1, 4, 4)),
 }  # fmt: skip

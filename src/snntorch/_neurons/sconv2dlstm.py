@@ -1,5 +1,6 @@
 """Spiking convolutional long short-term memory."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -89,6 +90,11 @@ class SConv2dLSTM(SpikingNeuron):
     def state_shape(self, input_: Tensor) -> tuple[int, ...]:
         """`[B, out_channels, H, W]`."""
         return (*input_.shape[:-3], self.out_channels, *input_.shape[-2:])
+
+    def spike_shape(self, input_: Sequence[int], states: Sequence[Sequence[int]]) -> Sequence[int]:
+        """The membrane potential's, pooled where that is."""
+        pool = self.pool
+        return pool(torch.empty(tuple(states[-1]), device="meta")).shape if pool else states[-1]
 
     def project(self, input_: Tensor) -> Tensor:
         """The input's part of the four gates, `[..., B, 4 * out_channels, H, W]`, or the input where conv is called."""

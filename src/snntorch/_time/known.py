@@ -28,7 +28,8 @@ CONSTANT = {
     torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, Tensor.new_zeros, Tensor.new_ones,
     Tensor.new_empty, Tensor.new_full, Tensor.new_tensor,
 }  # fmt: skip
-SPECIAL = {REQUIRES_GRAD, Tensor.__iter__, Tensor.unbind, torch.unbind, Tensor.__setitem__, *CONSTANT}
+DRAWN = {torch.rand_like, torch.randn_like, torch.randint_like}  # at once, in the order of the code
+SPECIAL = {REQUIRES_GRAD, *DRAWN, Tensor.__iter__, Tensor.unbind, torch.unbind, Tensor.__setitem__, *CONSTANT}
 RANDOM = {"rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "normal",
            "poisson", "multinomial", "binomial", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
            "feature_dropout", "feature_alpha_dropout", "rrelu", "gumbel_softmax", "uniform", "exponential",
@@ -68,7 +69,7 @@ def selected(func: Any, args: tuple, kwargs: dict) -> tuple[int, int] | None:
     return None
 
 
-_INPLACE = {f"__{name}__" for name in "iadd isub imul itruediv ifloordiv imod ipow iand ior ixor setitem".split()}
+_INPLACE = {f"__{name}__" for name in "iadd isub imul itruediv ifloordiv imod ipow iand ior ixor setitem set".split()}
 
 
 def writes_in_place(name: str, kwargs: dict) -> bool:

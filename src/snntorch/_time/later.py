@@ -66,7 +66,8 @@ class Batch:
             return self.last[out]  # the very tensor that the neuron left
         assert course is not None, "an output that nobody asked for"
         if out not in self._rows:
-            self._rows[out] = course.unbind()  # once: its gradient is one stack for all rows
+            with torch.inference_mode(False), torch.enable_grad():  # whoever asks first, others count on gradients
+                self._rows[out] = course.unbind()  # once: its gradient is one stack for all rows
         return self._rows[out][place]
 
 

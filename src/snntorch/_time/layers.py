@@ -40,16 +40,29 @@ _RANDOM = (DROPOUT, nn.RReLU)
 
 
 def hooks(module: nn.Module) -> bool:
-    """Whether a module carries hooks, which expect a call per step; `torch.nn.utils`' only make its weights."""
-    if module._backward_hooks or module._backward_pre_hooks:
-        return True
+    """Whether a module carries hooks, which expect a call per step."""
+    return backward_hooks(module) or forward_hooks(module)
+
+
+def backward_hooks(module: nn.Module) -> bool:
+    """Whether a module carries hooks for the backward pass, which expect a call per step on values."""
+    return bool(module._backward_hooks or module._backward_pre_hooks)
+
+
+def forward_hooks(module: nn.Module) -> bool:
+    """Whether a module carries hooks that run with its forward; `torch.nn.utils`' only make its weights."""
+    return any(not _of(hook, "torch.nn.utils.") for hook in _forward_hooks(module))
+
+
+def _forward_hooks(module: nn.Module) -> list[Any]:
     if not (module._forward_hooks or module._forward_pre_hooks):
-        return False
-    return any(
-        not type(hook).__module__.startswith("torch.nn.utils.")
-        for held in (module._forward_hooks, module._forward_pre_hooks)
-        for hook in held.values()
-    )
+        return []
+    return [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+
+
+def _of(hook: Any, package: str) -> bool:
+    """Whether a package made a hook: a function, method, object or `functools.partial`."""
+    return str(getattr(getattr(hook, "func", hook), "__module__", "")).startswith(package)
 
 
 def declared(module: nn.Module, name: str) -> Any:
@@ -112,13 +125,15 @@ def way(module: nn.Module, sequences: bool) -> str:
         sequences: whether the caller gives single steps to layers that take whole sequences.
 
     Returns:
-        `"look through"`, `"layer"` (look through a layer of PyTorch's), `"fold"`, `"step"`, `"watched"` (step, for the
-        hooks' sake), `"whole sequence"`, `"neuron"`, `"whole neuron"` (one that is called as it is, at every step), or
-        `"stop"` where nothing can be recorded any more.
+        `"look through"` (hooks included), `"layer"` (look through a layer of PyTorch's), `"fold"`, `"step"`,
+        `"watched"` (step, for the backward hooks' sake), `"whole sequence"`, `"neuron"`, `"whole neuron"` (one that is
+        called as it is, at every step), or `"stop"` where nothing can be recorded any more.
     """
-    watched = hooks(module)
     if takes_sequence(module):
         return "whole sequence" if sequences else "step"
+    if forward_hooks(module):
+        return _way_with_hooks(module)
+    watched = backward_hooks(module)
     if isinstance(module, SpikingNeuron):
         return _way_of_neuron(module, watched)
     said = declared(module, "memoryless")
@@ -127,13 +142,27 @@ def way(module: nn.Module, sequences: bool) -> str:
     if _is_layer(module):
         if watched:
             return "watched"
-        made = _parametrized(module) or module._forward_pre_hooks
-        if made or isinstance(module, _CELLS) or not type(module).__module__.startswith("torch.nn.modules."):
-            return "fold" if memoryless(module) else "step"
-        return "layer"
+        return ("fold" if memoryless(module) else "step") if _is_whole(module) else "layer"
     if isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule":
         return "step"
-    return "stop" if watched and not isinstance(module, nn.ModuleList | nn.ModuleDict) else "look through"
+    return "stop" if watched else "look through"
+
+
+def _is_whole(layer: nn.Module) -> bool:
+    """Whether what a layer of PyTorch's calls must not be looked at."""
+    made = _parametrized(layer) or any(_of(hook, "torch.nn.utils.") for hook in layer._forward_pre_hooks.values())
+    return made or isinstance(layer, _CELLS) or not type(layer).__module__.startswith("torch.nn.modules.")
+
+
+def _way_with_hooks(module: nn.Module) -> str:
+    """What hooks do with a forward is recorded like the forward itself, where that is."""
+    if isinstance(module, SpikingNeuron):
+        whole = module.overrides
+    else:
+        compiled = isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule"
+        whole = compiled or declared(module, "memoryless") is not None or (_is_layer(module) and _is_whole(module))
+    distributed = any(_of(hook, "torch.distributed.") for hook in _forward_hooks(module))  # which move parameters
+    return "stop" if whole or distributed or backward_hooks(module) else "look through"
 
 
 def _way_of_neuron(neuron: SpikingNeuron, watched: bool) -> str:

@@ -71,9 +71,9 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         """A function that is not one call of a group."""
         if func is known.REQUIRES_GRAD:
             return args[0].node.requires_grad()
-        if func in known.CONSTANT:
+        if func in known.CONSTANT or func in known.DRAWN:
             args, kwargs = refilled((args, kwargs), [stand_in(t) for t in leaves((args, kwargs))])
-            return func(*args, **kwargs)
+            return func(*args, **kwargs) if func in known.CONSTANT else self.given(func(*args, **kwargs))
         if func is Tensor.__setitem__:
             return self.record(known.setitem, known.setitem, args, kwargs)
         source, dim = args[0], args[1] if len(args) > 1 else kwargs.get("dim", 0)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from . import layers
 from .arguments import Slot
 from .groups import StackGroup
 from .infer import Inferred, context_now
@@ -72,7 +73,8 @@ class Steps:
     def _step(self, now: Later, out: Any) -> _Step | None:
         modules = list(dict.fromkeys([*self.module.modules(), *self.recorder.modules]))
         if modules != self.modules:
-            self.modules, self.names = modules, attributes_read(modules)
+            self.modules = modules
+            self.names = None if any([layers.forward_hooks(m) for m in modules]) else attributes_read(modules)
         if self.names is None:
             self.count = _ENOUGH
             return None

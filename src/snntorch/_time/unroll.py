@@ -43,9 +43,9 @@ def unroll(
     containers, modules of your own with residuals, branches, attention. A layer whose result for a sample depends on
     that sample alone takes all steps in one call, what is the same at every step runs once, and a neuron runs a whole
     sequence as one kernel. What depends on time otherwise runs step by step, alone: a layer that feeds back to an
-    earlier one, a layer that carries hooks. Where the forward's code shows that every step is alike, it is called for a
-    few of them only. A layer that takes whole sequences
-    (`takes_sequence = True`), such as `StateLeaky`, takes this one in one call. `snntorch.explain` says what happens.
+    earlier one, a layer that carries hooks for its backward pass. Where the forward's code shows that every step is
+    alike, it is called for a few of them only. A layer that takes whole sequences (`takes_sequence = True`), such as
+    `StateLeaky`, takes this one in one call. `snntorch.explain` says what happens.
 
     Args:
         module: a neuron, a layer, or any module whose forward is one time step.
@@ -228,6 +228,8 @@ def _by_layer(net: nn.Sequential) -> bool:
         used = [m for m in modules if not layers.memoryless(m)]
         if len(set(used)) < len(used):  # the second use needs the first one's state of the same step
             return False
+    if any([layers.forward_hooks(m) for m in modules]):  # which may tell each other
+        return False
     if not any([isinstance(m, SpikingNeuron) and m.states[:1] == ("spk",) for m in modules]):
         return True
     # what writes into the spikes that a recurrent neuron keeps changes what its next step reads
