@@ -1,5 +1,7 @@
 """What folds: layers whose result for a sample depends on that sample alone, alone and inside of modules."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -95,6 +97,42 @@ class Whole(nn.Module):
 
     def forward(self, x):
         return x - x[:1]
+
+
+class Reads(nn.Module):
+    """Takes a whole sequence, and reads a value of it."""
+
+    takes_sequence = True
+
+    def forward(self, x):
+        return x / x.sum().item() if x.sum() > 0 else x
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: snn.PSN(T), lambda: snn.MaskedPSN(T, 2), lambda: snn.BatchNormTT1d(4, T), Reads,
+        lambda: snn.SequenceBatchNorm1d(4, momentum=None),
+        lambda: snn.TemporalEffectiveBatchNorm1d(4, T),
+    ],
+)  # fmt: skip
+def test_whole_sequences_inside_a_recorded_step(make, batch):
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = make()
+
+        def forward(self, x):
+            return self.layer(x) + x
+
+    if batch == 1 and make().__class__ is snn.BatchNormTT1d:
+        pytest.skip("PyTorch's batch normalisation refuses one value")
+    net, x = Residual(), torch.rand(T, batch, 4)
+    expected = (again := copy.deepcopy(net))(x)
+    assert torch.equal(snn.unroll(net, x), expected)
+    for name, value in again.state_dict().items():  # running statistics took the sequence once
+        assert torch.equal(net.state_dict()[name], value), name
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ Whatever older versions lack is looked up softly. What PyTorch's modules and ten
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 from torch._subclasses.fake_tensor import FakeTensorMode as FakeTensorMode  # tells what a call gives (1.12)
 from torch.autograd import forward_ad, profiler
 from torch.utils._python_dispatch import TorchDispatchMode  # sees every operator (1.13)
@@ -19,6 +21,17 @@ def constant(function: Callable) -> Callable:
     """What `torch.compiler.assume_constant_result` does, which would import `torch._dynamo`, for seconds (2.1)."""
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function
+
+
+def outside_graphs(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What `torch.compiler.disable` makes of a function, but without `torch._dynamo` until one is compiled (2.1)."""
+    disabled = _disable_dynamo(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (disabled if torch.compiler.is_dynamo_compiling() else function)(*args, **kwargs)
+
+    return call
 
 
 def transforming() -> bool:

@@ -101,18 +101,28 @@ def infer(
     return found
 
 
-def _infer(function: Any, args: Any, kwargs: Any, metas: Sequence[Meta], context: Context) -> Inferred | None:
+def tried(function: Any, args: Any, kwargs: Any, metas: Sequence[Meta], context: Context) -> Inferred | None:
+    """What a call gives that reads values, found on zeros; None where they are not what it can take."""
+    with torch.random.fork_rng(devices=()):
+        return _infer(function, args, kwargs, metas, context, contextlib.nullcontext())
+
+
+def _infer(
+    function: Any, args: Any, kwargs: Any, metas: Sequence[Meta], context: Context, mode: Any = None
+) -> Inferred | None:
     owner = function if isinstance(function, nn.Module) else getattr(function, "__self__", None)
     # what modules keep, and what neurons choose, meanwhile concerns nobody
     with (
         aside(owner) if isinstance(owner, nn.Module) else contextlib.nullcontext(),
-        FakeTensorMode(allow_non_fake_inputs=True),
+        mode or FakeTensorMode(allow_non_fake_inputs=True),
         in_context((False, *context[1:])),
         choices(),
     ):
         fakes = [
             torch.empty_strided(meta.shape, meta.stride, dtype=meta.dtype, device=meta.device) for meta in metas
         ]  # fmt: skip
+        if mode is not None:
+            fakes = [fake.zero_() for fake in fakes]
         versions = [fake._version for fake in fakes]
         try:
             returned = function(*fill(args, fakes), **fill(kwargs, fakes))

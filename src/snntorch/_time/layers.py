@@ -117,12 +117,12 @@ def is_random(module: nn.Module) -> bool:
     return isinstance(module, _RANDOM) and module.training
 
 
-def way(module: nn.Module, sequences: bool) -> str:
+def way(module: nn.Module, sequences: int) -> str:
     """How a recorder takes a call of the module.
 
     Args:
         module: what is called.
-        sequences: whether the caller gives single steps to layers that take whole sequences.
+        sequences: number of steps where the caller gives single ones to layers that take whole sequences.
 
     Returns:
         `"look through"` (hooks included), `"layer"` (look through a layer of PyTorch's), `"fold"`, `"step"`,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from .._engine.private import NORMS
+from .._engine.private import NORMS, outside_graphs
 from .._layers.bntt import _BatchNormTT
 from .._layers.valid import over_rows, uses_batch
 from .._neurons.ends import Ends
@@ -82,19 +82,20 @@ def checked(lengths: Any, batch: int, steps: int) -> Tensor:
     return found
 
 
-def _check_not_compiled() -> None:
+def _check_not_exported() -> None:
     if torch.compiler.is_compiling():
-        raise NotImplementedError("lengths can't be compiled, as a program would hold today's: call it outside")
+        raise NotImplementedError("lengths can't be exported, as a program would hold today's: call it outside")
 
 
 # -- unroll
 
 
+@outside_graphs
 def unroll_to_ends(
     unroll: Callable[..., Any], module: nn.Module, x: Tensor, states: tuple, num_steps: int | None, lengths: Any
 ) -> Any:
     """`unroll(module, x, *states, num_steps=num_steps)`, each sample to its own end."""
-    _check_not_compiled()
+    _check_not_exported()
     steps, samples = (len(x), 1) if num_steps is None else (num_steps, 0)
     if x.dim() <= samples:
         raise ValueError(f"x must be {'[T, B, ...]' if samples else '[B, ...]'}, got shape {tuple(x.shape)}")
@@ -108,6 +109,7 @@ def unroll_to_ends(
     return type(out)([*_silent(ends, list(out[: -len(states)])), *_held(ends, list(out[-len(states) :]), states)])
 
 
+@outside_graphs
 def over_packed(
     unroll: Callable[..., Any], module: nn.Module, x: PackedSequence, states: tuple, num_steps: int | None,
     lengths: Any, **settings: Any,
@@ -165,9 +167,10 @@ def takes_lengths(net: Callable[..., Any]) -> bool:
         return False
 
 
+@outside_graphs  # the steps to run depend on their values
 def layerwise_to_ends(net: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
     """A call of a forward that holds the loop, each sample to its own end."""
-    _check_not_compiled()
+    _check_not_exported()
     kwargs = dict(kwargs)
     lengths = kwargs.pop("lengths", None)
     place = next((k for k, a in enumerate(args) if isinstance(a, PackedSequence) or torch.is_tensor(a)), None)

@@ -15,7 +15,7 @@ from . import layers, norm
 from .again import Again
 from .arguments import Slot, fill, hollow, leaves
 from .groups import SequenceGroup
-from .infer import Context, context_now, infer, meta_of
+from .infer import Context, context_now, infer, meta_of, tried
 from .later import Batch, Later, Meta, Node, resolved, settle
 from .neuron_group import NeuronGroup
 from .patches import patched, recording
@@ -30,12 +30,12 @@ class Recorder(FunctionRecorder):
     """Records the calls of one forward.
 
     Args:
-        sequences: whether the forward is one step in a loop of ours, so that a layer that takes whole sequences is to
-            be given the steps together.
+        sequences: number of steps where the forward is one of them in a loop of ours, so that a layer that takes whole
+            sequences is to be given the steps together.
         ends: where samples end, if some end before the last step.
     """
 
-    def __init__(self, sequences: bool = False, ends: Any = None) -> None:
+    def __init__(self, sequences: int = 0, ends: Any = None) -> None:
         super().__init__()
         self.sequences, self.ends = sequences, ends
         self._entered = False  # whether PyTorch shows this its functions
@@ -271,8 +271,9 @@ class Recorder(FunctionRecorder):
         group: Any = self.group_of(place)
         if group is None:
             shape, stride = x.meta.shape, x.meta.stride
-            whole = Meta(torch.Size((1, *shape)), (shape.numel(), *stride), x.meta.dtype, x.meta.device)
-            inferred = infer(module.forward, (Slot(0),), {}, [whole], context)
+            whole = Meta(torch.Size((self.sequences, *shape)), (shape.numel(), *stride), x.meta.dtype, x.meta.device)
+            call = module.forward, (Slot(0),), {}, [whole], context
+            inferred = infer(*call) or tried(*call)
             if inferred is None:
                 raise TypeError(f"what {type(module).__name__} gives can't be told before it runs")
             group = SequenceGroup(module, inferred, context, module, line())

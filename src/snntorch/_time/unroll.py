@@ -69,7 +69,7 @@ def unroll(
         TypeError: where x is no tensor, or lengths are no integers.
         ValueError: for no steps at all, a `num_steps` or `recompute` that is not positive, lengths out of range, or
             what does not have the samples where they are looked for, such as a neuron on samples that were reshaped.
-        NotImplementedError: for lengths inside `torch.compile`.
+        NotImplementedError: for lengths inside `torch.export`; `torch.compile` leaves them to run outside its graphs.
 
     Warns:
         UserWarning: where the forward is a loop over time by itself, which would take each step's batch for time.
@@ -108,7 +108,8 @@ def _unroll(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) 
             return out
     reason = obstacle(module.forward)
     if reason is None and not isinstance(module, SpikingNeuron):
-        return Recorder(sequences=True, ends=ends).run(_loop, (module, x, states, num_steps, ends), {})
+        steps = len(x) if num_steps is None else num_steps
+        return Recorder(sequences=steps, ends=ends).run(_loop, (module, x, states, num_steps, ends), {})
     if layers.hooks(module):
         stepped(module, "it carries hooks, which expect every call")
     elif reason:
