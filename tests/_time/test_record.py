@@ -144,6 +144,26 @@ def test_what_changes_inside_the_loop_is_noticed(between):
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)
 
 
+def test_what_is_known_before_its_value():
+    told = []
+
+    class Asking(Net):
+        def forward(self, x):
+            mem = self.lif1.init_leaky()
+            for now in x:
+                spk, mem = self.lif1(self.fc1(now), mem)
+                for t in (now, spk, mem, mem.detach(), 2 * mem):
+                    told.append((t.requires_grad, t.shape, t.ndim, t.dtype, t.device, t.is_contiguous(), len(t)))
+            return mem
+
+    net, x = Asking(), torch.rand(T, B, 4, dtype=F64)
+    net(x)
+    want = told.copy()
+    told.clear()
+    snn.layerwise(net)(x)
+    assert told == want
+
+
 def test_a_view_of_what_is_written_is_read():
     linear = nn.Linear(4, 3).double()
 

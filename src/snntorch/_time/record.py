@@ -69,7 +69,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
 
     def _special(self, func: Any, args: Any, kwargs: Any) -> Any:
         """A function that is not one call of a group."""
-        if func is known.REQUIRES_GRAD:
+        if func == known.REQUIRES_GRAD:  # a method, made anew whenever it is asked for
             return args[0].node.requires_grad()
         if func in known.CONSTANT or func in known.DRAWN:
             args, kwargs = refilled((args, kwargs), [stand_in(t) for t in leaves((args, kwargs))])
