@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import snntorch as snn
-from snntorch._engine import ops
+from snntorch._engine import gpu, ops
 from snntorch._engine.gpu import Kernel
 from snntorch._engine.target import PACKAGES
 from snntorch._time.explain import paths
@@ -47,6 +47,20 @@ def test_every_element_is_written(launched, dtype, shape):
     assert len(launched) == 2
     for result in (spk, syn, mem, x.grad, lif.alpha.grad):
         assert result.isfinite().all()
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 9])
+def test_rounds_of_several_steps_and_of_one_compute_the_same(monkeypatch, steps):
+    lif = snn.Synaptic(torch.full((N,), 0.9), 0.8, learn_alpha=True)
+    x = torch.rand(steps, B, N, requires_grad=True)
+    results, options, choose = [], [], Kernel.options
+    monkeypatch.setattr(Kernel, "options", lambda *args: options.append(choose(*args)) or options[-1])
+    for programs in (gpu._PROGRAMS, 1):
+        monkeypatch.setattr(gpu, "_PROGRAMS", programs)
+        out = snn.unroll(lif, x, *[torch.zeros(0)] * 2)
+        results.append([*out, *torch.autograd.grad(out[0].sum() + out[2].sum(), (x, lif.alpha))])
+    assert [found["UNROLL"] for found in options] == [4, 4, 1, 1]
+    assert all(map(torch.equal, *results))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

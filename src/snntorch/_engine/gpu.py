@@ -31,6 +31,7 @@ _REAL = {torch.float32: "float32", torch.float64: "float64"}
 
 # Blocks as large as leave this many of them, some for each multiprocessor, between the least and the greatest.
 _PROGRAMS, _LEAST, _GREATEST = 512, 64, 1024
+_UNROLL = 4  # steps a round in the least blocks, where few run and waiting is what takes time
 _A_THREADS = 8  # values of a thread at most; 32 threads are a warp
 _SHARED = 48 << 10  # bytes of fast memory that every GPU gives a block, where the values of steps to come arrive
 
@@ -44,19 +45,28 @@ class Kernel:
         self.source = source
         self._jit = _load(_HEADER.format(real=_REAL[dtype]) + source.text)
         moving = sum(len(source.arrays.get(kind, ())) for kind in "XGNS")
+        self._loops = "UNROLL" in source.text
         self._bytes = max(moving, 1) * dtype.itemsize  # at most, for each neuron and step
+
+    def options(self, size: int, strides: Sequence[int]) -> dict[str, int]:
+        """How it is compiled for `size` neurons: its constants, and what Triton is told beside them."""
+        block = min(max(_power_of_two(size // _PROGRAMS), _LEAST), _GREATEST)
+        # Products and sums are not contracted: every operation rounds, as PyTorch's do.
+        options = {"BLOCK": block, "ALIGN": math.gcd(16, size, *strides),
+                   "num_warps": max(1, block // (32 * _A_THREADS)), "enable_fp_fusion": False}  # fmt: skip
+        if self._loops:
+            ahead = min(max(_power_of_two(_SHARED // (block * self._bytes)), 2), 16)
+            unroll = min(_UNROLL, ahead) if block == _LEAST else 1
+            options |= {"UNROLL": unroll, "STAGES": ahead if unroll == 1 else ahead // unroll + 1}
+        return options
 
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
         """Run over `[steps, size]`."""
-        block = min(max(_power_of_two(size // _PROGRAMS), _LEAST), _GREATEST)
-        align = math.gcd(16, size, *strides)
-        stages = min(max(_power_of_two(_SHARED // (block * self._bytes)), 2), 16)
-        launch = self._jit[(-(-size // block),)]
+        options = self.options(size, strides)
+        align, launch = options["ALIGN"], self._jit[(-(-size // options["BLOCK"]),)]
         numbers = [size // align, *(stride // align for stride in strides)]
         with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
-            # Products and sums are not contracted: every operation rounds, as PyTorch's do.
-            launch(*tensors, steps, *numbers, BLOCK=block, STAGES=stages, ALIGN=align,
-                   num_warps=max(1, block // (32 * _A_THREADS)), enable_fp_fusion=False)  # fmt: skip
+            launch(*tensors, steps, *numbers, **options)
 
 
 def failure(device: torch.device) -> str:

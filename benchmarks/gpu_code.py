@@ -1,0 +1,255 @@
+"""The machine code of the GPU's kernels, for GPUs that need not be there: what Triton and its assembler make of them.
+
+    python benchmarks/gpu_code.py [--only TEXT] [--show TEXT]
+
+Writes `tests/_engine/kernels/machine_code.txt`, which a change of the printer changes in review; `--only` prints the
+rows that have a text, and `--show` the loop of one of them, instruction by instruction. A kernel is compiled as it is
+launched for 16·512 neurons whose spikes alone are asked for, in training. A row says
+
+- registers of a thread, and bytes or registers of it that are spilled to memory;
+- bits of the narrowest load and store of a thread that the loop over time makes of what changes with it;
+- instructions of a step, of which moves;
+- cycles of a step, for NVIDIA's from 8.0 on: an estimate, measured on no GPU. One warp runs alone, as at this size it
+  does. It issues an instruction after as many cycles as the assembler wrote into the one before ("stall"), and waits
+  for the scoreboards that the assembler made it wait for; these are cleared after `LATENCY`. How control words are laid
+  out is told by Jia et al., "Dissecting the NVIDIA Volta GPU Architecture via Microbenchmarking" (2018); latencies of
+  memory are those that Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture" (2024), measured on
+  an H100, that of a barrier Zhang et al., "A Study of Single and Multi-device Synchronization Methods in Nvidia GPUs"
+  (2020), on a V100; the rest is assumed. Slow paths of divisions, which branch away, are not taken.
+"""
+
+import argparse
+import importlib.util
+import itertools
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from gpu_checks import NEURONS
+
+import snntorch as snn
+from snntorch._engine import triton_printer
+from snntorch._engine.gpu import Kernel
+from snntorch._engine.plans import plan
+from snntorch._engine.printing import Source
+from snntorch._engine.tape import step_gradient, tape
+
+FILE = Path(__file__).resolve().parents[1] / "tests" / "_engine" / "kernels" / "machine_code.txt"
+VERSION = "3.9.0"  # of Triton, whose wheel brings the assembler
+SIZE = 16 * 512
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TARGETS: dict[str, tuple[str, int | str, int]] = {
+    **{f"sm_{number}": ("cuda", number, 32) for number in (75, 80, 90, 100, 120)},
+    "gfx90a": ("hip", "gfx90a", 64),
+    "gfx942": ("hip", "gfx942", 64),
+    "gfx1100": ("hip", "gfx1100", 32),
+}
+# Cycles until a result is there. LDGSTS copies from memory to what LDS reads; BAR is what a barrier adds.
+LATENCY = {"LDS": 29, "LDG": 479, "LDGSTS": 479, "BAR": 22, "MUFU": 24}
+OTHERS, READ = 24, 12  # of other instructions without a fixed latency, and until one has read its registers
+
+
+def sources(neuron: snn.SpikingNeuron, spikes_alone: bool = False) -> dict[str, tuple[Source, int]]:
+    """The kernels of a neuron forward and backward, and how many of its outputs are no states."""
+    arguments = neuron.step_arguments(torch.float32)
+    found = plan(neuron, (True,), len(neuron.states), arguments, torch.float32, torch.device("cpu"), costly=True)
+    program: Any = found.program
+    params = [value for value in arguments.values() if isinstance(value, torch.Tensor)] + [*found.beside]
+    dense = [p.numel() != 1 for p in params]
+    needs = (True, *[p.requires_grad for p in params])
+    asked = (*[True] * program.free, *[not spikes_alone] * program.states)
+    kept = tape(program, False, asked, needs).courses
+    written = (*asked[: program.free], *[a or k for a, k in zip(asked[program.free :], kept, strict=True)])
+    step = step_gradient(program, needs, (*asked, *[True] * program.states), kept)
+    forward = triton_printer.print_forward(program, dense, written)
+    backward = triton_printer.print_backward(step, dense, len(program.outputs))
+    return {"forward": (forward, program.free), "backward": (backward, program.free)}
+
+
+def compiled(source: Source, free: int, dtype: str, target: str, size: int = SIZE) -> Any:
+    """What Triton makes of a kernel for a target, as it is launched for that many neurons."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    kernel = Kernel(source, torch.float32)
+    options = kernel.options(size, [size] * len(source.distances))
+    names = kernel._jit.arg_names
+    half = {f"{kind}{k}" for kind, k in source.slots if kind in ("X", "DX") or (kind in "YG" and k < free)}
+    types = {name: f"*{dtype}" if name in half else "*fp32" for name in source.pointers}
+    types |= dict.fromkeys(["steps", "size", *source.distances], "i32")
+    constants = {name: value for name, value in options.items() if name in names}
+    signature = types | dict.fromkeys(constants, "constexpr")
+    values = {(names.index(name),): value for name, value in constants.items()}
+    aligned = {(i,): [["tt.divisibility", 16]] for i in range(len(source.pointers))}
+    flags = {name: value for name, value in options.items() if name not in names}
+    return triton.compile(ASTSource(kernel._jit, signature, values, aligned),
+                          target=GPUTarget(*TARGETS[target]), options=flags)  # fmt: skip
+
+
+# -- NVIDIA's
+
+
+def disassembled(cubin: bytes, resources: bool = False) -> str:
+    """The instructions, each with its control word; or what the kernel takes."""
+    found = importlib.util.find_spec("triton")
+    assert found is not None and found.origin is not None
+    tools = Path(found.origin).parent / "backends" / "nvidia" / "bin"
+    command = [tools / "cuobjdump", "-res-usage"] if resources else [tools / "nvdisasm", "-c", "-hex"]
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        return subprocess.run([*command, file.name], capture_output=True, text=True, check=True).stdout
+
+
+Instruction = tuple[str, int]  # its text, its control word
+
+
+def nvidia_loop(cubin: bytes) -> list[Instruction]:
+    """The loop that stores most, without the ways around the fast path of a division."""
+    code: list[Instruction] = []
+    labels: dict[str, int] = {}
+    for line in disassembled(cubin).splitlines():
+        if label := re.match(r"(\.L_x_\d+):", line):
+            labels[label[1]] = len(code)
+        elif first := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(.*?)\s*;", line):
+            code.append((first[1], 0))
+        elif second := re.match(r"\s+/\* 0x([0-9a-f]{16}) \*/", line):
+            code[-1] = (code[-1][0], int(second[1], 16) >> 41)
+    loops, around = [range(0)], set[int]()
+    for i, (text, _) in enumerate(code):
+        if branch := re.search(r"BRA\S* .*\((\.L_x_\d+)\)", text):
+            to = labels[branch[1]]
+            if to < i:
+                loops.append(range(to, i + 1))
+            elif to < i + 10 and any("CALL" in other for other, _ in code[i:to]):
+                around |= {*range(i + 1, to)}
+    longest = max(loops, key=lambda loop: (sum("STG" in code[i][0] for i in loop), len(loop)))
+    return [code[i] for i in longest if i not in around]
+
+
+def operation(text: str) -> str:
+    """`LDS.64` of `@P0 LDS.64 R2, [R4]`."""
+    return re.sub(r"^@!?U?P\w+ +", "", text).split()[0]
+
+
+def cycles(loop: list[Instruction], rounds: int = 40) -> float:
+    """Of one round, when the loop has come to run evenly."""
+    now, begun = 0, 0
+    boards, copies = [0] * 6, [0]
+    for turn in range(2 * rounds):
+        begun = now if turn == rounds else begun
+        for text, control in loop:
+            stall, writes, reads, waits = control & 15, control >> 5 & 7, control >> 8 & 7, control >> 11 & 63
+            name = operation(text).partition(".")[0]
+            now = max([now, *(boards[b] for b in range(6) if waits >> b & 1)])
+            if name == "DEPBAR":  # waits for all copies but the last few
+                copies = copies[-1 - int(text.split(",")[1], 16) :]
+                now = max(now, copies[0])
+            if name == "LDGDEPBAR":
+                copies.append(now + LATENCY["LDGSTS"])
+            elif writes < 6:
+                boards[writes] = max(boards[writes], now + LATENCY.get(name, OTHERS))
+            if reads < 6:
+                boards[reads] = max(boards[reads], now + READ)
+            now += max(stall, 1) + (LATENCY["BAR"] if name == "BAR" else 0)
+    return (now - begun) / rounds
+
+
+def nvidia(made: Any, writes: int, target: str) -> list[str]:
+    """A row's facts."""
+    loop = nvidia_loop(made.asm["cubin"])
+    names = [operation(text) for text, _ in loop if not text.startswith("@!PT")]  # which never runs
+    used = disassembled(made.asm["cubin"], resources=True)
+    registers, stack = (int(re.search(rf"{what}:(\d+)", used)[1]) for what in ("REG", "STACK"))  # type: ignore[index]
+    stores = [name for name in names if name.startswith("STG")]
+    loads = [name for name in names if re.match(r"LDG(STS)?\.", name)]
+    steps = len(stores) / writes
+    moves = sum(name == "MOV" or name.startswith("IMAD.MOV") for name in names)
+    time = f"{cycles(loop) / steps:.0f}" if target != "sm_75" else "-"
+    return [str(registers), str(stack), _narrowest(loads), _narrowest(stores), f"{len(names) / steps:.0f}",
+            f"{moves / steps:.0f}", time]  # fmt: skip
+
+
+# -- AMD's
+
+
+def amd(made: Any, writes: int) -> list[str]:
+    """A row's facts."""
+    text = made.asm["amdgcn"]
+    code = [line.split(";")[0].strip() for line in text.splitlines()]
+    code = [line for line in code if line and (line.endswith(":") or not line.startswith("."))]
+    labels = {line[:-1]: i for i, line in enumerate(code) if line.endswith(":")}
+    loops = [range(0)]
+    for i, line in enumerate(code):
+        to = labels.get(line.split()[-1], i) if re.match(r"s_c?branch", line) else i
+        if to < i:
+            loops.append(range(to, i + 1))
+    names = [code[i].split()[0] for i in max(loops, key=len) if not code[i].endswith(":")]
+    loads, stores = ([name for name in names if re.match(rf"(global|buffer)_{what}", name)] for what in ("load", "st"))
+    steps = len(stores) / writes
+    registers, spilled = (re.search(rf"\.{what}:\s+(\d+)", text)[1] for what in ("vgpr_count", "vgpr_spill_count"))  # type: ignore[index]
+    moves = sum(name.startswith(("v_mov", "s_mov")) for name in names)
+    return [registers, spilled, _narrowest(loads), _narrowest(stores), f"{len(names) / steps:.0f}",
+            f"{moves / steps:.0f}", "-"]  # fmt: skip
+
+
+_BITS = {"byte": 8, "ubyte": 8, "short": 16, "ushort": 16, "dwordx2": 64, "dwordx3": 96, "dwordx4": 128,
+         **{f"{sign}{bits}": bits for sign in ("", "U", "S", "u", "b") for bits in (8, 16, 64, 128)}}  # fmt: skip
+
+
+def _narrowest(names: list[str]) -> str:
+    """Bits that the accesses of these names move at least, 32 where a name says nothing."""
+    parts = (re.split(r"[._]", name) for name in names)
+    return str(min((next((_BITS[p] for p in each if p in _BITS), 32) for each in parts), default="-"))
+
+
+# -- rows
+
+
+def rows(only: str = "", show: bool = False) -> Iterator[str]:
+    """A line for each kernel, dtype and target whose name has a text."""
+    for (kind, make), direction, dtype, target in itertools.product(
+        NEURONS.items(), ("forward", "backward"), DTYPES, TARGETS
+    ):
+        name = f"{kind}, {direction}, {dtype}, {target}"
+        if only not in name or kind == "one-to-one":
+            continue
+        source, free = sources(make(SIZE), spikes_alone=True)[direction]
+        made = compiled(source, free, dtype, target)
+        yield row(name, made, source)
+        if show:
+            yield from (text for text, _ in nvidia_loop(made.asm["cubin"]))
+
+
+def row(name: str, made: Any, source: Source) -> str:
+    """The line of a compiled kernel."""
+    writes = len(source.arrays["Y"] if "Y" in source.arrays else source.arrays["DX"])
+    target = name.split(", ")[-1]
+    cells = nvidia(made, writes, target) if target.startswith("sm") else amd(made, writes)
+    return f"{name:44}" + "".join(f"{cell:>13}" for cell in cells)
+
+
+def header() -> str:
+    """What stands above the rows."""
+    columns = ("registers", "spilled", "load, bits", "store, bits", "instructions", "moves", "cycles")
+    return f"Triton {VERSION}; see benchmarks/gpu_code.py\n\n" + " " * 44 + "".join(f"{c:>13}" for c in columns)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="print the rows whose name has this text")
+    parser.add_argument("--show", default="", help="print these rows with the instructions of their loops")
+    options = parser.parse_args()
+    if options.only or options.show:
+        print("\n".join([header(), *rows(options.only or options.show, show=bool(options.show))]))
+    else:
+        FILE.write_text("\n".join([header(), *rows()]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
