@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz lint docs bench gpu wheel clean
+.PHONY: demo test fuzz lint docs site bench gpu wheel clean
 
 # What pip says goes into a file, and is shown where it fails.
 LOG := $(VENV)/install.log
@@ -22,7 +22,7 @@ demo: $(VENV)/.installed  ## train a spiking network on handwritten digits, writ
 	@$(BIN)/python examples/digits.py
 
 test: $(VENV)/.installed  ## the tests and the doctests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal $(TESTS)
 
 fuzz: $(VENV)/.installed  ## thousands of random nets against a plain loop; a quarter of an hour
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --cases 5000
@@ -33,7 +33,11 @@ lint: $(VENV)/.installed  ## ruff and pyright
 	$(BIN)/pyright
 
 docs: $(VENV)/.docs  ## the documentation, in docs/_build/html
-	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -j auto docs docs/_build/html
+
+site: $(VENV)/.docs  ## the documentation with its tutorials at a reduced size, for the tests in a browser
+	SNNTORCH_TUTORIALS=small SNNTORCH_DOCS_EXECUTION=force OMP_NUM_THREADS=1 \
+	  $(BIN)/python -m sphinx -W --keep-going -q -j auto docs docs/_build/small
 
 $(VENV)/.docs: $(VENV)/.installed
 	@$(BIN)/python -m pip install -c constraints.txt -e ".[docs]" $(QUIETLY)

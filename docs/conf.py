@@ -45,6 +45,7 @@ nb_execution_mode = os.environ.get("SNNTORCH_DOCS_EXECUTION", "cache")
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+nb_output_stderr = "error"  # as a warning that a reader would see
 nb_code_prompt_show = nb_code_prompt_hide = "The answer"
 # Where the sources are on GitHub, as owner/name: badges for Colab and Binder are drawn where this is known.
 notebooks_repository = os.environ.get("SNNTORCH_REPOSITORY", "")

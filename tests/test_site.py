@@ -1,4 +1,4 @@
-"""The pages, where they have been built (`make docs`), in a headless browser: at a phone's width and at a desk's."""
+"""The pages, where they have been built (`make docs`, `make site`), in a headless browser: at two widths."""
 
 import functools
 import http.server
@@ -14,13 +14,14 @@ from typing import Any, ClassVar
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SITE = ROOT / "docs" / "_build" / "html"
+BUILT = [path for name in ("html", "small") if (path := ROOT / "docs" / "_build" / name / "index.html").exists()]
+SITE = max(BUILT, key=lambda path: path.stat().st_mtime).parent if BUILT else None  # the last one
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PAGES = ["index", "tutorials/spikes", "tutorials/lif", "tutorials/gallery", "api/neurons", "benchmarks", "differences"]
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
-    pytest.mark.skipif(not (SITE / "index.html").exists(), reason="the documentation is not built"),
+    pytest.mark.skipif(SITE is None, reason="the documentation is not built: make docs or make site"),
 ]
 
 # Frames of two widths on one page, each asked what it shows. Errors of scripts and files that do not load are kept.
@@ -101,13 +102,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     handler = functools.partial(Site, directory=str(SITE))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        flags += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--remote-debugging-port=0"]
-        flags += [f"--user-data-dir={tmp_path_factory.mktemp('browser')}", "--window-size=1400,1000"]
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        flags += ["--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+        flags += [f"--user-data-dir={tmp_path_factory.mktemp('browser')}", "--remote-debugging-port=0"]
+        flags += ["--window-size=1400,1000"]
         address = f"http://127.0.0.1:{server.server_port}/look.html"
         browser = subprocess.Popen([CHROMIUM, *flags, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            found = Site.found.get(timeout=60)
+            found = Site.found.get(timeout=120)
         finally:
             browser.terminate()
             browser.wait()

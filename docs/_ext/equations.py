@@ -64,4 +64,4 @@ def typeset(app, what, fullname, obj, options, lines: list[str]) -> None:
 
 def setup(app):
     app.connect("autodoc-process-docstring", typeset, priority=400)  # before napoleon
-    return {"parallel_read_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -36,4 +36,4 @@ def rewrite(app, page: str, source: list[str]) -> None:
 def setup(app):
     app.connect("source-read", rewrite)
     app.connect("env-get-outdated", lambda *event: ["examples"])  # what it is made of lies elsewhere
-    return {"parallel_read_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -37,3 +37,4 @@ def link(app, doctree: nodes.document, page: str) -> None:
 def setup(app):
     app.connect("builder-inited", lambda app: setattr(app.env, "shorter_names", {}))
     app.connect("doctree-resolved", link)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -41,4 +41,4 @@ def rewrite(app, page: str, source: list[str]) -> None:
 
 def setup(app):
     app.connect("source-read", rewrite)
-    return {"parallel_read_safe": True}
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
