@@ -15,6 +15,7 @@ import datetime
 import json
 import os
 from collections import defaultdict
+from collections.abc import Iterable
 from importlib import metadata
 from itertools import product
 from pathlib import Path
@@ -27,6 +28,7 @@ from recipes import PUBLISHED, ROWS, RUNS, epoch_seconds
 RESULT = Path(__file__).resolve().parent / "results" / "accuracy.json"
 LIBRARIES = ("ours", "snntorch 1.0.0")
 TIMED = ("fc", "conv")
+README = ("fc", "conv", "vowels")
 
 
 def about(name: str) -> dict[str, Any]:
@@ -61,8 +63,8 @@ def run(name: str, seed: int, folder: Path) -> None:
     RUNS[name](folder, reached)
 
 
-def table(result: dict[str, list[dict]]) -> str:
-    """Markdown: each row and library with the mean of its seeds, and when it passed the aim."""
+def table(result: dict[str, list[dict]], names: Iterable[str] = ROWS) -> str:
+    """Markdown: rows of these names and libraries with the mean of their seeds, and when it passed the aim."""
     runs, stopped = defaultdict(list), defaultdict(str)
     for row in result["runs"]:
         key = row["recipe"], row["library"]
@@ -72,7 +74,7 @@ def table(result: dict[str, list[dict]]) -> str:
     seconds = {(row["recipe"], row["library"]): row["epoch_seconds"] for row in result["times"]}
     lines = ["| recipe | library | seeds | test accuracy | aim | epochs to it | seconds to it |"]
     lines.append("| --- | --- | --: | --: | --: | --: | --: |")
-    for name, library in product(ROWS, LIBRARIES):
+    for name, library in product(names, LIBRARIES):
         if found := runs[name, library]:
             row, last = ROWS[name], np.array([accuracies[-1] for accuracies in found])
             aim = row.aim or 0
@@ -99,7 +101,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("SNNTORCH_MNIST", "mnist")))
     parser.add_argument("--time", action="store_true", help=f"time an epoch of {' or '.join(TIMED)} instead")
-    parser.add_argument("--table", action="store_true", help="print the table of what is kept")
+    parser.add_argument("--table", action="store_true", help="print what is kept, and the README's rows of it")
     options = parser.parse_args()
     known = TIMED if options.time else tuple(RUNS)
     if unknown := set(options.recipes) - set(known):
@@ -111,7 +113,8 @@ def main() -> None:
             for seed in options.seeds:
                 run(name, seed, options.data)
     if options.table:
-        print(table(json.loads(RESULT.read_text())))
+        result = json.loads(RESULT.read_text())
+        print(table(result), table(result, README), sep="\n\n")
 
 
 if __name__ == "__main__":

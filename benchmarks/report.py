@@ -1,6 +1,6 @@
-"""Make the README's table and plot from a result of run.py.
+"""Make tables and a plot from a result of run.py.
 
-    python benchmarks/report.py RESULT.json [--plot PLOT.svg]
+    python benchmarks/report.py RESULT.json [--short] [--plot PLOT.svg]
 
 Prints markdown. Times are medians over rounds. A ratio is taken within each round, so that a slow minute of
 the machine falls on both sides, and shown as its median with quartiles.
@@ -99,6 +99,8 @@ def means(rows: list[dict]) -> str:
     lines = []
     for name, groups in kinds.items():
         chosen = [row for row in rows if row["group"] in groups]
+        if not chosen:
+            continue
         columns = [
             [ratio(row, "snntorch", best(row)) for row in chosen],
             [ratio(row, "snntorch", "unmodified") for row in chosen],
@@ -157,6 +159,13 @@ def starts(lines: list[dict]) -> str:
         name = f"{NAMES[line['impl']]}, T={line['T']}{kernel}"
         body.append([name, *(f"{line[key]:.3g}" for key in keys)])
     return table(["fresh process (s)", *keys.values()], body)
+
+
+def short(result: dict[str, Any]) -> str:
+    """What the README shows."""
+    about = result["machine"]
+    when = f"{result['date']}, {about['cpu']}, {about['cores']} cores, torch {about['software']['ours']['torch']}"
+    return f"{means(result['rows'])}\n\nTraining steps, {when}; medians of {result['rounds']} interleaved rounds.\n"
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -222,9 +231,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("result", type=Path)
     parser.add_argument("--plot", type=Path, help="where to draw (the suffix names the format)")
+    parser.add_argument("--short", action="store_true", help="print what the README shows")
     options = parser.parse_args()
     result = json.loads(options.result.read_text())
-    print(markdown(result))
+    print(short(result) if options.short else markdown(result))
     if options.plot:
         plot(result, options.plot)
 

@@ -26,6 +26,7 @@ extensions = [
     "mathml",
     "notebooks",
     "pictures",
+    "surrogates",
 ]
 exclude_patterns = ["_build", "_ext", "conf.py", "**/.ipynb_checkpoints"]
 
@@ -40,7 +41,7 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 
 # Tutorials are scripts in the percent format, one source each, which jupytext reads and writes.
-nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_custom_formats = {".py": "notebooks.read"}
 nb_execution_mode = os.environ.get("SNNTORCH_DOCS_EXECUTION", "cache")
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True

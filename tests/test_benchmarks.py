@@ -1,6 +1,7 @@
 """The benchmarks' registry, gate, worker and report, at toy size."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import run
 from peers import ENVIRONMENTS, IMPLEMENTATIONS
 from workloads import REGISTRY, TOY
 
+ROOT = Path(__file__).resolve().parent.parent
 OURS = [(w, impl) for w in REGISTRY.values() for impl in w.impls if IMPLEMENTATIONS[impl].environment == "ours"]
 
 
@@ -142,6 +144,12 @@ def test_report_renders(tmp_path):
     pytest.importorskip("matplotlib").use("Agg")
     report.plot(result, tmp_path / "plot.svg")
     assert (tmp_path / "plot.svg").stat().st_size > 1000
+
+
+def test_the_readme_shows_a_result_that_is_kept():
+    readme = (ROOT / "README.md").read_text()
+    result = json.loads((ROOT / re.findall(r"\((benchmarks/results/[\w-]+-cpu\.json)\)", readme)[0]).read_text())
+    assert f"<!-- benchmarks -->\n\n{report.short(result)}\n<!-- /benchmarks -->" in readme
 
 
 def test_report_of_a_base_and_of_what_recording_costs():

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[1]
 BUILT = [path for name in ("html", "small") if (path := ROOT / "docs" / "_build" / name / "index.html").exists()]
 SITE = max(BUILT, key=lambda path: path.stat().st_mtime).parent if BUILT else None  # the last one
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PAGES = ["index", "tutorials/spikes", "tutorials/lif", "tutorials/gallery", "api/neurons", "benchmarks", "differences"]
+PAGES = ["index", "tutorials/spikes", "tutorials/lif", "tutorials/gallery", "api/neurons-leaky"]
+PAGES += ["api/surrogate", "benchmarks", "differences"]
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
@@ -51,6 +52,7 @@ async function look(page, width) {
     errors, plays,
     wide: doc.documentElement.scrollWidth,
     images: doc.images.length,
+    unsaid: [...doc.querySelectorAll("article img")].filter(i => !i.alt || i.alt.includes("/")).map(i => i.src),
     equations: equations.length,
     flat: equations.filter(m => m.offsetParent && m.getBoundingClientRect().height < 5).length,
     raw: (doc.querySelector("article").innerText.match(/\\\\(frac|begin|mathrm)/g) || []).length,
@@ -128,12 +130,14 @@ def test_no_page_is_wider_than_a_phone(seen: dict) -> None:
 
 
 def test_equations_are_drawn(seen: dict) -> None:
-    assert seen["tutorials/lif 390"]["equations"] > 10 and seen["api/neurons 1280"]["equations"] > 15
+    assert seen["tutorials/lif 390"]["equations"] > 10 and seen["api/neurons-leaky 1280"]["equations"] > 5
     assert {page: r for page, r in seen.items() if r["flat"] or r["raw"]} == {}
 
 
 def test_pictures_are_there(seen: dict) -> None:
-    assert seen["index 390"]["images"] >= 0 and seen["tutorials/gallery 390"]["images"] > 12
+    assert seen["index 390"]["images"] > 0 and seen["tutorials/gallery 390"]["images"] > 11
+    assert seen["api/surrogate 390"]["images"] > 15
+    assert {page: r["unsaid"] for page, r in seen.items() if r["unsaid"]} == {}
 
 
 def test_the_animation_plays(seen: dict) -> None:

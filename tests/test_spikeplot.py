@@ -969,6 +969,15 @@ def test_a_notebook_shows_the_page_that_is_saved(movie, tmp_path):
     assert shown.height > 60  # the picture's, and room for the controls
 
 
+def test_a_notebook_does_not_show_the_figure_of_a_film_again(movie):
+    import matplotlib.pyplot as plt
+
+    other, fig = plt.figure(), plt.figure()
+    splt.player(ArtistAnimation(fig, [[fig.text(0, 0, "x")]]))
+    assert plt.fignum_exists(other.number) and not plt.fignum_exists(fig.number)
+    plt.close(other)
+
+
 # --- the player in a browser ----------------------------------------------------------------------------
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

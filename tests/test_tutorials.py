@@ -40,6 +40,9 @@ def test_it_is_whole(path: Path) -> None:
     assert text.startswith("# %% [markdown]\n# # ")
     assert "**You will learn**" in text and "# ## References" in text and "plt." in text
     assert text.index("# ## Exercise") < text.index('# %% tags=["hide-cell"]') < text.index("# ## References")
+    assert [
+        cell for cell in text.split("# %%")[1:] if "plt." in cell and "player" not in cell and ' alt="' not in cell
+    ] == []
     assert f"\n{path.stem}\n" in (FOLDER / "index.md").read_text()
 
 

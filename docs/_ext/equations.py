@@ -59,7 +59,14 @@ def typeset(app, what, fullname, obj, options, lines: list[str]) -> None:
     block = [part.strip() for text in lines[start + 2 : end] if text for part in re.split(r"\s{3,}(?=\w+: )", text)]
     block = [text for text in block if text]
     rows = r" \\ ".join(map(line, block))
-    lines[start:end] = [lines[start][:-1], "", ".. math::", "", rf"   \begin{{align*}} {rows} \end{{align*}}", ""]
+    lines[start:end] = [
+        lines[start][:-1] if lines[start] != "::" else "",
+        "",
+        ".. math::",
+        "",
+        rf"   \begin{{align*}} {rows} \end{{align*}}",
+        "",
+    ]
 
 
 def setup(app):

@@ -13,6 +13,15 @@ BINDER = "https://mybinder.org/v2/gh/{repository}/{branch}?labpath=_notebooks/{n
 BADGE = '<a class="badge" href="{address}"><b>{what}</b>{where}</a>'
 
 
+def read(text: str) -> nbformat.NotebookNode:
+    """A script as a notebook; what a cell's `alt` says is the text of its picture."""
+    book = jupytext.reads(text, fmt="py:percent")
+    for cell in book.cells:
+        if "alt" in cell.metadata:
+            cell.metadata["mystnb"] = {"image": {"alt": cell.metadata["alt"]}}
+    return book
+
+
 def bar(app, page: str, template: str, context: dict, doctree) -> None:
     """Put the ways to get a tutorial below its title."""
     path = Path(app.env.doc2path(page)) if doctree else Path()

@@ -14,7 +14,7 @@
 # as long as $0 \le x \le 1$: below zero there are no spikes, above one more than one a step would be needed. The firing
 # rate is a ReLU that is cut at 1, and its error falls with $1/T$.
 
-# %%
+# %% alt="Firing rate over input: stairs of 4, 16 and 256 steps along a ReLU that is cut at 1"
 import os
 
 import matplotlib.pyplot as plt
@@ -52,17 +52,9 @@ _ = ax.legend()
 
 # %%
 digits = load_digits()
-parts = train_test_split(
-    digits.images / 16,
-    digits.target,
-    test_size=0.2,
-    stratify=digits.target,
-    random_state=0,
-)
-train_x, test_x = (
-    torch.tensor(part, dtype=torch.float32)[:, None] for part in parts[:2]
-)
-train_y, test_y = (torch.tensor(part) for part in parts[2:])
+parts = train_test_split(digits.data / 16, digits.target, random_state=0)
+train_x, test_x = (torch.tensor(p).float().view(-1, 1, 8, 8) for p in parts[:2])
+train_y, test_y = map(torch.tensor, parts[2:])
 ann = nn.Sequential(
     nn.Conv2d(1, 16, 3, padding=1),
     nn.BatchNorm2d(16),
@@ -102,7 +94,7 @@ print(spiking)
 # The longer it runs, the closer its rates are to the activations. Average pooling stays exact; batch normalisation was
 # merged into the convolution.
 
-# %%
+# %% alt="Test accuracy over steps for three percentiles, each rising to that of the ReLU network"
 steps = 16 if small else 128
 by_step = {
     p: accuracy_by_steps(ann_to_snn(ann, train_x, percentile=p), test_x, test_y, steps)

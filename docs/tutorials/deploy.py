@@ -31,15 +31,9 @@ from snntorch.import_nir import import_from_nir
 small = os.environ.get("SNNTORCH_TUTORIALS") == "small"
 utils.seed(0)
 digits = load_digits()
-parts = train_test_split(
-    digits.data / 16,
-    digits.target,
-    test_size=0.2,
-    stratify=digits.target,
-    random_state=0,
-)
-train_x, test_x = (torch.tensor(part, dtype=torch.float32) for part in parts[:2])
-train_y, test_y = (torch.tensor(part) for part in parts[2:])
+parts = train_test_split(digits.data / 16, digits.target, random_state=0)
+train_x, test_x = (torch.tensor(part).float() for part in parts[:2])
+train_y, test_y = map(torch.tensor, parts[2:])
 steps = 20
 
 
@@ -89,7 +83,7 @@ print(f"floating point: {accuracy(net):.1%}")
 # with rounded weights: quantisation-aware training. PyTorch's parametrisations put it in front of any weight.
 
 
-# %%
+# %% alt="Test accuracy over the bits of a weight, only rounded and trained on"
 class Rounded(nn.Module):
     def __init__(self, bits):
         super().__init__()

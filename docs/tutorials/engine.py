@@ -15,7 +15,7 @@
 # A_t &= \rho A_{t-1} + S_t
 # \end{aligned}$$
 
-# %%
+# %% alt="A membrane potential that chases a threshold, which every spike raises"
 import matplotlib.pyplot as plt
 import torch
 
@@ -47,7 +47,7 @@ fig, ax = plt.subplots()
 ax.plot(mem[:, 0].detach(), label="potential")
 ax.plot(1 + raised[:, 0].detach(), label="threshold")
 ax.vlines(spk[:, 0].nonzero()[:, 0], -0.7, -0.4, color="C2", label="spikes")
-ax.set(xlabel="time step")
+ax.set(xlabel="time step", ylim=(-1, 5.2))
 _ = ax.legend(ncols=3, loc="upper right")
 
 # %% [markdown]
@@ -94,7 +94,7 @@ print("spikes, potentials and gradients agree")
 # with $v \leftarrow c$ and $u \leftarrow u + d$ at a spike. The numbers can be tensors: here four neurons of four kinds
 # run as one layer.
 
-# %%
+# %% alt="Four of Izhikevich's neurons: regular spiking, intrinsically bursting, chattering, fast spiking"
 kinds = ["regular spiking", "intrinsically bursting", "chattering", "fast spiking"]
 a = torch.tensor([0.02, 0.02, 0.02, 0.1])
 c = torch.tensor([-65.0, -55.0, -50.0, -65.0])
@@ -118,7 +118,7 @@ _ = axes[-1].set_xlabel("time (ms)")
 # `snn.AdEx` follows units: picofarad, nanosiemens, millivolts, picoampere. Its upswing is an exponential, as the opening
 # of sodium channels is. A step of current, and the path through the plane of its two states:
 
-# %%
+# %% alt="An AdEx neuron under a step of current, over time and in the plane of its two states"
 adex = snn.AdEx(time_step=0.1)
 current = torch.zeros(4000, 1)
 current[500:3500] = 900.0
@@ -138,7 +138,7 @@ _ = right.set(xlabel="potential (mV)", ylabel="adaptation (pA)", xlim=(-75, -30)
 # states, no reset. For which frequency of a sine does it fire most?
 
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] alt="Spikes of the resonator over the frequency of its input, with a peak at its own"
 class Resonator(snn.SpikingNeuron):
     states = ("re", "im")
 

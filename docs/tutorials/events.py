@@ -35,15 +35,13 @@ rng = np.random.default_rng(0)
 
 
 def film(direction):
-    """Events of one bar that moves to `direction`, in eighths of a turn from the right, clockwise."""
+    """Events of a bar that moves to `direction`, clockwise eighths from the right."""
     angle = direction * np.pi / 4
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
     along = x * np.cos(angle) + y * np.sin(angle)
     across = y * np.cos(angle) - x * np.sin(angle) - rng.uniform(-3, 3)
-    middle, speed = (
-        rng.uniform(-4, 4),
-        rng.uniform(0.1, 0.2),
-    )  # pixels, and a millisecond
+    middle = rng.uniform(-4, 4)  # pixels
+    speed = rng.uniform(0.1, 0.2)  # pixels a millisecond
     seen, parts = None, []
     for now in range(milliseconds):
         front = along - middle - speed * (now - milliseconds / 2)
@@ -72,7 +70,7 @@ print(len(events), "events; the first three:", *events[:3])
 #
 # Where the bar is going shows as soon as time has an axis. Its front brightens pixels, its back darkens them.
 
-# %%
+# %% alt="Events over time and place: the lines of a bar rise where it moves right, and fall where it moves left"
 fig, axes = plt.subplots(1, 2, sharey=True)
 for ax, direction in zip(axes, (0, 4), strict=True):
     shown = film(direction)
@@ -121,7 +119,7 @@ with tempfile.TemporaryDirectory() as folder:
 # that is asked for says which fields count: `(2, 16, 16)` polarity, y and x, `(16, 16)` y and x alone. In bins
 # of 5 ms there is seldom more than one event.
 
-# %%
+# %% alt="Five frames of events: a brightening front and a darkening back move to the right"
 steps, bin_width = 20, 5000
 frames = spikegen.from_events(events, (2, side, side), steps, dt=bin_width)
 print(tuple(frames.shape), "holds", int(frames.sum()), "events;", end=" ")
@@ -189,7 +187,7 @@ print(f"test accuracy {right:.1%}, by chance {1 / 8:.1%}")
 # %% [markdown]
 # One bar for each direction, the output neurons over time. The answer is there soon after the first events, and stays:
 
-# %%
+# %% alt="Spikes of eight output neurons for a bar in each of eight directions, the right one marked"
 with torch.no_grad():
     utils.reset(net)
     outputs = snn.unroll(net, x[:, -8:])

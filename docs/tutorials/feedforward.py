@@ -51,7 +51,7 @@ print(hidden.shape, output.shape)
 #
 # `spikeplot.overview` draws a run from the input down to the output, where the number of spikes is counted.
 
-# %%
+# %% alt="Rasters and rates of input, hidden and output layer, and the count of output spikes of each class"
 run = {"input": spikes, "hidden": hidden, "output": output}
 fig = plt.figure(figsize=(7, 5))
 _ = spikeplot.overview(run, fig=fig)
@@ -59,7 +59,7 @@ _ = spikeplot.overview(run, fig=fig)
 # %% [markdown]
 # And the membranes of the first output neurons, each from its spikes' point of view:
 
-# %%
+# %% alt="Membranes of four output neurons over time, with their threshold and spikes"
 fig, ax = plt.subplots(figsize=(7, 3.2))
 spikeplot.membrane_traces(membranes[:, 0, :4], output[:, 0, :4], threshold=1.0, ax=ax)
 _ = ax.set_xlabel("time step")
@@ -97,9 +97,9 @@ print(snn.unroll(stack, spikes).shape)
 # ## Scale decides
 #
 # The network above has its weights multiplied by 3. As PyTorch draws them, activity dies on its way; with too large a
-# gain every neuron fires at every step and tells nothing. Between the two lies a band where input makes a difference.
+# gain more and more neurons fire at every step or never, whatever comes in. Between the two lies a band where input makes a difference.
 
-# %%
+# %% alt="Spikes per neuron and step of both layers over the gain of the weights"
 gains = torch.linspace(0.5, 12, 12)
 inputs = spikegen.rate(torch.rand(16, 64), num_steps=100)
 rates = {"hidden": [], "output": []}

@@ -40,7 +40,7 @@ hidden, output, mem = (
 #
 # `spikeplot.raster` marks each spike:
 
-# %%
+# %% alt="A raster of 60 neurons over 100 steps"
 fig, ax = plt.subplots()
 spikeplot.raster(hidden[:, 0], ax, s=3)
 _ = ax.set(xlabel="time step", ylabel="neuron")
@@ -48,14 +48,14 @@ _ = ax.set(xlabel="time step", ylabel="neuron")
 # %% [markdown]
 # `spikeplot.raster_grid` shows each sample of a batch:
 
-# %%
+# %% alt="A grid of six rasters, one for each sample"
 fig = plt.figure(figsize=(7, 3.4))
 _ = spikeplot.raster_grid(hidden, columns=3, fig=fig, s=2)
 
 # %% [markdown]
 # `spikeplot.raster_groups` colours groups of neurons, with their mean rates above:
 
-# %%
+# %% alt="A raster of two groups in two colours, with the rate of each above"
 fig, (above, below) = plt.subplots(
     2, 1, sharex=True, height_ratios=(1, 2), figsize=(7, 3.6)
 )
@@ -72,7 +72,7 @@ _ = spikeplot.raster_groups(
 #
 # `spikeplot.overview`, from the input down to the count of the output's spikes:
 
-# %%
+# %% alt="Rasters and rates of input, hidden and output layer, and the count of output spikes"
 fig = plt.figure(figsize=(7, 5))
 _ = spikeplot.overview({"input": x, "hidden": hidden, "output": output}, fig=fig)
 
@@ -81,14 +81,14 @@ _ = spikeplot.overview({"input": x, "hidden": hidden, "output": output}, fig=fig
 #
 # `spikeplot.membrane_traces` stacks them, with thresholds and spikes:
 
-# %%
+# %% alt="Four membranes over time, each with its threshold and its spikes"
 fig, ax = plt.subplots(figsize=(7, 3.4))
 _ = spikeplot.membrane_traces(mem[:, 0, :4], output[:, 0, :4], threshold=1.0, ax=ax)
 
 # %% [markdown]
 # `spikeplot.traces` puts each into a cell of a grid:
 
-# %%
+# %% alt="A grid of six membranes with their spikes"
 plt.figure(figsize=(7, 3.4))
 spikeplot.traces(mem[:, 0, :6], spk=output[:, 0, :6], dim=(2, 3))
 
@@ -98,7 +98,7 @@ spikeplot.traces(mem[:, 0, :6], spk=output[:, 0, :6], dim=(2, 3))
 # `spikeplot.psth`, `spikeplot.isi_histogram`, `spikeplot.rate_histogram`: rate over time, gaps between spikes, rates over
 # neurons:
 
-# %%
+# %% alt="Histograms of spikes over time, of the gaps between spikes, and of firing rates"
 fig, (left, middle, right) = plt.subplots(3, 1, figsize=(7, 5.5))
 spikeplot.psth(hidden[:, :, 0], ax=left, bin_size=10)
 spikeplot.isi_histogram(hidden[:, 0], ax=middle)
@@ -107,7 +107,7 @@ _ = spikeplot.rate_histogram(hidden[:, 0], ax=right, bins=15)
 # %% [markdown]
 # `spikeplot.spike_count`, whose animated form counts step by step:
 
-# %%
+# %% alt="Bars that count the spikes of ten output neurons"
 fig, ax = plt.subplots(figsize=(4, 3))
 spikeplot.spike_count(output[:, 0], fig, ax, labels=[str(i) for i in range(10)])
 
@@ -116,7 +116,7 @@ spikeplot.spike_count(output[:, 0], fig, ax, labels=[str(i) for i in range(10)])
 #
 # `spikeplot.weight_map`, `spikeplot.weight_histogram`, `spikeplot.receptive_fields`:
 
-# %%
+# %% alt="A matrix of weights as a picture, histograms of two layers, and twelve receptive fields"
 fig, (left, middle, right) = plt.subplots(1, 3, figsize=(7, 2.6))
 spikeplot.weight_map(net[2].weight, ax=left)
 spikeplot.weight_histogram({"first": net[0].weight, "second": net[2].weight}, ax=middle)
@@ -127,7 +127,7 @@ _ = spikeplot.receptive_fields(net[0].weight[:12], shape=(5, 8), ax=right)
 #
 # `spikeplot.training_curves`, a panel for each metric:
 
-# %%
+# %% alt="Losses and accuracy over epochs, the best epoch marked"
 epochs = torch.arange(30)
 history = {
     "train_loss": 2 * torch.exp(-epochs / 8) + 0.05 * torch.rand(30),
@@ -157,9 +157,10 @@ spikeplot.player(
 # %% [markdown]
 # ## Every neuron
 #
-# The membrane of each neuron that runs step by step, under a current that is on from step 20 to step 150, and its spikes.
+# The membrane of neurons that run step by step, under a current that is on from step 20 to step 150, and their spikes. More
+# of each: [neurons](../api/neurons.md).
 
-# %%
+# %% alt="Membranes and spikes of fifteen kinds of neurons under a step of current"
 neurons = {
     "Leaky": (snn.Leaky(beta=0.9), 0.25),
     "Lapicque": (snn.Lapicque(beta=0.9), 2.5),
@@ -167,21 +168,24 @@ neurons = {
     "Alpha": (snn.Alpha(alpha=0.9, beta=0.8), 0.4),
     "PLIF": (snn.PLIF(), 1.5),
     "ALIF": (snn.ALIF(beta=0.9, rho=0.97), 0.4),
+    "GLIF": (snn.GLIF(), 0.9),
+    "NoisyLeaky": (snn.NoisyLeaky(beta=0.9), 0.1),
+    "IntegerLeaky": (snn.IntegerLeaky(beta=0.9), 0.3),
     "TwoCompartment": (snn.TwoCompartment(), 0.3),
-    "BRF": (snn.BRF(10.0, 1.0), 20.0),
+    "BRF": (snn.BRF(10.0, 1.0), 40.0),
     "EIF": (snn.EIF(), 900.0),
     "AdEx": (snn.AdEx(), 900.0),
-    "QIF": (snn.QIF(), 30.0),
+    "QIF": (snn.QIF(), 0.2),
     "Izhikevich": (snn.Izhikevich(), 10.0),
 }
-fig, axes = plt.subplots(6, 2, figsize=(7, 9), sharex=True)
+fig, axes = plt.subplots(5, 3, figsize=(7, 7.5), sharex=True)
 for ax, (name, (neuron, strength)) in zip(axes.flat, neurons.items(), strict=True):
     current = torch.zeros(200, 1)
     current[20:150] = strength
     with torch.no_grad():
         spk, *states = snn.unroll(neuron, current)
-    potential = states[neuron.states.index("mem") if "mem" in neuron.states else 0]
-    ax.plot(potential[:, 0], linewidth=0.9)
+    names = [name for name in neuron.states if name != "spk"]
+    ax.plot(states[names.index("mem")][:, 0], linewidth=0.9)
     bottom, top = ax.get_ylim()
     times = spk[:, 0].nonzero()[:, 0]
     ax.vlines(times, top, top + 0.15 * (top - bottom), color="C1", linewidth=1)
@@ -189,16 +193,16 @@ for ax, (name, (neuron, strength)) in zip(axes.flat, neurons.items(), strict=Tru
 
 # %% [markdown]
 # ## Every surrogate
+#
+# What stands in for the derivative of the spike. More of each: [surrogate](../api/surrogate.md).
 
-# %%
-names = [
-    "atan", "fast_sigmoid", "sigmoid", "gaussian", "piecewise_linear", "piecewise_exp", "erf", "soft_sign", "multi_gaussian",
-    "triangular", "leaky_relu", "LSO", "SFS", "spike_rate_escape", "straight_through_estimator", "heaviside",
-]  # fmt: skip
+# %% alt="The derivatives of all surrogates, each in a panel"
 x = torch.linspace(-2, 2, 801)
-fig, axes = plt.subplots(4, 4, figsize=(7, 6), sharex=True)
-for ax, name in zip(axes.flat, names, strict=True):
+fig, axes = plt.subplots(5, 4, figsize=(7, 7), sharex=True)
+for ax in axes.flat[len(surrogate.FACTORIES) :]:
+    ax.remove()
+for ax, (name, factory) in zip(axes.flat, surrogate.FACTORIES.items(), strict=False):
     at = x.clone().requires_grad_()
-    getattr(surrogate, name)()(at).sum().backward()
+    factory()(at).sum().backward()
     ax.plot(x, at.grad, linewidth=1)
     ax.set_title(name, fontsize=8)

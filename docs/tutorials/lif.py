@@ -37,23 +37,18 @@ import torch
 import snntorch as snn
 from snntorch import spikeplot
 
-R, C, current, dt = (
-    5e7,
-    1e-10,
-    3e-10,
-    1e-3,
-)  # 50 megohm, 100 picofarad, 0.3 nanoampere, a millisecond
+R, C = 5e7, 1e-10  # 50 megohm, 100 picofarad
+current, dt = 3e-10, 1e-3  # 0.3 nanoampere, a millisecond
 tau = R * C
 beta = torch.tensor(-dt / tau, dtype=torch.float64).exp()
-print(
-    f"tau = {tau * 1e3:.0f} ms, beta = {beta:.3f}, the potential goes to {R * current * 1e3:.0f} mV"
-)
+print(f"tau = {tau * 1e3:.0f} ms, beta = {beta:.3f}")
+print(f"the potential goes to {R * current * 1e3:.0f} mV")
 
 # %% [markdown]
 # Below the threshold the simulation is the solution, to rounding. We put the threshold out of reach, and give the neuron
 # the same input at every step; `snn.unroll` is the loop over time.
 
-# %%
+# %% alt="The membrane charges to its limit: dots of the simulation on the curve from paper"
 steps = 40
 x = torch.full((1,), (1 - beta) * R * current, dtype=torch.float64)
 lif = snn.Leaky(beta=beta, threshold=1.0).double()
@@ -77,15 +72,14 @@ _ = ax.legend()
 #
 # $$t_1 = \tau \ln \frac{RI}{RI - \theta}.$$
 
-# %%
+# %% alt="A membrane that rises to the threshold, spikes and starts again"
 theta = 0.010  # 10 mV
 lif = snn.Leaky(beta=beta, threshold=theta).double()
 spk, mem = snn.unroll(lif, x, num_steps=60)
 first = int(spk[:, 0].argmax()) + 1  # the first step ends at dt
 on_paper = tau * math.log(R * current / (R * current - theta)) / dt
-print(
-    f"first spike in step {first}, on paper {on_paper:.2f}, rounded up {math.ceil(on_paper)}"
-)
+print(f"first spike in step {first}")
+print(f"on paper {on_paper:.2f}, rounded up {math.ceil(on_paper)}")
 
 fig, ax = plt.subplots()
 spikeplot.membrane_traces(mem * 1e3, spk, threshold=theta * 1e3, ax=ax)
@@ -98,7 +92,7 @@ _ = ax.set(xlabel="time (ms)", ylabel="potential (mV)")
 # against input has a corner where the input can just reach the threshold, and bends after it. A thousand neurons, one
 # for each input, run at once: they are a batch.
 
-# %%
+# %% alt="Spikes per second over the input: stairs along a curve in continuous time, with a corner at the threshold"
 drive = torch.linspace(0, 0.06, 1000, dtype=torch.float64)  # RI, in volts
 inputs = ((1 - beta) * drive)[:, None]
 zero = snn.Leaky(
@@ -136,7 +130,7 @@ _ = ax.legend()
 # proportional to the input; `"zero"` forgets it, as a biological cell does. `reset_delay=True`, the default, resets
 # one step after the spike.
 
-# %%
+# %% alt="The same input with reset by subtraction, to zero, and with none"
 fig, axes = plt.subplots(1, 3, sharey=True)
 for ax, mechanism in zip(axes, ("subtract", "zero", "none"), strict=True):
     neuron = snn.Leaky(beta=0.9, reset_mechanism=mechanism)

@@ -10,6 +10,8 @@
 # have it:
 
 # %%
+import textwrap
+
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
@@ -76,7 +78,7 @@ print(f"accuracy {SF.accuracy_rate(net(data)[0], labels):.1%}")
 # `snn.layerwise` runs that forward layer by layer. The class is the same, the parameters are shared, and the course of
 # training is the loop's:
 
-# %%
+# %% alt="The loss over epochs of the loop as it stands and of layerwise, one on the other"
 net.load_state_dict(start)
 fast = snn.layerwise(net)
 fast_losses = train(fast)
@@ -121,7 +123,7 @@ _, mem = lif(torch.rand(8, 3))
 try:
     lif(torch.rand(5, 3), mem)
 except ValueError as error:
-    print(error)
+    print(textwrap.fill(str(error), 80))
 
 # %% [markdown]
 # ## What is new

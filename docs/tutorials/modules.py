@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Your own module: residual, attention, and from a loop to `layerwise`
+# # Your own module: residual, attention, and from a loop to layerwise
 #
 # **You will learn** that a spiking network may have any form that PyTorch's modules have, how such a forward runs layer by
 # layer although it is written step by step, what keeps it from doing so, and what it gains.
@@ -70,9 +70,8 @@ grad_looped = torch.autograd.grad(looped.square().mean(), net.first.weight)[0]
 utils.reset(net)
 folded = snn.unroll(net, x)
 grad_folded = torch.autograd.grad(folded.square().mean(), net.first.weight)[0]
-print(
-    f"values {(looped - folded).abs().max():.0e}, gradients {(grad_looped - grad_folded).abs().max():.0e}"
-)
+print(f"values differ by {(looped - folded).abs().max():.0e}")
+print(f"gradients differ by {(grad_looped - grad_folded).abs().max():.0e}")
 assert torch.allclose(looped, folded, rtol=0, atol=1e-10)
 
 # %% [markdown]
@@ -107,7 +106,7 @@ snn.explain(attention, tokens)
 # `einsum`, `unflatten` and the rest are functions of each sample alone, and fold. Which tokens look at which? The
 # scores of the last step, before training:
 
-# %%
+# %% alt="Scores between queries and keys of four heads"
 seen = []
 
 
@@ -134,7 +133,7 @@ _ = axes[0].set_ylabel("query")
 # of the same class that shares every parameter, and runs the same way.
 
 
-# %%
+# %% alt="Bars of the time of a training step: layerwise takes a fraction of the loop's"
 class Loop(nn.Module):
     def __init__(self):
         super().__init__()

@@ -10,7 +10,7 @@
 # $a_i = \exp\bigl(-(x - \mu_i)^2 / 2\sigma^2\bigr)$. To read the population, take its centre of mass,
 # $\hat x = \sum_i a_i \mu_i / \sum_i a_i$.
 
-# %%
+# %% alt="Eight bell curves of activity over a value, and the spikes of forty neurons that say 0.3"
 import os
 
 import matplotlib.pyplot as plt
@@ -45,7 +45,7 @@ _ = right.set(
 # Every spike is a random draw, but they are drawn independently, and the mean of $n$ draws errs by $1/\sqrt n$. It is the
 # same to ask many neurons for a short time and few for a long one: a population buys speed.
 
-# %%
+# %% alt="Error over the number of neurons for 1, 4, 16 and 64 steps, falling with both"
 truth = 0.1 + 0.8 * torch.rand(500)
 sizes, times = [8, 16, 32, 64, 128, 256], [1, 4, 16, 64]
 fig, ax = plt.subplots()
@@ -76,17 +76,11 @@ _ = ax.legend(fontsize=8)
 # A class may have several output neurons, whose spikes are counted together. One step is then enough for a graded answer.
 # `population_code=True` sums the outputs of each class; the losses and accuracies do the rest.
 
-# %%
+# %% alt="Test accuracy over time steps with one neuron a class and with twenty, which start higher"
 digits = load_digits()
-parts = train_test_split(
-    digits.data / 16,
-    digits.target,
-    test_size=0.2,
-    stratify=digits.target,
-    random_state=0,
-)
-train_x, test_x = (torch.tensor(part, dtype=torch.float32) for part in parts[:2])
-train_y, test_y = (torch.tensor(part) for part in parts[2:])
+parts = train_test_split(digits.data / 16, digits.target, random_state=0)
+train_x, test_x = (torch.tensor(part).float() for part in parts[:2])
+train_y, test_y = map(torch.tensor, parts[2:])
 
 
 def train(voters, steps, epochs=2 if small else 12):
@@ -119,9 +113,7 @@ lengths = [1, 2, 5] if small else [1, 2, 3, 5, 10]
 fig, ax = plt.subplots()
 for voters in (1, 20):
     reached = [train(voters, steps) for steps in lengths]
-    ax.plot(
-        lengths, reached, marker="o", markersize=4, label=f"{voters} neurons a class"
-    )
+    ax.plot(lengths, reached, marker="o", markersize=4, label=f"{voters} a class")
     print(f"{voters:2} a class:", *(f"{value:.1%}" for value in reached))
 ax.set(xlabel="time steps", ylabel="test accuracy")
 _ = ax.legend()

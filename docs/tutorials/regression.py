@@ -39,7 +39,7 @@ def waves(size, steps):
 # The network sees the signal up to now and has to say what it will be ten steps later. Each hidden neuron has a decay of
 # its own, so that together they hold the recent past at several scales.
 
-# %%
+# %% alt="The squared error over updates, and a signal with the one that was foretold"
 ahead, steps, hidden = 10, 120, 100
 decays = torch.linspace(0.5, 0.98, hidden)
 net = nn.Sequential(
@@ -95,7 +95,7 @@ _ = right.legend()
 # Images of 64 pixels go through 12 spiking neurons. What passes is at most one bit for each neuron and step, and the
 # decoder's membranes after the last step are the picture.
 
-# %%
+# %% alt="Ten digits, and below them what the decoder makes of their code"
 digits = torch.tensor(load_digits().data / 16, dtype=torch.float32)
 train_x, test_x = digits[:1500], digits[1500:]
 code, steps = 12, 15
@@ -127,9 +127,8 @@ for _epoch in range(1 if small else 25):
 
 with torch.no_grad():
     back = through(test_x)
-print(
-    f"error {(back - test_x).square().mean():.4f}, of the mean image {(test_x - train_x.mean(0)).square().mean():.4f}"
-)
+print(f"error {(back - test_x).square().mean():.4f}")
+print(f"of the mean image {(train_x.mean(0) - test_x).square().mean():.4f}")
 
 fig, axes = plt.subplots(2, 10, figsize=(7, 1.6))
 for i, (above, below) in enumerate(axes.T):

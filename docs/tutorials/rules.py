@@ -16,7 +16,7 @@
 # other's when it fires itself. A step multiplies them by $1 - 1/\tau$, Euler's step of the exponential. We let one pair of
 # spikes come $\Delta t$ apart.
 
-# %%
+# %% alt="Change of a weight over the time between two spikes: an exponential on either side, of opposite signs"
 import os
 
 import matplotlib.pyplot as plt
@@ -74,32 +74,33 @@ _ = ax.legend()
 # %% [markdown]
 # ## A pattern in noise
 #
-# Ten of fifty inputs repeat a volley; the rest are noise. A neuron with STDP finds those ten without being told: whoever
-# fires just before it is strengthened.
+# Ten of fifty inputs repeat a volley; the rest are noise. A neuron with STDP finds those ten without being told. Its
+# membrane needs a step or two to follow a current, so it fires just after a volley, whose inputs are strengthened; noise
+# comes before and after by chance, and loses as one spike after the neuron's takes more than one before it gives.
 
-# %%
+# %% alt="Weights over sequences: those of the volley's inputs rise, those of noise do not"
 utils.seed(1)
 synapse = nn.Linear(50, 1, bias=False)
-neuron = snn.Leaky(beta=0.7, threshold=4.0, init_hidden=True)
+neuron = snn.Synaptic(alpha=0.7, beta=0.7, threshold=8.0, init_hidden=True)
 nn.init.constant_(synapse.weight, 0.5)
 learner = STDPLearner(
     synapse,
     neuron,
     tau_pre=3.0,
     tau_post=3.0,
-    f_pre=lambda w: 0.9 * w,
-    f_post=lambda w: 1 - w,
+    f_pre=lambda w: torch.full_like(w, 1.2),
+    f_post=torch.ones_like,
 )
 course = []
 with torch.no_grad():
     for _ in range(20 if small else 150):
-        x = (torch.rand(50, 1, 50) < 0.04).float()
+        x = (torch.rand(50, 1, 50) < 0.02).float()
         x[20::25, 0, :10] = 1  # the volley
         utils.reset(neuron)
         learner.reset()
         for now in x:
             neuron(synapse(now))
-        synapse.weight += learner.step(on_grad=False, scale=0.03)
+        synapse.weight += learner.step(on_grad=False, scale=0.02)
         synapse.weight.clamp_(0, 1)
         course.append(synapse.weight[0].clone())
 course = torch.stack(course)
@@ -143,9 +144,10 @@ print("e-prop's gradients are those of backpropagation through time")
 
 # %% [markdown]
 # One trace for each synapse is much. OTTT keeps one for each *input*, which all synapses of that input share: little
-# memory, exact for neurons that filter alike. Deep networks are approximate in both. All three on one task:
+# memory, exact for neurons that filter alike. Deep networks are approximate in both. All three on one task, where the
+# difference is hardly to be seen:
 
-# %%
+# %% alt="Loss over updates of three rules, one curve on the other"
 centres = torch.rand(4, 20)
 
 

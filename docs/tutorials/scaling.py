@@ -35,7 +35,7 @@ y = torch.randint(10, (batch,))
 
 
 def kept(forward, hooks=None):
-    """Bytes that the backward pass of `forward()` finds, by way of other hooks if there are any."""
+    """Bytes that the backward pass of `forward()` finds, by way of other hooks or not."""
     there = (x, *net.parameters(), *net.buffers())
     known, found = {t.untyped_storage().data_ptr() for t in there}, {}
 
@@ -73,12 +73,12 @@ print(f"{plain:,} bytes; {4 * steps * batch * (courses + 10 + spikes):,} by coun
 #
 # Neither changes a gradient.
 
-# %%
+# %% alt="Bars of bytes kept for backward: by unroll, with packed spikes, and in segments of 50 and 10 steps"
 states = sum(state.nbytes for state in utils.get_states(net).values())
 
 
 def segmented(length):
-    """Bytes kept by a forward in segments, and those that come while one of them runs backward."""
+    """Bytes kept by a forward in segments, and by one segment that runs backward."""
     starts = kept(lambda: snn.unroll(net, x, recompute=length))
     return starts + states * (steps // length - 1), kept(
         lambda: snn.unroll(net, x[:length])
@@ -146,7 +146,7 @@ wide = x.double()
 
 
 def gradient(parts, world=1):
-    """Of the whole batch, in parts, added up; as `world` processes would each for its share, then averaged."""
+    """Of the whole batch in parts, added up; averaged over `world` processes' shares."""
     shares = []
     for rank in range(world):
         net.zero_grad()
@@ -191,7 +191,7 @@ print(f"3 processes, 2 parts each: off by {(gradient(2, 3) - whole).abs().max():
 # Shorter segments keep more states, longer ones need more while they run again. Which length needs least for these 100
 # steps? Say first what it should be, if a step keeps $m$ bytes and the states take $s$; then measure.
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] alt="Bytes over the length of a segment: states fall, one segment rises, their sum is least between"
 net.float()
 lengths = [1, 2, 4, 5, 10, 20, 25, 50, 100]
 held, running = torch.tensor([segmented(length) for length in lengths]).T

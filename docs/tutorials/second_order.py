@@ -18,7 +18,7 @@
 # a difference of two exponentials: it rises with the faster one and falls with the slower. For $\alpha \to \beta$ it
 # becomes $(t + 1)\,\beta^t$, the alpha function of the textbooks.
 
-# %%
+# %% alt="A decaying synaptic current, and the membrane that it makes rise and fall, for three values of alpha"
 import matplotlib.pyplot as plt
 import torch
 
@@ -53,7 +53,7 @@ _ = left.legend()
 # $t^* + 1 = \dfrac{\ln(\ln\beta / \ln\alpha)}{\ln\alpha - \ln\beta}$. The peak comes later for slower synapses, which is
 # the time over which inputs can meet.
 
-# %%
+# %% alt="Time of the peak over alpha: the step of the maximum follows the curve from paper"
 alphas = torch.linspace(0.05, 0.84, 60, dtype=torch.float64)
 beta = torch.tensor(0.85, dtype=torch.float64)
 peak = torch.log(beta.log() / alphas.log()) / (alphas.log() - beta.log()) - 1
@@ -75,7 +75,7 @@ _ = ax.legend()
 # $\alpha$, an inhibitory one that decays with $\beta < \alpha$, and their sum, scaled, is the membrane. There is no
 # current that charges anything: the response to each spike *is* the curve, as in the spike response model.
 
-# %%
+# %% alt="Three alpha functions"
 fig, ax = plt.subplots()
 for alpha, beta in ((0.9, 0.5), (0.9, 0.8), (0.8, 0.75)):
     _, exc, inh, mem = snn.unroll(
@@ -92,7 +92,7 @@ _ = ax.legend()
 # moment of a spike is a smooth function of the inputs' times. Two spikes, $\Delta$ steps apart: how does the highest
 # potential depend on $\Delta$?
 
-# %%
+# %% alt="Highest potential over the time between two inputs: a cusp for Leaky, a rounded top for Synaptic"
 gaps = torch.arange(0, 40)
 pairs = torch.zeros(80, 40)
 pairs[0] += 1

@@ -16,9 +16,7 @@ from sklearn.datasets import load_digits
 from snntorch import spikegen, spikeplot, utils
 
 utils.seed(0)
-digits = (
-    torch.tensor(load_digits().images, dtype=torch.float32) / 16
-)  # 8 x 8, in [0, 1]
+digits = torch.tensor(load_digits().images).float() / 16  # 8 x 8, in [0, 1]
 image = digits[0]
 
 # %% [markdown]
@@ -28,7 +26,7 @@ image = digits[0]
 # probability $x$, so that the count over $T$ steps follows a binomial distribution, with mean $Tx$ and variance
 # $Tx(1-x)$.
 
-# %%
+# %% alt="A digit as the mean of 1, 5, 20 and 100 steps of its spikes, ever more like the image"
 spikes = spikegen.rate(image, num_steps=100)
 print(spikes.shape, spikes.unique())
 
@@ -45,7 +43,7 @@ for ax in axes:
 # The mean over time comes closer to the image as steps go by, slowly: its standard deviation is
 # $\sqrt{x(1-x)/T}$. A hundred times the steps buy one more decimal.
 
-# %%
+# %% alt="Error of the mean over the number of steps, measured on the predicted line"
 lengths = torch.tensor([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000])
 long = spikegen.rate(digits[:50], num_steps=1000)
 measured = [(long[:n].mean(0) - digits[:50]).square().mean().sqrt() for n in lengths]
@@ -68,7 +66,7 @@ _ = ax.legend()
 # which is what `spikegen.latency` computes. With `linear=True` the time falls linearly with $x$ instead, and with
 # `normalize=True` all of the steps at hand are used.
 
-# %%
+# %% alt="Time of the only spike over brightness, by logarithm and by line; and the spikes of an image"
 line = spikegen.latency(image, num_steps=30, normalize=True, linear=True, clip=True)
 brightness = torch.linspace(0.06, 1, 100)
 after = spikegen.latency_code_log(brightness, tau=5, threshold=0.05)
@@ -96,7 +94,7 @@ print(f"largest error in {30} steps: {(back - image).abs().max():.3f}")
 # A constant signal tells nothing after its first value. Sensors such as event cameras send a spike where the signal has
 # changed by a threshold, upward (+1) or downward (-1).
 
-# %%
+# %% alt="A signal with the stairs decoded from its events, and below them the events"
 time = torch.linspace(0, 4 * torch.pi, 200)
 signal = torch.sin(time) + 0.4 * torch.sin(3.1 * time)
 events = spikegen.step_forward(signal, threshold=0.1)
@@ -110,9 +108,8 @@ top.plot(rebuilt, drawstyle="steps-post", label="decoded")
 top.legend()
 bottom.vlines(torch.arange(200), 0, events, color="C2")
 bottom.set(xlabel="time step", yticks=[-1, 0, 1])
-print(
-    f"{int(events.abs().sum())} events for 200 values, largest error {(rebuilt - signal).abs().max():.2f}"
-)
+print(f"{int(events.abs().sum())} events for 200 values")
+print(f"largest error {(rebuilt - signal).abs().max():.2f}")
 
 # %% [markdown]
 # ## See it move

@@ -9,7 +9,7 @@
 # A spike is $S = H(U - \theta)$. Its derivative is zero wherever it exists, so that no error passes through it. The way
 # out is to keep the step forward and pretend, backward only, that it was smooth.
 
-# %%
+# %% alt="The step of a spike, and five bells that stand in for its derivative"
 import os
 
 import matplotlib.pyplot as plt
@@ -50,7 +50,7 @@ _ = right.legend(fontsize=7)
 # layers, for different slopes of the fast sigmoid, $1 / (1 + k |U - \theta|)^2$.
 
 
-# %%
+# %% alt="Size of the gradient in five layers over the slope: the lines cross, and fan out to either side"
 def deep(slope):
     utils.seed(1)
     layers = []
@@ -88,20 +88,12 @@ _ = ax.legend(fontsize=8)
 # Digits of 8 × 8 pixels through two convolutions. `BatchNorm2d` keeps the currents in the range where spikes happen, for
 # which it is worth more here than in other networks.
 
-# %%
+# %% alt="Test accuracy over epochs with a wide and with a narrow surrogate"
 epochs = 1 if os.environ.get("SNNTORCH_TUTORIALS") == "small" else 8
 digits = load_digits()
-parts = train_test_split(
-    digits.images / 16,
-    digits.target,
-    test_size=0.2,
-    stratify=digits.target,
-    random_state=0,
-)
-train_x, test_x = (
-    torch.tensor(part, dtype=torch.float32)[:, None] for part in parts[:2]
-)
-train_y, test_y = (torch.tensor(part) for part in parts[2:])
+parts = train_test_split(digits.data / 16, digits.target, random_state=0)
+train_x, test_x = (torch.tensor(p).float().view(-1, 1, 8, 8) for p in parts[:2])
+train_y, test_y = map(torch.tensor, parts[2:])
 steps = 10
 
 
@@ -160,7 +152,7 @@ _ = ax.legend()
 # %% [markdown]
 # ## What the first layer looks for
 
-# %%
+# %% alt="A digit, and the firing rates of six channels that see it"
 from snntorch.functional.probe import Recorder
 
 with torch.no_grad(), Recorder(net) as recorder:

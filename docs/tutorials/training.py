@@ -89,7 +89,7 @@ print(f"before training: {accuracy(test_x, test_y):.1%}")
 # %% [markdown]
 # ## Training
 
-# %%
+# %% alt="Loss and test accuracy over epochs"
 optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
 loss_function = SF.ce_rate_loss()
@@ -115,7 +115,7 @@ _ = spikeplot.training_curves(history, fig=fig)
 #
 # `Recorder` keeps every neuron's spikes while its block runs. One image, seen through the network:
 
-# %%
+# %% alt="Rasters of the hidden and the output layer for one image of a 7"
 from snntorch.functional.probe import Recorder
 
 with torch.no_grad(), Recorder(net) as recorder:
@@ -135,7 +135,7 @@ _ = bottom.set(
 # %% [markdown]
 # Which digits does it take for which? The root of each count is coloured, so that single mistakes show.
 
-# %%
+# %% alt="Confusion matrix of the test images, nearly all on the diagonal"
 with torch.no_grad():
     predicted = run(test_x).sum(0).argmax(1)
 counts = torch.zeros(10, 10)
@@ -162,7 +162,7 @@ _ = ax.set(xlabel="answer", ylabel="digit", xticks=range(10), yticks=range(10))
 # A network that answers by counting can be asked at any time. How many of the 25 steps does it need? Plot the accuracy of
 # the count up to each step; then say what a step less would save on hardware whose energy goes with the spikes.
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] alt="Accuracy over the number of steps that are counted"
 with torch.no_grad():
     so_far = run(test_x).cumsum(0)
 by_step = (so_far.argmax(2) == test_y).float().mean(1)
@@ -171,9 +171,8 @@ fig, ax = plt.subplots()
 ax.plot(range(1, steps + 1), by_step, marker="o", markersize=3)
 ax.set(xlabel="steps", ylabel="test accuracy", ylim=(0, 1))
 needed = int((by_step >= by_step[-1] - 0.01).nonzero()[0]) + 1
-print(
-    f"within a point of the end after {needed} steps; each step less saves {1 / steps:.0%} of the spikes, about"
-)
+print(f"within a point of the end after {needed} steps")
+print(f"each step less saves about {1 / steps:.0%} of the spikes")
 
 # %% [markdown]
 # ## References

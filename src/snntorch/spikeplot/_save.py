@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import sys
 import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
@@ -82,6 +83,8 @@ class Player:
 def player(animation: Animation, fps: int | None = None, dpi: float | None = None) -> Player:
     """Show an animation in a notebook: it plays, pauses and steps, and loads nothing from elsewhere.
 
+    Its pyplot figure is closed, as the notebook would show that, too.
+
     Args:
         animation: what `animator`, `spike_count` or `Camera.animate` returned.
         fps: frames a second; by default those of the animation's interval.
@@ -105,6 +108,8 @@ def player(animation: Animation, fps: int | None = None, dpi: float | None = Non
     fig: Any = getattr(animation, "_fig", None)
     with tempfile.TemporaryDirectory() as folder:
         page = save(animation, Path(folder) / "animation.html", fps, dpi).read_text("utf-8")
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close(fig)  # notebooks show what is open behind a cell
     controls = 100  # pixels, in up to two rows
     return Player(page, int(fig.get_figheight() * (dpi or fig.dpi)) + controls)
 
