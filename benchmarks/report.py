@@ -24,13 +24,14 @@ NAMES = {
     "unmodified": "ours, same code",
     "unroll": "ours, `unroll`",
     "packed": "ours, packed",
+    "lengths": "ours, `lengths`",
     "layerwise": "ours, `layerwise`",
     "folded": "ours, by hand",
     "floor": "floor",
     "floor-stepped": "floor, stepped",
 }
 OKABE_ITO = ("#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#0072B2", "#000000", "#F0E442")
-COLOURS = dict(zip(NAMES, (*OKABE_ITO, "#999999", "#BBBBBB", "#777777", "#DDDDDD"), strict=True))
+COLOURS = dict(zip(NAMES, (*OKABE_ITO, "#999999", "#BBBBBB", "#777777", "#DDDDDD", "#444444"), strict=True))
 OURS = ("unroll", "layerwise", "unmodified")  # the first of these that a row has stands for it
 BASE = "@base"
 SECTIONS = {

@@ -483,7 +483,10 @@ for kind, scale in (
     add(f"{kind} alone, T=100, 64×512", "modern", alone, OUR_WAYS, neuron=kind, scale=scale, **WIDE)
 for kind, net in DELAYS.items():
     add(f"140-128-10 with {kind}, T=100, B=64", "modern", train, OUR_WAYS, net=net, T=100, B=64)
-add("140-128-10 with tdBN, T=100, B=64", "modern", train, ("unroll",), net=normed, T=100, B=64)
+ENDING = (*OUR_WAYS, "lengths")
+add("140-128-10 with tdBN, T=100, B=64", "modern", train, ENDING[1:], net=normed, T=100, B=64)
+add("MLP 784-512-512-10 and its samples' ends, T=30, B=100", "modern", train, ENDING, net=mlp, T=30, B=100)
+add("recurrent 140-128R-20 and its samples' ends, T=100, B=64", "modern", train, ENDING, net=recurrent, T=100, B=64)
 for kind, net in MODELS.items():
     add(f"{kind}, small, T=8, B=8", "modern", train, ("unroll",), net=net, T=8, B=8)
 

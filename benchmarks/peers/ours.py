@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .base import BETA, Multistep, OverTime, Peer, Run, linear
@@ -48,6 +49,20 @@ class Packed(Unroll):
 
         with snn.packed_spikes():
             return super().run(net, x, T)
+
+
+class Lengths(Unroll):
+    """Samples that end one by one, from half of the steps on."""
+
+    def run(self, net: nn.Module, x: Tensor, T: int | None = None) -> tuple:
+        """One call."""
+        import snntorch as snn
+
+        snn.utils.reset(net)
+        steps, samples = T or len(x), x.shape[0 if T else 1]
+        lengths = torch.linspace(steps / 2, steps, samples).ceil().long()
+        out = snn.unroll(net, x, num_steps=T, lengths=lengths)
+        return out if isinstance(out, tuple) else (out,)
 
 
 class Layerwise(Unmodified):

@@ -179,6 +179,11 @@ def test_parameters_are_copies_but_parameters_to_learn_are_shared():
     assert lif.beta[0] == lif.threshold[0] == lif.graded_spikes_factor[0] == torch.tensor(0.9)
     shared = nn.Parameter(torch.tensor(0.5))
     assert snn.Leaky(beta=shared, learn_beta=True).beta is shared
+    assert snn.LeakyParallel(4, 3, threshold=shared, learn_threshold=True).threshold is shared
+    assert snn.PSN(5, threshold=shared).threshold.shape == (5,)  # one for each step is another
+    for each in (nn.Parameter(torch.ones(5)), nn.Parameter(torch.ones(1))):
+        neuron = snn.PSN(5, threshold=each) if len(each) == 5 else snn.SlidingPSN(3, threshold=each)
+        assert neuron.threshold is each
 
 
 # -- settings that change

@@ -61,6 +61,12 @@ def test_they_train_pickle_and_run_in_half_precision(neuron):
     assert torch.equal(snn.unroll(neuron, x), neuron(x))
 
 
+def test_sliding_psn_draws_nothing():
+    before = torch.get_rng_state()
+    snn.SlidingPSN(30)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_what_they_refuse():
     for neuron in (snn.PSN(5), snn.MaskedPSN(5, 2)):
         for shape in ((4, 2), (5,)):

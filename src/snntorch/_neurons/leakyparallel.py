@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .._engine import program_text, run, run_feedback
 from ..surrogate import SpikeGrad, no_gradient, resolve
 from .describe import described
-from .neurons import graded, initial_tensor
+from .neurons import SpikingNeuron, graded, initial_tensor
 from .states import state_dtype
 
 
@@ -124,7 +124,7 @@ class LeakyParallel(nn.Module):
         self.weight_hh_enable = weight_hh_enable
         self.spike_grad = no_gradient if surrogate_disable else resolve(spike_grad)
         if beta is not None:
-            self._register("beta", torch.atleast_1d(initial_tensor("beta", beta)).clamp(0, 1), False)
+            self._register("beta", torch.atleast_1d(initial_tensor("beta", beta)).clamp(0, 1))
         self._register("threshold", threshold, learn_threshold)
         self._register("graded_spikes_factor", graded_spikes_factor, learn_graded_spikes_factor)
         hidden: Tensor = self.rnn.weight_hh_l0  # type: ignore[assignment]
@@ -136,12 +136,7 @@ class LeakyParallel(nn.Module):
         hidden.requires_grad_(learn_beta)
         self.to(device)
 
-    def _register(self, name: str, value: Any, learn: bool) -> None:
-        tensor = initial_tensor(name, value)
-        if learn:
-            self.register_parameter(name, nn.Parameter(tensor))
-        else:
-            self.register_buffer(name, tensor)
+    _register: Any = SpikingNeuron.register_value
 
     def extra_repr(self) -> str:
         """What differs from the defaults."""

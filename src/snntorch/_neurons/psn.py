@@ -13,7 +13,37 @@ from .pieces import initial_tensor
 from .states import state_dtype
 
 
-class PSN(SpikingNeuron):
+class _Parallel(SpikingNeuron):
+    """A sequence mixed over time by learnt weights, with a spike where the mixture is above the threshold."""
+
+    honours = frozenset()
+    takes_sequence = True
+    weight: Tensor
+
+    def __init__(
+        self, weight: Tensor, threshold: float | Tensor, spike_grad: SpikeGrad | str | None, surrogate_disable: bool
+    ) -> None:
+        super().__init__(threshold, spike_grad, surrogate_disable, learn_threshold=True, reset_mechanism="none")
+        self.weight = nn.Parameter(weight)
+
+    def mixing(self, steps: int) -> Tensor:
+        """What each step, a row, takes of every other, `[steps, steps]`."""
+        return self.weight
+
+    def forward(self, input_: Tensor) -> Tensor:  # type: ignore[override]
+        """Run over `[T, B, ...]`; see the class."""
+        self._check(input_)
+        x = input_.to(state_dtype(input_.dtype))
+        h = (self.mixing(x.shape[0]).to(x.dtype) @ x.flatten(1)).view(x.shape)
+        threshold = self.threshold.to(h.dtype).view(-1, *(1,) * (h.dim() - 1))
+        return self.spike_grad(h - threshold).to(input_.dtype)
+
+    def _check(self, input_: Tensor) -> None:
+        if input_.dim() < 2:
+            raise ValueError(f"input_ must be [T, B, ...], got shape {tuple(input_.shape)}")
+
+
+class PSN(_Parallel):
     """Parallel spiking neuron on `[T, B, ...]`: every step sees every other, by learnt weights.
 
     `h = W x`, over time, and `spk[t] = S(h[t] - threshold[t])`.
@@ -42,10 +72,6 @@ class PSN(SpikingNeuron):
         torch.Size([5, 2, 3])
     """
 
-    honours = frozenset()
-    takes_sequence = True
-    weight: Tensor
-
     def __init__(
         self,
         num_steps: int,
@@ -53,23 +79,9 @@ class PSN(SpikingNeuron):
         spike_grad: SpikeGrad | str | None = None,
         surrogate_disable: bool = False,
     ) -> None:
-        start = initial_tensor("threshold", threshold).expand(num_steps)
-        super().__init__(start, spike_grad, surrogate_disable, learn_threshold=True, reset_mechanism="none")
+        weight = nn.init.kaiming_uniform_(torch.empty(num_steps, num_steps), a=math.sqrt(5))
+        super().__init__(weight, _one_each(threshold, num_steps), spike_grad, surrogate_disable)
         self.num_steps = num_steps
-        self.weight = nn.Parameter(torch.empty(num_steps, num_steps))
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-
-    def mixing(self, steps: int) -> Tensor:
-        """What each step, a row, takes of every other, `[steps, steps]`."""
-        return self.weight
-
-    def forward(self, input_: Tensor) -> Tensor:  # type: ignore[override]
-        """Run over `[T, B, ...]`; see the class."""
-        self._check(input_)
-        x = input_.to(state_dtype(input_.dtype))
-        h = (self.mixing(x.shape[0]).to(x.dtype) @ x.flatten(1)).view(x.shape)
-        threshold = self.threshold.to(h.dtype).view(-1, *(1,) * (h.dim() - 1))
-        return self.spike_grad(h - threshold).to(input_.dtype)
 
     def _check(self, input_: Tensor) -> None:
         if input_.dim() < 2 or input_.shape[0] != self.num_steps:
@@ -121,7 +133,7 @@ class MaskedPSN(PSN):
         return self.weight * (self.masking * self.mask + (1 - self.masking))
 
 
-class SlidingPSN(PSN):
+class SlidingPSN(_Parallel):
     """Parallel spiking neuron whose weights are the same at every step, so that it runs on any number of them.
 
     `h[t] = sum over k < order of weight[k] x[t - k]`, and `spk = S(h - threshold)`.
@@ -153,10 +165,9 @@ class SlidingPSN(PSN):
         spike_grad: SpikeGrad | str | None = None,
         surrogate_disable: bool = False,
     ) -> None:
-        super().__init__(_positive(order), threshold, spike_grad, surrogate_disable)
+        weight = 0.5 ** torch.arange(_positive(order), dtype=torch.get_default_dtype())
+        super().__init__(weight, _one_each(threshold, 1), spike_grad, surrogate_disable)
         self.order = order
-        self.weight = nn.Parameter(0.5 ** torch.arange(order, dtype=torch.get_default_dtype()))
-        self.threshold = nn.Parameter(initial_tensor("threshold", threshold).expand(1).clone())
 
     def mixing(self, steps: int) -> Tensor:
         """The weights along the diagonals."""
@@ -165,9 +176,12 @@ class SlidingPSN(PSN):
         seen = (age >= 0) & (age < self.order)
         return torch.where(seen, self.weight[age.clamp(0, self.order - 1)], 0.0)
 
-    def _check(self, input_: Tensor) -> None:
-        if input_.dim() < 2:
-            raise ValueError(f"input_ must be [T, B, ...], got shape {tuple(input_.shape)}")
+
+def _one_each(threshold: float | Tensor, count: int) -> Tensor:
+    """A threshold for each of so many; a parameter that is that already as it is."""
+    if isinstance(threshold, nn.Parameter) and threshold.shape == (count,):
+        return threshold
+    return initial_tensor("threshold", threshold).expand(count)
 
 
 def _positive(order: int) -> int:
