@@ -135,6 +135,67 @@ def test_whole_sequences_inside_a_recorded_step(make, batch):
         assert torch.equal(net.state_dict()[name], value), name
 
 
+class Inside(nn.Module):
+    """One step, in which a layer takes the whole sequence."""
+
+    def __init__(self, layer, before=None, after=None):
+        super().__init__()
+        self.fc, self.layer, self.before, self.after = nn.Linear(4, 4), layer, before, after
+        self.lif = snn.Leaky(0.9, init_hidden=True)
+
+    def forward(self, x):
+        x = self.fc(x)
+        if self.before:
+            self.before(self, x)
+        x = self.layer(x)
+        if self.after:
+            self.after(self, x)
+        return x
+
+
+@pytest.mark.parametrize("make", [lambda: snn.SlidingPSN(2), lambda: snn.StateLeaky(0.9, 4, output=False), Whole])
+@pytest.mark.parametrize(
+    ("run", "why"),
+    [
+        (lambda net, x: torch.func.vjp(lambda x: snn.unroll(net, x), x), "somebody else watches"),
+        (lambda net, x: snn.layerwise(lambda x: snn.unroll(net, x))(x), "compiled, or recorded itself"),
+        (lambda net, x: snn.unroll(Inside(net.layer, before=lambda m, x: m.lif(x).sum().item()), x), "needs a value"),
+        (lambda net, x: snn.unroll(Inside(net.layer, after=lambda m, x: m.fc.weight.data.mul_(2)), x), "1 of 4 steps"),
+    ],
+    ids=["transformed", "nested", "read", "written"],
+)
+def test_what_takes_whole_sequences_is_never_given_a_step(make, run, why):
+    """Where that can't be helped it raises: a step's samples would be taken for time."""
+    net, x = Inside(make()), torch.rand(T, B, 4)
+    with pytest.raises(ValueError, match=f"takes whole sequences.*{why}"):
+        run(net, x)
+    net.layer = snn.SequenceBatchNorm1d(4).eval()  # takes both
+    if why != "1 of 4 steps":
+        run(net, x)
+
+
+def test_whole_sequences_inside_of_one_another_and_beside_hooks_that_read():
+    class Outer(nn.Module):
+        takes_sequence = True
+
+        def __init__(self):
+            super().__init__()
+            self.layer = snn.StateLeaky(0.9, 4, output=False)
+
+        def forward(self, x):
+            return 2 * self.layer(x)
+
+    net, x = Inside(Outer()), torch.rand(T, B, 4)
+    torch.testing.assert_close(snn.unroll(net, x), net(x))
+    plain, seen = nn.Sequential(net.fc, net.layer, snn.Leaky(0.9, init_hidden=True)), []
+    expected = snn.unroll(plain, x)
+    plain[2].reset_mem()
+    for layer in plain:
+        layer.register_forward_hook(lambda module, args, out: seen.append(out.sum().item()))
+    torch.testing.assert_close(snn.unroll(plain, x), expected)
+    assert len(seen) == 2 * T + 1
+
+
 @pytest.mark.parametrize(
     "make", [Whole, lambda: snn.BatchNormTT1d(4, T), lambda: snn.LeakyParallel(4, 4), lambda: snn.StateLeaky(0.9, 4)]
 )

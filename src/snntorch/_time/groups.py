@@ -239,14 +239,18 @@ class SequenceGroup(Group):
 
     can_be_alone = False
 
-    def __init__(self, module: nn.Module, inferred: Inferred, context: Context, owner: Any, line: str) -> None:
+    def __init__(
+        self, module: nn.Module, inferred: Inferred, context: Context, owner: Any, line: str, steps: int
+    ) -> None:
         super().__init__(module, (), inferred, context, owner, line, module=module)
-        self.ordered = True
+        self.ordered, self.steps = True, steps
 
     def _run(self, nodes: Sequence[Node]) -> None:
-        if self.nodes and len(nodes) != len(self.nodes):
-            name = type(self.module).__name__
-            raise ValueError(f"{name} takes whole sequences, so what it takes must not depend on what it gives")
+        if len(nodes) != self.steps:
+            raise ValueError(
+                f"{type(self.module).__name__} takes whole sequences, so what it takes must not depend on what it "
+                f"gives, but {len(nodes)} of {self.steps} steps have to run before the others"
+            )
         values, changes = course([node.inputs[0] for node in nodes])
         if not changes:
             values = values.expand(len(nodes), *values.shape)

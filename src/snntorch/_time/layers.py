@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from .._engine.private import CONVOLUTION, DROPOUT, NORMS
+from .._layers.valid import uses_batch
 from .._neurons.neurons import SpikingNeuron
 from .fold import over_steps
 from .pooling import pooled_by
@@ -73,6 +74,20 @@ def declared(module: nn.Module, name: str) -> Any:
 def takes_sequence(module: nn.Module) -> bool:
     """Whether one call is a whole sequence `[T, B, ...]`."""
     return declared(module, "takes_sequence") is True
+
+
+def refuse_a_step(layer: nn.Module, why: str) -> None:
+    """Raise where a layer that takes whole sequences would get single steps, and take their samples for time.
+
+    Raises:
+        ValueError: unless it takes steps as well, as norms do in evaluation and `BatchNormTT` by its entries.
+    """
+    steps_too = isinstance(layer, nn.ModuleList) or (isinstance(layer, NORMS) and not uses_batch(layer))
+    if takes_sequence(layer) and not steps_too:
+        raise ValueError(
+            f"{type(layer).__name__} takes whole sequences, but would get single steps here: {why}. Call it outside of "
+            "the module that is unrolled, on [T, B, ...]"
+        )
 
 
 def _parametrized(module: nn.Module) -> bool:

@@ -273,10 +273,11 @@ class Recorder(FunctionRecorder):
             shape, stride = x.meta.shape, x.meta.stride
             whole = Meta(torch.Size((self.sequences, *shape)), (shape.numel(), *stride), x.meta.dtype, x.meta.device)
             call = module.forward, (Slot(0),), {}, [whole], context
-            inferred = infer(*call) or tried(*call)
+            with recording(None):  # what it calls gets the sequence too
+                inferred = infer(*call) or tried(*call)
             if inferred is None:
                 raise TypeError(f"what {type(module).__name__} gives can't be told before it runs")
-            group = SequenceGroup(module, inferred, context, module, line())
+            group = SequenceGroup(module, inferred, context, module, line(), self.sequences)
             group.learns = True
             self.add_group(place, group)
         node = self.node(group, ((x.node, x.out),), len(group.inferred.metas))

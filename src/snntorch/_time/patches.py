@@ -14,6 +14,7 @@ from .._engine.private import CALL
 from .._neurons.neurons import SpikingNeuron
 from . import sites
 from .later import resolved
+from .layers import refuse_a_step
 
 _active = threading.local()
 
@@ -69,6 +70,8 @@ def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
     if recorder.stopped:
         recorder.leave()
         args, kwargs = resolved(args), resolved(kwargs)
+        if getattr(recorder, "sequences", 0):
+            refuse_a_step(module, recorder.stopped)
         if recorder.ends is not None and isinstance(module, SpikingNeuron):
             return recorder.ends.call(_MODULE_CALL, module, args, kwargs)
         return _MODULE_CALL(module, *args, **kwargs)

@@ -114,6 +114,8 @@ def _unroll(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) 
         stepped(module, "it carries hooks, which expect every call")
     elif reason:
         note(module, "stepped", reason)
+    for layer in module.modules():
+        layers.refuse_a_step(layer, reason or "what unrolls the module is compiled, or recorded itself")
     if ends is not None:
         return called(ends, _loop, (module, x, states, num_steps, ends), {})
     return _loop(module, x, states, num_steps)
@@ -230,7 +232,7 @@ def _by_layer(net: nn.Sequential) -> bool:
         if len(set(used)) < len(used):  # the second use needs the first one's state of the same step
             return False
     if any([layers.forward_hooks(m) for m in modules]):  # which may tell each other
-        return False
+        return any(map(layers.takes_sequence, modules))  # no step of which is a layer's before all of the one before it
     if not any([isinstance(m, SpikingNeuron) and m.states[:1] == ("spk",) for m in modules]):
         return True
     # what writes into the spikes that a recurrent neuron keeps changes what its next step reads
