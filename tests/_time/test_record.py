@@ -164,6 +164,22 @@ def test_what_is_known_before_its_value():
     assert told == want
 
 
+def test_two_threads_run_one_net():
+    x, found = torch.rand(2, T, B, 4, dtype=F64), []
+
+    def other_thread(net, t, spk):
+        if t == 2 and threading.current_thread() is threading.main_thread():
+            thread = threading.Thread(target=lambda: found.append(fast(x[1])))
+            thread.start()
+            thread.join()
+
+    net = Net(other_thread)
+    fast = snn.layerwise(net)
+    found.append(fast(x[0]))
+    for got, inputs in zip(found, x.flip(0), strict=True):
+        torch.testing.assert_close(got, Net()(inputs), rtol=1e-12, atol=1e-12)
+
+
 def test_a_view_of_what_is_written_is_read():
     linear = nn.Linear(4, 3).double()
 

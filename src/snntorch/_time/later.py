@@ -185,7 +185,7 @@ def resolved(value: Any) -> Any:
     return value
 
 
-def settle(where: Any, name: Any, value_of: Callable[[Later], Any] = Later.resolve) -> None:
+def settle(where: Any, name: Any, value_of: Callable[[Later], Any]) -> None:
     """Put values for what stands for them, in an attribute and in the lists and dicts that it holds."""
     value = where[name]
     if isinstance(value, Later):

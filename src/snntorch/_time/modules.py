@@ -85,7 +85,11 @@ class Recorder(FunctionRecorder):
 
     def _settle_neurons(self) -> None:
         for neuron in self._neurons:
-            neuron._store([resolved(getattr(neuron, name)) for name in neuron.states])
+            neuron._store([self._own_value(getattr(neuron, name)) for name in neuron.states])
+
+    def _own_value(self, value: Any) -> Any:
+        """The value of what this recorded; another thread may run the same modules, and settles what it left itself."""
+        return value.resolve() if type(value) is Later and value.recorder is self else value
 
     def _leave(self) -> None:
         """Leave nothing of what was recorded behind."""
@@ -94,7 +98,7 @@ class Recorder(FunctionRecorder):
             for held in (vars(module), module._buffers):
                 for name, value in held.items():
                     if isinstance(value, Later | list | tuple | dict) and name != "_buffers":
-                        settle(held, name)
+                        settle(held, name, self._own_value)
         for reference in self.handles:
             later = reference()
             if later is not None and later.node.batch is not None:  # somebody keeps it: it stands for its value
