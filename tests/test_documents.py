@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import snntorch as snn
+from snntorch import spikegen
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -75,6 +76,7 @@ def test_every_public_name_is_in_the_reference() -> None:
     homes = {name: getattr(v, "__module__", getattr(v, "__name__", "")) for name, v in vars(snn).items()}
     ours = [name for name, home in homes.items() if home.startswith("snntorch")]
     missing = [name for name in ours if not name.startswith("_") and not re.search(rf"\b{name}\b", reference)]
+    missing += set(spikegen.__all__) - set(re.findall(r"^\.\. auto\w+:: (\w+)$", reference, re.MULTILINE))
     assert not missing, f"give {missing} a line in docs/api"
 
 

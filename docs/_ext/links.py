@@ -9,11 +9,12 @@ NAME = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?=(?:\(.*\))?$)", re.DOTALL)
 SHORT = {"snn": "snntorch", "SF": "snntorch.functional"}
 
 
-def candidates(name: str) -> list[str]:
-    """What a name may stand for."""
+def candidates(name: str, page: str) -> list[str]:
+    """What a name may stand for, on the page of a module one in that module."""
     first, _, rest = name.partition(".")
     long = f"{SHORT.get(first, first)}.{rest}" if rest else name
-    return [long, f"snntorch.{name}"]
+    module = page.removeprefix("api/").partition("-")[0]
+    return [long, f"snntorch.{name}", f"snntorch.{module}.{name}"]
 
 
 def link(app, doctree: nodes.document, page: str) -> None:
@@ -27,7 +28,9 @@ def link(app, doctree: nodes.document, page: str) -> None:
     for literal in list(doctree.findall(nodes.literal)):
         if isinstance(literal.parent, nodes.reference | nodes.title) or not (match := NAME.match(literal.astext())):
             continue
-        found = next((full for c in candidates(match[0]) if (full := c if c in objects else shorter.get(c))), None)
+        found = next(
+            (full for c in candidates(match[0], page) if (full := c if c in objects else shorter.get(c))), None
+        )
         if found and found != "snntorch":
             entry = objects[found]
             new = make_refnode(app.builder, page, entry.docname, entry.node_id, literal.deepcopy(), found)
