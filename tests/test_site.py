@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 BUILT = [path for name in ("html", "small") if (path := ROOT / "docs" / "_build" / name / "index.html").exists()]
 SITE = max(BUILT, key=lambda path: path.stat().st_mtime).parent if BUILT else None  # the last one
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PAGES = ["index", "tutorials/spikes", "tutorials/lif", "tutorials/gallery", "api/neurons-leaky"]
-PAGES += ["api/surrogate", "benchmarks", "differences"]
+PAGES = sorted(str(page.relative_to(SITE).with_suffix("")) for page in SITE.glob("**/[!_]*.html")) if SITE else []
+PAGES = [page for page in PAGES if not page.startswith(("_", "genindex", "py-modindex", "search"))]
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
@@ -111,7 +111,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
         address = f"http://127.0.0.1:{server.server_port}/look.html"
         browser = subprocess.Popen([CHROMIUM, *flags, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            found = Site.found.get(timeout=120)
+            found = Site.found.get(timeout=180)
         finally:
             browser.terminate()
             browser.wait()
