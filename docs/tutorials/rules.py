@@ -197,7 +197,14 @@ utils.seed(3)
 synapse = nn.Linear(20, 1, bias=False)
 neuron = snn.Leaky(beta=0.7, threshold=2.0, init_hidden=True)
 nn.init.constant_(synapse.weight, 0.5)
-learner = RewardSTDPLearner(synapse, neuron, tau_pre=3.0, tau_post=3.0, tau_trace=20.0)
+learner = RewardSTDPLearner(
+    synapse,
+    neuron,
+    tau_pre=3.0,
+    tau_post=3.0,
+    tau_trace=20.0,
+    f_pre=lambda w: torch.full_like(w, 0.5),
+)
 answers = {0: [], 1: []}
 with torch.no_grad():
     for trial in range(40 if small else 200):
@@ -211,15 +218,16 @@ with torch.no_grad():
             x[:, lines] = (torch.rand(1, 10) < 0.3).float()
             fired += float(neuron(synapse(x)).sum())
         reward = 1.0 if pattern == 0 else -1.0
-        synapse.weight += learner.step(reward, on_grad=False, scale=0.005)
+        synapse.weight += learner.step(reward, on_grad=False, scale=0.01)
         synapse.weight.clamp_(0, 1)
         answers[pattern].append(fired)
-print(
-    f"A: {sum(answers[0][:5]) / 5:.1f} spikes at first, {sum(answers[0][-5:]) / 5:.1f} at last"
-)
-print(
-    f"B: {sum(answers[1][:5]) / 5:.1f} spikes at first, {sum(answers[1][-5:]) / 5:.1f} at last"
-)
+for name, counts in zip("AB", answers.values(), strict=True):
+    first, last = sum(counts[:5]) / 5, sum(counts[-5:]) / 5
+    print(f"{name}: {first:.1f} spikes at first, {last:.1f} at last")
+weights = synapse.weight[0].split(10)
+print("mean weights:", ", ".join(f"{part.mean():.2f}" for part in weights))
+# Inputs before a spike gain more than those behind it lose, so the eligibility of what made the neuron fire is positive;
+# the reward's sign says what to do with it.
 
 # %% [markdown]
 # ## References

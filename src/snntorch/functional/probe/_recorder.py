@@ -34,8 +34,8 @@ class Recorder:
 
     It records while its `with` block runs, whether the network is called in a loop over time, by
     `snn.unroll`, or holds neurons that take a whole sequence in one call. What it recorded stays readable
-    afterwards, stacked over time and keyed by the neurons' names in `net.named_modules()`, in the order in
-    which they are registered::
+    afterwards, detached, stacked over time and keyed by the neurons' names in `net.named_modules()`, in the order
+    in which they are registered::
 
         splt.overview({"input": x, **recorder.spikes})
 
