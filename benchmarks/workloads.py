@@ -289,6 +289,30 @@ class Convolutional(nn.Module):
         return torch.stack(spikes), torch.stack(membranes)
 
 
+class Normalised(nn.Module):
+    """As the sixth tutorial's, with a batch normalisation that trains."""
+
+    def __init__(self) -> None:
+        import snntorch as snn
+
+        super().__init__()
+        self.conv1, self.norm, self.lif1 = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), snn.Leaky(beta=BETA)
+        self.conv2, self.lif2 = nn.Conv2d(8, 8, 3, padding=1), snn.Leaky(beta=BETA)
+        self.fc, self.lif3 = nn.Linear(8 * 14 * 14, 10), snn.Leaky(beta=BETA)
+
+    def forward(self, x: Tensor, T: int) -> tuple[Tensor, Tensor]:
+        mem1, mem2, mem3 = self.lif1.init_leaky(), self.lif2.init_leaky(), self.lif3.init_leaky()
+        spikes, membranes = [], []
+        for t in range(T):
+            now = x if x.dim() == 4 else x[t]
+            spk1, mem1 = self.lif1(F.max_pool2d(self.norm(self.conv1(now)), 2), mem1)
+            spk2, mem2 = self.lif2(self.conv2(spk1), mem2)
+            spk3, mem3 = self.lif3(self.fc(spk2.flatten(1)), mem3)
+            spikes.append(spk3)
+            membranes.append(mem3)
+        return torch.stack(spikes), torch.stack(membranes)
+
+
 class Spoken(nn.Module):
     """The size that is usual for the Spiking Heidelberg Digits, its class read from membranes that are never reset."""
 
@@ -317,6 +341,16 @@ def fully_connected(lib: Peer) -> nn.Module:
     return chain(fc1, lib.lif(), fc2, lib.lif(last=True, membranes=True))
 
 
+def normalised(lib: Peer) -> nn.Module:
+    layers = {
+        "conv1": lib.layers(nn.Conv2d(1, 8, 3, padding=1)), "norm": lib.norm(nn.BatchNorm2d(8)),
+        "pool": lib.layers(nn.MaxPool2d(2)), "lif1": lib.lif(),
+        "conv2": lib.layers(nn.Conv2d(8, 8, 3, padding=1)), "lif2": lib.lif(),
+        "fc": lib.layers(nn.Flatten(), nn.Linear(8 * 14 * 14, 10)), "lif3": lib.lif(last=True),
+    }  # fmt: skip
+    return nn.Sequential(OrderedDict(layers))
+
+
 def spoken(lib: Peer) -> nn.Module:
     fc1, fc2, fc3 = (lib.layers(nn.Linear(a, b)) for a, b in ((700, 128), (128, 128), (128, 20)))
     return chain(fc1, lib.lif(), fc2, lib.lif(), fc3, lib.readout())
@@ -326,6 +360,8 @@ def spoken(lib: Peer) -> nn.Module:
 WRITTEN: dict[str, tuple] = {
     "fully connected": (FullyConnected, fully_connected, (784,), True, "membranes"),
     "convolutional": (Convolutional, partial(convnet, channels=64), (1, 28, 28), True, "spikes"),
+    "normalised, static": (Normalised, normalised, (1, 28, 28), True, "spikes"),
+    "normalised": (Normalised, normalised, (1, 28, 28), False, "spikes"),
     "spoken": (Spoken, spoken, (700,), False, "mean membrane"),
 }
 
@@ -458,6 +494,9 @@ AS_WRITTEN = ("snntorch", "spikingjelly", "unmodified", "layerwise", "folded", "
 ONE_STEP = ("snntorch", "spikingjelly", "unmodified", "unroll", "layerwise", "folded", "floor")
 add("tutorial 5 as written, T=25, B=128", "form", written, AS_WRITTEN, net="fully connected", T=25, B=128)
 add("tutorial 6 as written, T=20, B=16", "form", written, AS_WRITTEN, net="convolutional", T=20, B=16)
+NORMALISED = "conv 8C3-BN-P2-8C3-FC10 as written"
+add(f"{NORMALISED}, static, T=10, B=64", "form", written, AS_WRITTEN, net="normalised, static", T=10, B=64)
+add(f"{NORMALISED}, T=30, B=64", "form", written, AS_WRITTEN, net="normalised", T=30, B=64)
 add("SHD size 700-128-128-20, membrane readout, T=100, B=64", "form", written, AS_WRITTEN, net="spoken", T=100, B=64)
 add("SEW residual net with BatchNorm, T=8, B=16", "form", train, ONE_STEP, net=SEW, T=8, B=16)
 add("spiking attention, 64 tokens, T=16, B=8", "form", train, ONE_STEP, net=Attention, T=16, B=8)

@@ -1,6 +1,7 @@
 """What is kept for backward, by count and by bytes; what is written without a gradient."""
 
 import math
+import platform
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import snntorch as snn
+from snntorch._engine import memory
 
 T, B, F = 16, 3, 40
 N = B * F
@@ -172,3 +174,17 @@ def test_images_are_copied_in_no_memory_format(format):
     assert max(forward, backward) == x[0].numel()  # the initial state and the parameter
     plain = snn.Leaky(0.9)
     assert copied(lambda: plain(x[1], mem[0]))[0] <= 1
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="that of glibc")
+def test_memory_that_is_free_again_keeps_its_pages():
+    import resource
+
+    size = 48 << 20
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        tensors = [memory.empty((size,), torch.uint8), torch.zeros(size, dtype=torch.uint8)]
+        tensors = [t.fill_(1) for t in tensors]
+        del tensors
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert faults < size // 4096 // 10

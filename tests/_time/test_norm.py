@@ -11,6 +11,7 @@ from torch import nn
 from zoo import B
 
 import snntorch as snn
+from snntorch._time import norm
 
 T = 7
 F64 = torch.float64
@@ -102,6 +103,31 @@ def test_any_layout(layout):
     want = results(other, lambda net, x: loop(net, [x] * T if steps else x), x[0] if steps else x)
     got = results(net, lambda net, x: snn.unroll(net, x, num_steps=steps), x[0] if steps else x)
     assert_same(got, want)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_same_input_at_every_step_is_the_loops(name):
+    net, x = made(name)
+    other = copy.deepcopy(net)
+    for _ in range(2):
+        got = results(net, lambda net, x: snn.unroll(net, x, num_steps=T), x[0])
+        assert_same(got, results(other, lambda net, x: loop(net, [x] * T), x[0]))
+        snn.utils.reset(net)
+        snn.utils.reset(other)
+
+
+def test_the_same_input_at_every_step_is_normalised_once(monkeypatch, capsys):
+    """So that what follows runs once too."""
+    calls = []
+    forward = norm._forward
+    monkeypatch.setattr(norm, "_forward", lambda *args, **kwargs: calls.append(1) or forward(*args, **kwargs))
+    net = nn.Sequential(nn.BatchNorm2d(2), nn.MaxPool2d(2), snn.Leaky(beta=0.8, init_hidden=True))
+    run = snn.layerwise(lambda x: torch.stack([net(x) for _ in range(T)]))
+    run(torch.rand(B, 2, 4, 4))
+    assert len(calls) == 1
+    assert net[0].num_batches_tracked == T
+    snn.explain(net, torch.rand(B, 2, 4, 4), run=lambda net, x: run(x))
+    assert "MaxPool2d    folded     runs once for all steps" in capsys.readouterr().out
 
 
 def test_one_operation_whatever_the_number_of_steps():

@@ -95,7 +95,9 @@ def course(sources: Sequence[Any]) -> tuple[Tensor, bool]:
             return node.value(out), False
     batch: Any = node.batch
     start = node.place
-    if batch.calls and batch.courses[out] is not None and _in_a_row(sources, batch, out, start):
+    if batch.constant and all([type(s) is tuple and s[0].batch is batch and s[1] == out for s in sources]):
+        return batch.courses[out], False
+    if batch.calls and not batch.constant and batch.courses[out] is not None and _in_a_row(sources, batch, out, start):
         whole = batch.courses[out]
         return (whole if len(sources) == batch.calls else whole[start : start + len(sources)]), True
     return torch.stack([s if type(s) is not tuple else s[0].value(s[1]) for s in sources]), True
@@ -137,7 +139,12 @@ class FunctionGroup(Group):
         found = [course([node.inputs[k] for node in nodes]) for k in range(len(nodes[0].inputs))]
         values, batched = [v for v, _ in found], [b for _, b in found]
         if not any(batched):
-            return False
+            if not self.repeats:
+                return False
+            args, kwargs = fill(self.template, values)
+            place(nodes, Batch(self._outputs(self.function(*args, **kwargs)), len(nodes), constant=True))
+            self._tell("folded", "runs once for all steps")
+            return True
         written = self._written_slot()
         if written is not None and not batched[written]:
             values[written] = values[written].expand(len(nodes), *values[written].shape)

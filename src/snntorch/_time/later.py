@@ -45,12 +45,15 @@ class Batch:
         courses: for each output `[calls, ...]`, or None where nobody asks for it.
         calls: number of calls; 0 for one call alone, whose values have no dimension before their own.
         last: values of the last call, by output, where they are there apart from the courses.
+        constant: whether all calls gave the same, so that what should be a course is the value of one of them.
     """
 
-    __slots__ = ("_rows", "calls", "courses", "last")
+    __slots__ = ("_rows", "calls", "constant", "courses", "last")
 
-    def __init__(self, courses: Sequence[Any], calls: int = 0, last: dict[int, Tensor] | None = None) -> None:
-        self.courses, self.calls, self.last = courses, calls, last
+    def __init__(
+        self, courses: Sequence[Any], calls: int = 0, last: dict[int, Tensor] | None = None, constant: bool = False
+    ) -> None:
+        self.courses, self.calls, self.last, self.constant = courses, calls, last, constant
         self._rows: dict[int, Sequence[Tensor]] = {}
 
     def requires_grad(self) -> bool:
@@ -60,7 +63,7 @@ class Batch:
     def value(self, place: int, out: int) -> Tensor:
         """An output of one of the calls."""
         course = self.courses[out]
-        if not self.calls:
+        if self.constant or not self.calls:
             return course
         if self.last is not None and place == self.calls - 1 and out in self.last:
             return self.last[out]  # the very tensor that the neuron left

@@ -54,8 +54,8 @@ class NormGroup(Group):
 
     def _run(self, nodes: Sequence[Node]) -> None:
         x, changes = course([node.inputs[0] for node in nodes])
-        x = x if changes else x.expand(len(nodes), *x.shape)
-        put(nodes, Batch([normalised(self.module, x, *self.settings)], len(nodes)))
+        out = normalised(self.module, x if changes else x[None], len(nodes), *self.settings)
+        put(nodes, Batch([out if changes else out[0]], len(nodes), constant=not changes))
         self._tell("folded", "each step by its own statistics")
 
 
@@ -81,24 +81,25 @@ def recorded(recorder: Any, module: Any, x: Later) -> Later:
     return recorder.handle(node, 0, group.inferred.metas[0])
 
 
-def normalised(module: Any, x: Tensor, tracks: bool, momentum: float | None, eps: float) -> Tensor:
+def normalised(module: Any, x: Tensor, calls: int, tracks: bool, momentum: float | None, eps: float) -> Tensor:
     """What calls of the layer with each step of `[T, B, C, ...]` give, and do to its running statistics.
 
     Args:
         module: the layer.
-        x: the steps.
+        x: the steps, or one where all are the same.
+        calls: number of calls.
         tracks: whether its running statistics follow.
         momentum: by how much; None for their average.
         eps: as the layer's.
     """
-    running, rates = (None, None), [momentum or 0.0] * len(x)
+    running, rates = (None, None), [momentum or 0.0] * calls
     if tracks:
         running = module.running_mean, module.running_var
         if module.num_batches_tracked is not None:
             if momentum is None:
                 seen = int(module.num_batches_tracked)
-                rates = [1 / (seen + k) for k in range(1, len(x) + 1)]
-            module.num_batches_tracked.add_(len(x))
+                rates = [1 / (seen + k) for k in range(1, calls + 1)]
+            module.num_batches_tracked.add_(calls)
     return apply_plainly(_Normalised)(x, module.weight, module.bias, running, rates, eps)
 
 
@@ -110,11 +111,17 @@ class _Normalised(torch.autograd.Function):
         x = x if _lies_step_by_step(x) else x.contiguous()
         out = torch.empty_like(x)
         mean, deviation = x.new_empty(2, len(x), x.shape[2]).unbind()
-        steps = zip(*[t.unbind() for t in (x, out, mean, deviation)], rates, strict=True)
+        repeated = len(rates) > len(x) and running[0] is not None
+        follow = [torch.zeros_like(t) for t in running] if repeated else running
+        steps = zip(*[t.unbind() for t in (x, out, mean, deviation)], [1.0] if repeated else rates, strict=False)
         for now, to, of_mean, of_deviation, rate in steps:
             _forward(
-                now, weight, bias, *running, True, rate, eps, out=to, save_mean=of_mean, save_invstd=of_deviation
+                now, weight, bias, *follow, True, rate, eps, out=to, save_mean=of_mean, save_invstd=of_deviation
             )  # fmt: skip
+        if repeated:
+            for rate in rates:
+                for statistic, now in zip(running, follow, strict=True):
+                    statistic.mul_(1 - rate).add_(now, alpha=rate)
         ctx.save_for_backward(x, weight, bias, mean, deviation)
         ctx.eps = eps
         return out
@@ -125,15 +132,18 @@ class _Normalised(torch.autograd.Function):
         if torch.is_grad_enabled():  # so that it can be differentiated again
             return (*_differentiable(x, weight, bias, ctx.eps, grads[0]), None, None, None)
         asked = ctx.needs_input_grad[:3]
-        steps = zip(*[t.unbind() for t in (grads[0], x, mean, deviation)], strict=True)
-        found = [
-            _backward(grad, now, weight, None, None, of_mean, of_deviation, True, ctx.eps, asked)
-            for grad, now, of_mean, of_deviation in steps
+        of_x = torch.empty_like(x) if asked[0] else None
+        of_params = []
+        for k, (grad, now, of_mean, of_deviation) in enumerate(zip(grads[0], x, mean, deviation, strict=True)):
+            of_now, *others = _backward(grad, now, weight, None, None, of_mean, of_deviation, True, ctx.eps, asked)
+            of_params.append(others)
+            if of_x is not None:
+                of_x[k] = of_now  # whose memory the next step's takes
+        sums = [
+            torch.stack(each).sum(0) if ask else None
+            for each, ask in zip(zip(*of_params, strict=True), asked[1:], strict=True)
         ]
-        of_x, of_weight, of_bias = (
-            torch.stack(grads) if ask else None for grads, ask in zip(zip(*found, strict=True), asked, strict=True)
-        )
-        return of_x, *(None if t is None else t.sum(0) for t in (of_weight, of_bias)), None, None, None
+        return of_x, *sums, None, None, None
 
 
 _forward = torch.ops.aten.native_batch_norm.out
