@@ -95,7 +95,9 @@ def course(sources: Sequence[Any]) -> tuple[Tensor, bool]:
             return node.value(out), False
     batch: Any = node.batch
     start = node.place
-    if batch.constant and all([type(s) is tuple and s[0].batch is batch and s[1] == out for s in sources]):
+    if batch.constant and all(
+        [isinstance(source, tuple) and source[0].batch is batch and source[1] == out for source in sources]
+    ):
         return batch.courses[out], False
     if batch.calls and not batch.constant and batch.courses[out] is not None and _in_a_row(sources, batch, out, start):
         whole = batch.courses[out]
