@@ -28,7 +28,7 @@ from recipes import PUBLISHED, ROWS, RUNS, epoch_seconds
 RESULT = Path(__file__).resolve().parent / "results" / "accuracy.json"
 LIBRARIES = ("ours", "snntorch 1.0.0")
 TIMED = ("fc", "conv")
-README = ("fc", "conv", "vowels")
+README = ("fc", "conv", "digits", "vowels")
 
 
 def about(name: str) -> dict[str, Any]:
