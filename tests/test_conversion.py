@@ -209,9 +209,7 @@ def test_thresholds_of_channels_are_right_earlier():
 
 def test_a_lower_percentile_fires_more():
     net, x = conv_net(), torch.rand(20, 1, 8, 8, dtype=torch.float64)
-    rates = []
-    for percentile in (100, 90, 50):
-        rates.append(snn.unroll(ann_to_snn(net, x, percentile)[:2], x, num_steps=50).mean())
+    rates = [snn.unroll(ann_to_snn(net, x, percentile)[:2], x, num_steps=50).mean() for percentile in (100, 90, 50)]
     assert rates[0] < rates[1] < rates[2]
 
 

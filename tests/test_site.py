@@ -75,7 +75,8 @@ class Site(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path != "/look.html":
-            return super().do_GET()
+            super().do_GET()
+            return
         self.answer(LOOK.replace("PAGES", json.dumps(PAGES)).encode())
 
     def do_POST(self) -> None:

@@ -1086,8 +1086,7 @@ def draw_spike_count(figure):
 
 def draw_spike_count_animation(figure):
     spikes = clockwork(8, [0.1, 0.6, 0.3, 0.45])
-    movie = splt.spike_count(spikes, figure, figure.subplots(), labels=None, animate=True, time_step=0.01)
-    return movie
+    return splt.spike_count(spikes, figure, figure.subplots(), labels=None, animate=True, time_step=0.01)
 
 
 def draw_traces(figure):

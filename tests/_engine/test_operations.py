@@ -111,10 +111,8 @@ def results(backend, cases, dtype):
             return x, *new
 
     longest = max(len(EDGES), *(len(grid(count, dtype)[0]) for count in counts))
-    tensors = []
-    for count in counts:
-        for values in grid(count, dtype):
-            tensors.append(torch.cat([values, values[:1].expand(longest - len(values))]).requires_grad_())
+    grids = [values for count in counts for values in grid(count, dtype)]
+    tensors = [torch.cat([v, v[:1].expand(longest - len(v))]).requires_grad_() for v in grids]
     with snn.backend(backend):
         _, *new = Own()(torch.zeros(longest, dtype=dtype), *tensors)
     values = [new[start] for start in starts[:-1]]

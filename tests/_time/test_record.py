@@ -152,8 +152,10 @@ def test_what_is_known_before_its_value():
             mem = self.lif1.init_leaky()
             for now in x:
                 spk, mem = self.lif1(self.fc1(now), mem)
-                for t in (now, spk, mem, mem.detach(), 2 * mem):
-                    told.append((t.requires_grad, t.shape, t.ndim, t.dtype, t.device, t.is_contiguous(), len(t)))
+                told.extend(
+                    (t.requires_grad, t.shape, t.ndim, t.dtype, t.device, t.is_contiguous(), len(t))
+                    for t in (now, spk, mem, mem.detach(), 2 * mem)
+                )
             return mem
 
     net, x = Asking(), torch.rand(T, B, 4, dtype=F64)

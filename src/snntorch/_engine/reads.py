@@ -20,6 +20,7 @@ _FIXED = ("torch", "snntorch", "abc", "builtins", "cmath", "functools", "itertoo
           "typing")  # fmt: skip
 _LOOKS_ELSEWHERE = ("__import__", "eval", "exec", "globals", "input", "locals", "open", "vars")
 _WRITES = ("STORE_GLOBAL", "STORE_ATTR", "DELETE_GLOBAL", "DELETE_ATTR", "IMPORT_NAME")
+_AROUND = {staticmethod: "__func__", classmethod: "__func__", property: "fget"}  # a function
 _PLAIN = (bool, int, str, bytes, complex, type(None), type(...), torch.dtype, torch.device)
 _OF_DATACLASSES = ("__init__", "__repr__", "__eq__", "__hash__", "__lt__", "__le__", "__gt__", "__ge__", "__setattr__",
                    "__delattr__", "__replace__", "__getstate__", "__setstate__")  # fmt: skip
@@ -69,10 +70,8 @@ class Key:
                 return function, self.of(owner)
             self.lasting = False
             return self._of_function(function, owner)
-        if kind in (staticmethod, classmethod):
-            return self.of(value.__func__)
-        if kind is property:
-            return self.of(value.fget)
+        if kind in _AROUND:
+            return self.of(getattr(value, _AROUND[kind]))
         if kind is functools.partial:
             return self.of(value.func), self.of(value.args), self.of(tuple(value.keywords.items()))
         if isinstance(value, type):

@@ -155,8 +155,8 @@ class Stateful(nn.Module, metaclass=Registry):
 
     def _warn_of_dropping(self, name: str, state: Tensor, shape: Sequence[int]) -> None:
         if torch.compiler.is_compiling():
-            return warn(f"{type(self).__name__} drops its stored {name}, of another shape than the input asks for")
-        if not self._warned:
+            warn(f"{type(self).__name__} drops its stored {name}, of another shape than the input asks for")
+        elif not self._warned:
             self._warned = True
             warn(
                 f"{type(self).__name__} starts anew: its stored {name} of shape {tuple(state.shape)} does not fit the "

@@ -208,7 +208,8 @@ class StackGroup(FunctionGroup):
 
     def _run(self, nodes: Sequence[Node]) -> None:
         if len(nodes) > 1:
-            return super()._run(nodes)
+            super()._run(nodes)
+            return
         for node in nodes:
             values, changes = course(node.inputs)
             dim = self.template[1].get("dim", 0) if len(self.template[0]) < 2 else self.template[0][1]
