@@ -26,7 +26,6 @@ class NeuronGroup(Group):
     ) -> None:
         super().__init__(neuron, (), None, context, owner, line, module=neuron)
         self.ordered = True
-        self.in_metas = metas
         input_, *states = metas
         shape = neuron.spike_shape(input_.shape, [s.shape for s in states])
         spikes = Meta(torch.Size(shape), contiguous(shape), input_.dtype, input_.device)
