@@ -152,6 +152,15 @@ def test_the_readme_shows_a_result_that_is_kept():
     assert f"<!-- benchmarks -->\n\n{report.short(result)}\n<!-- /benchmarks -->" in readme
 
 
+def test_the_page_of_benchmarks_shows_results_that_are_kept():
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    result = json.loads(
+        (ROOT / re.findall(r"\(\.\./(benchmarks/results/[\w-]+-modern\.json)\)", page)[0]).read_text()
+    )
+    assert report.times(result["rows"]) in page
+    assert {row["workload"] for row in result["rows"]} == {w.name for w in REGISTRY.values() if w.group == "modern"}
+
+
 def test_report_of_a_base_and_of_what_recording_costs():
     result = tiny_result()
     row = dict(workload="small", group="recording", scan=[], output_mean={}, errors={"folded@base": "TypeError: no"})
