@@ -154,9 +154,7 @@ def test_the_readme_shows_a_result_that_is_kept():
 
 def test_the_page_of_benchmarks_shows_results_that_are_kept():
     page = (ROOT / "docs" / "benchmarks.md").read_text()
-    result = json.loads(
-        (ROOT / re.findall(r"\(\.\./(benchmarks/results/[\w-]+-modern\.json)\)", page)[0]).read_text()
-    )
+    result = json.loads((ROOT / re.findall(r"\(\.\./(benchmarks/results/[\w-]+-modern\.json)\)", page)[0]).read_text())
     assert report.times(result["rows"]) in page
     assert {row["workload"] for row in result["rows"]} == {w.name for w in REGISTRY.values() if w.group == "modern"}
 

@@ -248,6 +248,8 @@ def test_bad_arguments():
         ann_to_snn(net, torch.rand(3, 2))
     with pytest.raises(ValueError, match=r"threshold must be 'layer' or 'channel', got 'neuron'"):
         ann_to_snn(net, torch.rand(3, 2), threshold="neuron")
+    with pytest.raises(TypeError, match="data must be a tensor of inputs, got list"):
+        ann_to_snn(conv_net(), [torch.rand(2, 1, 8, 8)])
     with pytest.raises(ValueError, match=r"percentile must lie in \(0, 100\], got 0"):
         ann_to_snn(net, torch.rand(3, 2), percentile=0)
 

@@ -138,6 +138,16 @@ def test_wrong_delays_are_errors():
             make(3, -1)
 
 
+@pytest.mark.parametrize("make", [
+    lambda: snn.Delay(torch.tensor([1, 0, 2, 1])), lambda: snn.AxonalDelay(4, 3), lambda: snn.SynapticDelay(4, 4, 3),
+])  # fmt: skip
+def test_inputs_of_other_neurons_are_named(make):
+    for run in (lambda layer, x: layer(x[0]), snn.unroll):
+        with pytest.raises(ValueError, match=r"input_ must end in the shape of the delays, \(4,\), got shape \(2, 5\)"):
+            run(make(), torch.rand(6, 2, 5))
+    assert snn.unroll(snn.Delay(2), torch.rand(6, 2, 5))[0].shape == (6, 2, 5)  # one for all
+
+
 def test_delays_in_nir(tmp_path):
     nir = pytest.importorskip("nir")
     from snntorch.export_nir import export_to_nir

@@ -75,6 +75,11 @@ class AxonalDelay(Line):
         self.size, self.width = size, width
         self.register_value("delay", max_delay * torch.rand(shape), learn=learn_delay)
 
+    @property
+    def delays(self) -> Tensor:
+        """In steps, with what is between them."""
+        return self.delay
+
     def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """The taps as they are now."""
         return {"taps": taps(self.delay.to(dtype), self.longest, self.width)}

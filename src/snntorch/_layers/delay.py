@@ -45,6 +45,11 @@ class Delay(Line):
         super()._load_from_state_dict(*args, **kwargs)
         self.longest = int(self.steps.max())
 
+    @property
+    def delays(self) -> Tensor:
+        """The steps."""
+        return self.steps
+
     def step_arguments(self, dtype: torch.dtype) -> dict[str, Any]:
         """The delays stay integers."""
         return {"steps": self.steps}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .._engine import note, without_autocast
 from .._neurons.neurons import SpikingNeuron
+from .._neurons.pieces import expands
 
 
 class Line(SpikingNeuron):
@@ -27,8 +28,20 @@ class Line(SpikingNeuron):
     reads = "takes all steps as one gather"  # for `explain`
 
     def state_shape(self, input_: Tensor) -> Sequence[int]:
-        """One slot per step of the longest delay."""
+        """One slot per step of the longest delay.
+
+        Raises:
+            ValueError: for an input that has not the neurons whose delays there are.
+        """
+        size, shape = tuple(self.delays.shape), tuple(input_.shape)
+        if not expands(size, shape):
+            raise ValueError(f"input_ must end in the shape of the delays, {size}, got shape {shape}")
         return (self.longest, *input_.shape)
+
+    @property
+    def delays(self) -> Tensor:
+        """Of each input."""
+        raise NotImplementedError
 
     def read(self, line: Tensor, steps: int) -> Tensor:
         """The outputs, `[steps, B, ...]`, of a line whose oldest input comes first: step t's is at `longest + t`."""

@@ -76,6 +76,11 @@ class SynapticDelay(Line):
         self.weight, self.bias = like.weight, like.bias
         self.register_value("delay", max_delay * torch.rand(out_features, in_features), learn=learn_delay)
 
+    @property
+    def delays(self) -> Tensor:
+        """Those of one output, of each input."""
+        return self.delay[0]
+
     def spike_shape(self, input_: Sequence[int], states: Sequence[Sequence[int]]) -> Sequence[int]:
         """The input's, with as many features as there are outputs."""
         return (*input_[:-1], self.out_features)

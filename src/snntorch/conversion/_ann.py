@@ -56,6 +56,7 @@ def ann_to_snn(
     Raises:
         NotImplementedError: a layer or function cannot be converted, named with its place, or the forward depends on
             a value.
+        TypeError: `data` is no tensor.
         ValueError: `percentile` lies outside (0, 100], a `threshold` is unknown, or a ReLU is never active on `data`.
 
     Example:
@@ -72,6 +73,8 @@ def ann_to_snn(
         raise ValueError(f"percentile must lie in (0, 100], got {percentile}")
     if threshold not in ("layer", "channel"):
         raise ValueError(f"threshold must be 'layer' or 'channel', got {threshold!r}")
+    if not isinstance(data, Tensor):
+        raise TypeError(f"data must be a tensor of inputs, got {type(data).__name__}")
     found: list[tuple[Call, Tensor]] = []
 
     def watch(call: Call, outputs: Sequence[Tensor]) -> None:
