@@ -28,9 +28,9 @@ def link(app, doctree: nodes.document, page: str) -> None:
     for literal in list(doctree.findall(nodes.literal)):
         if isinstance(literal.parent, nodes.reference | nodes.title) or not (match := NAME.match(literal.astext())):
             continue
-        found = next(
-            (full for c in candidates(match[0], page) if (full := c if c in objects else shorter.get(c))), None
-        )
+        known = [full for c in candidates(match[0], page) if (full := c if c in objects else shorter.get(c))]
+        called = "(" in literal.astext()
+        found = next((full for full in known if not (called and objects[full].objtype == "module")), None)
         if found and found != "snntorch":
             entry = objects[found]
             new = make_refnode(app.builder, page, entry.docname, entry.node_id, literal.deepcopy(), found)
