@@ -137,7 +137,8 @@ half = (out.argmax(2) == test_y).float().mean(1)
 zero = accuracy_by_steps(net, test_x, test_y, few)
 print("from zero:", *(f"{value:.0%}" for value in zero.tolist()))
 print("from half:", *(f"{value:.0%}" for value in half.tolist()))
-# N = Tx + 1/2 - U_T rounds to the nearest number of spikes instead of down: half the error at most, at every T.
+# N = Tx + 1/2 - U_T rounds to the nearest number of spikes instead of down: half the
+# error at most, at every T.
 
 # %% [markdown]
 # ## References

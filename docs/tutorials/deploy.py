@@ -180,8 +180,9 @@ prune.remove(quantised[0], "weight")
 after = metrics.summary(quantised, test_x, num_steps=steps).layers[0]
 print(f"accuracy {accuracy(quantised):.1%}")
 print(f"operations an image: {before.synops:,.0f} before, {after.synops:,.0f} after")
-# A weight of zero is no operation. Less than half of them go: the weights of pixels that are mostly dark, which cost
-# nothing before, are among the smallest, and are pruned first.
+# A weight of zero is no operation. Less than half of them go: the weights of pixels
+# that are mostly dark, which cost nothing before, are among the smallest, and are
+# pruned first.
 
 # %% [markdown]
 # ## References

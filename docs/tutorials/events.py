@@ -215,9 +215,10 @@ order = torch.rand(steps, number).argsort(0)[..., None]
 for name, seen in {"with polarity": x, "without": blind}.items():
     shuffled = seen.gather(0, order.expand_as(seen))
     print(f"{name}: in order {train(seen)[1]:.1%}, shuffled {train(shuffled)[1]:.1%}")
-# Each clue is enough by itself, or nearly so: polarity gives the direction away even in single frames, as a bar's front
-# brightens; without it the order does, at the price of a memory. Without both there remains the line on which the bar
-# moved, one of four, and a guess between its two ends: one half.
+# Each clue is enough by itself, or nearly so: polarity gives the direction away even in
+# single frames, as a bar's front brightens; without it the order does, at the price of
+# a memory. Without both there remains the line on which the bar moved, one of four, and
+# a guess between its two ends: one half.
 
 # %% [markdown]
 # ## References

@@ -131,8 +131,9 @@ for beta in (0.5, 0.8, 0.9, 0.95):
     with torch.no_grad():
         hidden, _, _ = snn.layerwise(net)(inputs)
     print(f"beta {beta}: gain {gain:5.2f}, hidden rate {hidden.mean():.3f}")
-# It falls with beta. The mean input is the same, but a longer memory averages more steps: the fluctuations around the
-# mean, which push a membrane over the threshold, shrink as the root of (1 - beta) / (1 + beta).
+# It falls with beta. The mean input is the same, but a longer memory averages more
+# steps: the fluctuations around the mean, which push a membrane over the threshold,
+# shrink as the root of (1 - beta) / (1 + beta).
 
 # %% [markdown]
 # ## References

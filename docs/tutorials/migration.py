@@ -146,8 +146,9 @@ for name, steps in (("x[t]", lambda: (x[t] for t in range(500))), ("unbind", x.u
     begin = time.perf_counter()
     total.backward()
     print(f"{name:7} {1e3 * (time.perf_counter() - begin):6.1f} ms")
-# The gradient of each x[t] is a tensor of x's size, zero but for one step, and 500 of them are added. That of unbind is
-# stacked once. Under snn.layerwise it makes no difference.
+# The gradient of each x[t] is a tensor of x's size, zero but for one step, and 500 of
+# them are added. That of unbind is stacked once. Under snn.layerwise it makes no
+# difference.
 
 # %% [markdown]
 # ## References

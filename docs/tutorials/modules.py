@@ -203,7 +203,8 @@ class Mended(Block):
 snn.explain(Asks(64), torch.rand(5, 2, 64))
 print()
 snn.explain(Mended(64), torch.rand(5, 2, 64))
-# (The sum over the whole batch made a sample depend on its neighbours, which was a mistake anyway.)
+# (The sum over the whole batch made a sample depend on its neighbours, which was a
+# mistake anyway.)
 
 # %% [markdown]
 # ## References

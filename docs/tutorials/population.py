@@ -134,8 +134,9 @@ for steps in (None, 16, 64):
         errors.append((guess - truth).square().mean().sqrt())
     name = "without noise" if steps is None else f"{steps} steps"
     print(f"{name:14}", *(f"{error:.4f}" for error in errors))
-# It does at first, and then stops: curves near the ends of the range are cut off, so that the centre of mass is drawn to
-# the middle, whatever the number of neurons. A better decoder knows the curves and takes the most likely value.
+# It does at first, and then stops: curves near the ends of the range are cut off, so
+# that the centre of mass is drawn to the middle, whatever the number of neurons. A
+# better decoder knows the curves and takes the most likely value.
 
 # %% [markdown]
 # ## References

@@ -172,7 +172,8 @@ for update in range(31):
     optimizer.step()
     if update % 10 == 0:
         print(f"update {update:2}: {(out.argmax(1) == labels).float().mean():.0%}")
-# The delay hands the cue over at the moment of the answer, whole; what is left is a linear problem.
+# The delay hands the cue over at the moment of the answer, whole; what is left is a
+# linear problem.
 
 # %% [markdown]
 # ## References

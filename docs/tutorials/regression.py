@@ -171,7 +171,8 @@ for strength in (3e-6, 1e-5, 3e-5):
             loss.backward()
             optimizer.step()
     measure()
-# A third of the spikes goes at hardly any cost; then each spike less costs more than the one before.
+# A third of the spikes goes at hardly any cost; then each spike less costs more than
+# the one before.
 
 # %% [markdown]
 # ## References

@@ -226,8 +226,8 @@ for name, counts in zip("AB", answers.values(), strict=True):
     print(f"{name}: {first:.1f} spikes at first, {last:.1f} at last")
 weights = synapse.weight[0].split(10)
 print("mean weights:", ", ".join(f"{part.mean():.2f}" for part in weights))
-# Inputs before a spike gain more than those behind it lose, so the eligibility of what made the neuron fire is positive;
-# the reward's sign says what to do with it.
+# Inputs before a spike gain more than those behind it lose, so the eligibility of what
+# made the neuron fire is positive; the reward's sign says what to do with it.
 
 # %% [markdown]
 # ## References

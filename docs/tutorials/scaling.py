@@ -202,7 +202,8 @@ ax.loglog(lengths, running / 1e6, linestyle=":", label="one segment")
 ax.loglog(lengths, (held + running) / 1e6, marker="o", label="both")
 ax.set(xlabel="steps in a segment", ylabel="MB")
 ax.legend()
-# T / K segments keep their states, one of K steps runs: s T / K + m K is least for K = √(s T / m).
+# T / K segments keep their states, one of K steps runs: s T / K + m K is least for K =
+# √(s T / m).
 per_step = plain / steps
 print(f"expected: {(states * steps / per_step) ** 0.5:.1f}")
 print(f"measured: {lengths[int((held + running).argmin())]}")

@@ -130,7 +130,8 @@ spk2, _, mem2 = snn.unroll(
 print(
     f"difference {(mem - mem2).abs().max():.0e}, {int(spk.sum())} spikes and {int(spk2.sum())}"
 )
-# It is the same filter, written as two layers. What Synaptic adds is that both states belong to one neuron.
+# It is the same filter, written as two layers. What Synaptic adds is that both states
+# belong to one neuron.
 
 # %% [markdown]
 # ## References

@@ -136,7 +136,8 @@ print(
 print(
     f"phase: {(decoded - some).square().mean().sqrt():.4f}   (at most 2^-8 = {2**-8:.4f})"
 )
-# Eight binary digits resolve 1/256; eight coins tell apart nine values, and those by chance.
+# Eight binary digits resolve 1/256; eight coins tell apart nine values, and those by
+# chance.
 
 # %% [markdown]
 # ## References
