@@ -95,6 +95,19 @@ class Functional(nn.Module):
         return self.out(F.dropout(x, 0.5, self.training).flatten(1))
 
 
+class Reshaped(nn.Module):
+    """What changes shapes and nothing else, between layers whose scales differ, and before a sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.mixed, self.out = nn.Conv2d(1, 4, 3), nn.Linear(6, 6), nn.Linear(144, 3)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        x = F.relu(self.mixed(x.contiguous()) + F.dropout(x, 0.5, self.training))
+        return self.out(x.reshape(x.shape[0], 2, 72).view(x.shape[0], -1))
+
+
 def trained(net):
     """Statistics and gains that a fold must not lose."""
     torch.manual_seed(0)
@@ -132,8 +145,9 @@ def test_a_rate_is_the_activation_to_one_spike(steps):
 
 @pytest.mark.parametrize(
     ("make", "threshold"),
-    [(conv_net, "layer"), (VGG, "channel"), (ResNet, "channel"), (ResNet, "layer"), (Functional, "channel")],
-)
+    [(conv_net, "layer"), (VGG, "channel"), (ResNet, "channel"), (ResNet, "layer"), (Functional, "channel"),
+     (Reshaped, "layer"), (Reshaped, "channel")],
+)  # fmt: skip
 def test_the_output_approaches_the_anns_as_one_over_time(make, threshold):
     torch.manual_seed(0)
     net, x = trained(make()), torch.rand(6, 1, 8, 8, dtype=torch.float64)

@@ -406,10 +406,10 @@ def test_spikes_of_half_precision_networks():
 
 
 class Function(nn.Module):
-    def __init__(self, function):
+    def __init__(self, function, init_hidden=True):
         super().__init__()
         self.function, self.fc = function, nn.Linear(4, 4)
-        self.lif = hidden(snn.Leaky, 0.9, reset_mechanism="zero", output=True)
+        self.lif = snn.Leaky(0.9, reset_mechanism="zero", reset_delay=True, init_hidden=init_hidden, output=True)
 
     def forward(self, x):
         return self.function(self, x)
@@ -469,6 +469,29 @@ def test_export_names_what_it_cannot_say(module, error, message):
             module, torch.rand(2, 4) if not isinstance(module, nn.Conv1d | nn.AvgPool1d) else torch.rand(2, 4, 4)
         )
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
+
+
+class OwnFire(snn.Leaky):
+    def fire(self, mem):
+        return super().fire(mem) * 2
+
+
+@pytest.mark.parametrize(("module", "shape", "message"), [
+    (nn.BatchNorm1d(4, track_running_stats=False), (2, 4), "without running statistics"),
+    (nn.Linear(4, 3), (2, 5, 4), "along the last of several dimensions"),
+    (nn.AvgPool2d(2, ceil_mode=True), (2, 1, 4, 4), "ceil_mode"),
+    (nn.AvgPool2d(2, divisor_override=3), (2, 1, 4, 4), "divisor_override=3"),
+    (OwnFire(0.9, init_hidden=True), (2, 4), "OwnFire, which overrides fire"),
+    (Function(lambda m, x: m.lif(m.fc(x), m.fc(x))[0], init_hidden=False), (2, 4), "its states must not"),
+])  # fmt: skip
+def test_export_names_what_it_cannot_say_of_other_inputs(module, shape, message):
+    with pytest.raises(NotImplementedError, match=message):
+        export_to_nir(module, torch.rand(shape))
+
+
+def test_zero_and_reversed_operands_are_nothing():
+    net = Function(lambda m, x: m.lif(torch.tensor(2.0) * (0 + m.fc(x).contiguous()))[0])
+    assert set(kinds(export_to_nir(net, torch.rand(2, 4))).values()) == {"Input", "Affine", "Scale", "LIF", "Output"}
 
 
 def test_export_refuses_inhibition_and_what_is_no_input():
