@@ -167,13 +167,22 @@ def test_what_is_known_before_its_value():
 
 
 def test_two_threads_run_one_net():
+    """One ends while the other is on its way, and has left its states in the neurons."""
     x, found = torch.rand(2, T, B, 4, dtype=F64), []
+    thread = threading.Thread(target=lambda: found.append(fast(x[1])))
+    begun, ahead = threading.Event(), threading.Event()
 
     def other_thread(net, t, spk):
-        if t == 2 and threading.current_thread() is threading.main_thread():
-            thread = threading.Thread(target=lambda: found.append(fast(x[1])))
+        if threading.current_thread() is thread and t == T - 1:
+            begun.set()
+            ahead.wait(10)
+        elif threading.current_thread() is not thread and t == 2:
             thread.start()
+            begun.wait(10)
+        elif threading.current_thread() is not thread and t == 3:
+            ahead.set()
             thread.join()
+            assert recorder_now().pending  # what this one recorded still waits
 
     net = Net(other_thread)
     fast = snn.layerwise(net)

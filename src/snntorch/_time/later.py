@@ -29,9 +29,10 @@ class Meta:
         key = (shape, stride, dtype, device)
         meta = _metas.get(key)
         if meta is None:
-            meta = _metas[key] = object.__new__(cls)
+            meta = object.__new__(cls)
             meta.shape, meta.stride, meta.dtype, meta.device = key
             meta.hollow = hollow_tensor(Later, *key)
+            meta = _metas.setdefault(key, meta)  # once it is whole: other threads find it
         return meta
 
 
