@@ -42,7 +42,9 @@ _RANDOM = (DROPOUT, nn.RReLU)
 
 def hooks(module: nn.Module) -> bool:
     """Whether a module carries hooks, which expect a call per step."""
-    return backward_hooks(module) or forward_hooks(module)
+    if module._forward_hooks or module._forward_pre_hooks:
+        return backward_hooks(module) or forward_hooks(module)
+    return bool(module._backward_hooks or module._backward_pre_hooks)  # asked of every layer of a small net
 
 
 def backward_hooks(module: nn.Module) -> bool:

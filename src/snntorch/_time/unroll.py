@@ -231,7 +231,8 @@ def _by_layer(net: nn.Sequential) -> bool:
         used = [m for m in modules if not layers.memoryless(m)]
         if len(set(used)) < len(used):  # the second use needs the first one's state of the same step
             return False
-    if any([layers.forward_hooks(m) for m in modules]):  # which may tell each other
+    hooked = [m for m in modules if m._forward_hooks or m._forward_pre_hooks]
+    if any(map(layers.forward_hooks, hooked)):  # which may tell each other
         return any(map(layers.takes_sequence, modules))  # no step of which is a layer's before all of the one before it
     if not any([isinstance(m, SpikingNeuron) and m.states[:1] == ("spk",) for m in modules]):
         return True
