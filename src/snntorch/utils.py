@@ -166,6 +166,23 @@ class FiringRate(NamedTuple):
     total: float
     saturated: float
 
+    @classmethod
+    def of(cls, spikes: Tensor, steps: int, samples: int) -> FiringRate:
+        """From the number of spikes of each neuron, `[...]`, over all steps of all samples.
+
+        Example:
+            >>> FiringRate.of(torch.tensor([2, 0]), steps=2, samples=1).silent
+            0.5
+        """
+        rate = spikes.double() / (steps * samples)
+        return cls(
+            mean=rate.mean().item(),
+            max=rate.max().item(),
+            silent=(rate == 0).double().mean().item(),
+            total=spikes.double().sum().item() / samples,
+            saturated=(rate == 1).double().mean().item(),
+        )
+
 
 def firing_rates(spikes: Mapping[str, Tensor]) -> dict[str, FiringRate]:
     """Summarise how much each layer of a network fires.
@@ -188,15 +205,7 @@ def firing_rates(spikes: Mapping[str, Tensor]) -> dict[str, FiringRate]:
     for name, x in spikes.items():
         if x.dim() < 2 or x.numel() == 0:
             raise ValueError(f"spikes[{name!r}] must be a filled [T, B, ...], got shape {list(x.shape)}")
-        fired = (x != 0).double()
-        rate = fired.mean((0, 1))
-        summary[name] = FiringRate(
-            mean=rate.mean().item(),
-            max=rate.max().item(),
-            silent=(rate == 0).double().mean().item(),
-            total=fired.sum().item() / x.shape[1],
-            saturated=(rate == 1).double().mean().item(),
-        )
+        summary[name] = FiringRate.of((x != 0).sum((0, 1)), x.shape[0], x.shape[1])
     return summary
 
 

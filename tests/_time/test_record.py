@@ -1,5 +1,6 @@
 """Recording: where it ends, what it notices, what it leaves behind, what it says."""
 
+import gc
 import threading
 
 import pytest
@@ -420,3 +421,27 @@ def test_what_is_asked_before_a_module_runs_leaves_no_trace_in_it(memoryless):
     assert net.counts.count == net.counts.calls == 4 and net.counts.seen == [1, 2, 3, 4]
     assert net.norm.num_batches_tracked == 1
     torch.testing.assert_close(net.norm.running_mean, (x * torch.arange(1.0, 5).view(4, 1, 1)).mean((0, 1)))
+
+
+def test_what_is_recorded_is_freed_with_the_results():
+    """Not by the collector of cycles, which may come many steps later."""
+
+    class Doubled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif = nn.Linear(3, 4), snn.Leaky(0.9, init_hidden=True)
+
+        def forward(self, x):
+            return self.lif(self.fc(x)) * 2
+
+    net = Doubled()
+    snn.unroll(net, torch.rand(6, 2, 3)).sum().backward()
+    gc.collect()
+    gc.disable()
+    try:
+        snn.unroll(net, torch.rand(6, 2, 3))
+        snn.utils.reset(net)
+        left = [o for o in gc.get_objects() if type(o) is torch.Tensor and o.shape[:2] == (6, 2)]
+        assert not left
+    finally:
+        gc.enable()

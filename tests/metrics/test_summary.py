@@ -164,3 +164,34 @@ def test_named_errors():
         summary(net, torch.rand(5, 1, 4, 4), num_steps=3, run=lambda net, x: net(x))
     with pytest.raises(ValueError, match="no activation to count: Tanh"):
         summary(nn.Tanh(), torch.rand(5, 3))
+
+
+def test_chunks_count_as_the_whole_sequence():
+    net, x = make_net(), torch.rand(12, 5, 1, 4, 4)
+    whole = summary(net, x)
+    for lengths in ([12], [5, 1, 6], [1] * 12):
+        parts = summary(net, iter(x.split(lengths)))
+        assert (parts.to_dict(), parts.workload.layers) == (whole.to_dict(), whole.workload.layers)
+        assert (parts.steps, parts.samples, parts.energy, parts.remarks) == (12, 5, whole.energy, whole.remarks)
+
+
+def test_chunks_of_a_network_with_a_loop_of_its_own():
+    def run(net, x):
+        return torch.stack([net(now) for now in x])
+
+    net, x = Whole(), torch.rand(8, 5, 3)
+    own = nn.Sequential(nn.Linear(3, 4), snn.Leaky(0.9, init_hidden=True))
+    assert summary(own, x.split([3, 5]), run=run).to_dict() == summary(own, x, run=run).to_dict()
+    assert summary(net, [x]).to_dict() == summary(net, x).to_dict()
+    with pytest.raises(ValueError, match="x must be one tensor for BatchNormTT1d, which keeps no state between chunks"):
+        summary(net, x.split(4))
+
+
+def test_errors_of_chunks():
+    net = make_net()
+    with pytest.raises(ValueError, match="x must hold at least one chunk, got none"):
+        summary(net, [])
+    with pytest.raises(ValueError, match=r"all chunks of x must have 5 samples, got shape \(2, 4, 1, 4, 4\)"):
+        summary(net, [torch.rand(2, 5, 1, 4, 4), torch.rand(2, 4, 1, 4, 4)])
+    with pytest.raises(ValueError, match="num_steps is for a static input, a tensor"):
+        summary(net, [torch.rand(2, 5, 1, 4, 4)], num_steps=3)

@@ -92,6 +92,12 @@ def refuse_a_step(layer: nn.Module, why: str) -> None:
         )
 
 
+def uncut(net: nn.Module) -> list[nn.Module]:
+    """Those of a network's modules that take whole sequences and keep no state from one to the next."""
+    whole = [m for m in net.modules() if takes_sequence(m)]
+    return [m for m in whole if not any(getattr(inner, "init_hidden", False) for inner in m.modules())]
+
+
 def _parametrized(module: nn.Module) -> bool:
     """`is_parametrized`, without PyTorch's slow lookup of what is missing."""
     return "parametrizations" in module._modules and is_parametrized(module)

@@ -75,6 +75,8 @@ class Recording:
                     run_pending(groups)
             finally:
                 self.runs = before
+                for group in groups:
+                    group.place = None  # which knows the group, and values: they are not to wait for a collection
 
     def place_of(self, key: Any, telling: Any) -> Place:
         """A place in the code, with its arguments; `telling` whether to come there again begins a new step."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 import torch
 from torch import Tensor, nn
 
+from .._time.layers import uncut
 from .._time.unroll import unroll
 from ..utils import detach, reset
 
@@ -247,10 +248,10 @@ def _check_times(net: nn.Module, num_steps: int | None, time_var: bool, time_fir
         raise ValueError("time_first=False needs time_var=True: data that does not vary has no time dimension")
     if K is not None and num_steps is not None and K > num_steps:
         raise ValueError(f"K must be at most num_steps={num_steps}, got {K}")
-    takes = [m for m in net.modules() if getattr(m, "takes_sequence", False)]
-    whole = [type(m).__name__ for m in takes if not any(getattr(inner, "init_hidden", False) for inner in m.modules())]
-    if K is not None and whole:
-        raise ValueError(f"K must be None for {whole[0]}, which keeps no state between two chunks; got {K}")
+    if K is not None and (whole := uncut(net)):
+        raise ValueError(
+            f"K must be None for {type(whole[0]).__name__}, which keeps no state between two chunks; got {K}"
+        )
 
 
 def _name(function: Any) -> str:

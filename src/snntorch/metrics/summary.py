@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -15,8 +16,9 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from .. import utils
 from .._time.explain import paths
 from .._time.held import aside
+from .._time.layers import uncut
 from .._time.unroll import unroll
-from ..functional.probe import OutputMonitor, Recorder
+from ._calls import Calls
 from .energy import Energy, EnergyModel
 from .static import CONNECTIONS, footprint
 from .workload import Workload, is_activation
@@ -160,8 +162,16 @@ def _undisturbed(net: nn.Module) -> Iterator[None]:
         yield
 
 
-def _shape(output: Any) -> tuple[int, ...]:
-    return tuple((output[0] if isinstance(output, tuple) else output).shape)
+def _chunks(net: nn.Module, x: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
+    """The input in the pieces that it comes in."""
+    if isinstance(x, Tensor):
+        yield x
+        return
+    whole = uncut(net)
+    for i, chunk in enumerate(x):
+        if i and whole:
+            raise ValueError(f"x must be one tensor for {type(whole[0]).__name__}, which keeps no state between chunks")
+        yield chunk
 
 
 def _remarks(layers: list[LayerSummary], uncounted: list[str], steps: int | None, samples: int) -> list[str]:
@@ -184,7 +194,7 @@ def _remarks(layers: list[LayerSummary], uncounted: list[str], steps: int | None
 
 def summary(
     net: nn.Module,
-    x: Tensor,
+    x: Tensor | Iterable[Tensor],
     num_steps: int | None = None,
     *,
     run: Callable[[nn.Module, Tensor], Any] | None = None,
@@ -198,7 +208,8 @@ def summary(
 
     Args:
         net: a network, or a single layer.
-        x: `[T, B, ...]`, or `[B, ...]` with `num_steps`.
+        x: `[T, B, ...]`, or `[B, ...]` with `num_steps`; or an iterable of chunks `[k, B, ...]` of one long sequence,
+            which run one after the other: nothing of a chunk is kept but counts, and the table is that of the whole.
         num_steps: number of steps for a static input.
         run: runs the network, `run(net, x)`, where it has a loop over time of its own. The default is
             `snn.unroll(net, x, num_steps=num_steps)`.
@@ -208,7 +219,8 @@ def summary(
         A `Summary`.
 
     Raises:
-        ValueError: `num_steps` and `run` are both given, or the network has nothing to count.
+        ValueError: `num_steps` and `run` are both given, or `num_steps` and chunks; no chunks, or such of different
+            batch sizes, or of a layer that keeps no state between them; the network has nothing to count.
 
     Example:
         >>> import snntorch as snn
@@ -227,28 +239,32 @@ def summary(
     """
     if run is not None and num_steps is not None:
         raise ValueError("num_steps is for a static input; with run=, the function says how many steps there are")
+    if num_steps is not None and not isinstance(x, Tensor):
+        raise ValueError("num_steps is for a static input, a tensor; chunks of a sequence say how many steps there are")
     modules, workload = dict(_layers(net)), Workload(net)
     neurons = {name: m for name, m in modules.items() if is_activation(m) and not isinstance(m, nn.ReLU | nn.Sigmoid)}
-    recorder = Recorder(net, states=(), instance=tuple(map(type, neurons.values()))) if neurons else nullcontext()
+    calls, chunks = Calls(modules, neurons), _chunks(net, x)
+    batch = 0 if num_steps is not None or run is not None else 1  # where x counts the samples
     with _undisturbed(net):
-        ways = paths(net, x, num_steps=num_steps, run=run)  # before hooks make every layer step
-        shapes = OutputMonitor(net, tuple(map(type, modules.values())), _shape)
-        with shapes, recorder, workload.batch(1):
-            run(net, x) if run is not None else unroll(net, x, num_steps=num_steps)
+        if (first := next(chunks, None)) is None:
+            raise ValueError("x must hold at least one chunk, got none")
+        samples = first.shape[batch]
+        ways = paths(net, first, num_steps=num_steps, run=run)  # before hooks make every layer step
+        with calls, workload.batch(1):
+            for chunk in chain((first,), chunks):
+                if run is None and chunk.shape[batch] != samples:
+                    raise ValueError(f"all chunks of x must have {samples} samples, got shape {tuple(chunk.shape)}")
+                run(net, chunk) if run is not None else unroll(net, chunk, num_steps=num_steps)
 
-    spikes = recorder.spikes if isinstance(recorder, Recorder) else {}
-    if spikes:
-        steps, samples = next(iter(spikes.values())).shape[:2]
-    else:
-        steps, samples = None, len(x) if num_steps is not None or run is not None else x.shape[1]
+    steps, samples = next(iter(calls.steps.values()), None), next(iter(calls.samples.values()), samples)
     workload.samples = samples
-    rates = utils.firing_rates(spikes)
+    rates = calls.rates
     model = energy or EnergyModel()
     rows = []
     for name, module in modules.items():
         counts = [count for key, count in workload.layers.items() if key == name or key.startswith(f"{name}.")]
-        rate, shape = rates.get(name), next(iter(shapes[name]), None)
-        leading = 1 if shape is None or shape[:2] != (steps, samples) or len(shapes[name]) > 1 else 2
+        rate, shape = rates.get(name), calls.shapes.get(name)
+        leading = 1 if shape is None or shape[:2] != (steps, samples) or calls.count[name] > 1 else 2
         macs, acs = (sum(getattr(count, kind) for count in counts) / samples for kind in ("macs", "acs"))
         updates = sum(count.membrane_updates for count in counts) / samples
         connects = any(count.dense for count in counts)

@@ -96,6 +96,8 @@ class Workload:
     - They are ACs where the input of a call, of the whole batch in one step, holds -1, 0 and 1 alone, else MACs: so a
       black-and-white image is "spiking", spikes behind an average pooling are not, and one real-valued sample turns
       the operations of all that share its batch into MACs.
+    - Nothing is kept but counts, so that a sequence may come in chunks, all of them in one `batch`: their totals are
+      those of the whole sequence.
     - Activation sparsity is the share of zeros in the outputs of neurons, and of every `nn.ReLU` and `nn.Sigmoid`.
     - A membrane update is a potential that differs before and after a call. In the first call of a batch every neuron
       counts, so a sequence cut into two batches counts more, and a neuron that takes the whole sequence in one call
