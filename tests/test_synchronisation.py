@@ -142,3 +142,28 @@ def test_losses(make):
     spk = torch.rand(5, 3, 4, device="meta", requires_grad=True)
     make()(spk, torch.randint(4, (3,), device="meta")).sum().backward()
     assert spk.grad is not None and spk.grad.shape == spk.shape
+
+
+@pytest.mark.parametrize("feedback", [None, backprop.RandomFeedback()], ids=["symmetric", "random"])
+def test_eprop_looks_at_nothing(feedback):
+    net, x, y = online()
+    with never_looking():
+        backprop.eprop(net, x, y, nn.functional.cross_entropy, feedback=feedback)
+
+
+def test_ottt_looks_once_a_step_whether_it_can_follow_its_neurons():
+    net, x, y = online()
+    looks, plain = [], Tensor.__bool__
+    with never_looking(operators=False), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tensor, "__bool__", lambda self: looks.append(self) or plain(self))
+        backprop.ottt(net, x, y, nn.functional.cross_entropy)
+    assert len(looks) <= len(x)
+
+
+def online():
+    """A net for rules that learn forward in time, its input and labels."""
+    net = nn.Sequential(
+        nn.Linear(5, 4), snn.Synaptic(0.8, 0.9, init_hidden=True), nn.Linear(4, 4), snn.Leaky(0.9, init_hidden=True),
+        nn.Linear(4, 3),
+    )  # fmt: skip
+    return net, torch.rand(6, 2, 5) * 3, torch.tensor([0, 2])

@@ -147,16 +147,40 @@ def test_ottt_names_what_it_cannot_do(make):
         backprop.ottt(net, x, target, squared)
 
 
-@pytest.mark.parametrize(("cls", "kwargs"), [(snn.Izhikevich, {}), (snn.NoisyLeaky, {"beta": 0.9})])
-def test_eprop_refuses_what_its_traces_do_not_follow(cls, kwargs):
-    with pytest.raises(NotImplementedError, match=r"starts from states of its own|draws noise"):
-        backprop.eprop(one_layer(cls(init_hidden=True, **kwargs)), *inputs(), squared)
+RESTING = {  # neurons whose first step goes on from states that they learn
+    "izhikevich": (60, lambda: snn.Izhikevich(learn=("a", "b", "c", "d", "rest"), **COMMON)),
+    "adex": (2500, lambda: snn.AdEx(learn=("E_L", "a", "tau_w"), **COMMON)),
+    "qif": (4, lambda: snn.QIF(learn=("rest",), **COMMON)),
+}
 
 
-_UNFOLLOWED = (snn.SLSTM, snn.SConv2dLSTM, snn.NoisyLeaky)
+@pytest.mark.parametrize(("scale", "make"), RESTING.values(), ids=RESTING)
+def test_eprop_is_exact_from_what_neurons_rest_at(scale, make):
+    net, (x, target) = one_layer(make()), inputs()
+
+    def of_spikes(out, target):
+        return (out[0] - target).square().mean() + 1e-3 * (out[1] - target).square().mean()
+
+    for _ in range(2):  # from the first states, and after a reset
+        assert_equal(*(learn(net, scale * x, target, of_spikes) for learn in (partial(online, backprop.eprop), bptt)))
 
 
-@rows([r for r in STEP_ROWS if r.cls not in _UNFOLLOWED and not r.cls.resting])
+def test_eprop_draws_the_noise_of_the_loop():
+    net, (x, target) = (
+        one_layer(snn.NoisyLeaky(beta=0.9, width=0.3, learn_width=True, learn_beta=True, **COMMON)),
+        inputs(),
+    )
+    results = []
+    for learn in (partial(online, backprop.eprop), bptt):
+        torch.manual_seed(1)
+        results.append(learn(net, x, target))
+    assert_equal(*results)
+
+
+_UNFOLLOWED = (snn.SLSTM, snn.SConv2dLSTM)
+
+
+@rows([r for r in STEP_ROWS if r.cls not in _UNFOLLOWED])
 def test_eprop_is_exact_for_every_neuron_of_the_table(row):
     """With recurrent weights between neurons, exact for the net that is cut at them."""
     neuron = row.make(torch.float64, init_hidden=True, output=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -44,20 +45,26 @@ class Cell:
         weights = {id(p) for s in synapses if s.recurrent for p in s.parameters}
         self.parameters = {n: p for n, p in neuron.named_parameters() if p.requires_grad and id(p) not in weights}
         self.traces: dict[str, Traces] = {}
+        self.before: list[Tensor] = []
 
     def __call__(self, x: Tensor) -> Any:
         self.input = x if x.requires_grad else x.detach().requires_grad_()
         if tuple(self.neuron.state_shape(x)) != tuple(x.shape):
             raise NotImplementedError(f"{type(self.neuron).__name__} is not elementwise: its states have another shape")
-        for name in self.neuron.states:
-            state = self.neuron._stored_state(name, x, x.shape)
-            setattr(self.neuron, name, state.detach().requires_grad_())
-        self.before = [getattr(self.neuron, name) for name in self.neuron.states]
+        # What it starts from may depend on its parameters, so that the first step begins with nothing.
+        old = self._old(x) if self.before else [torch.zeros(0, device=x.device) for _ in self.neuron.states]
+        for name, state in zip(self.neuron.states, old, strict=True):
+            setattr(self.neuron, name, state)
+        self.before = old
         self.copies: dict[str, Tensor] = {name: self._copy(name, p, x) for name, p in self.parameters.items()}
         out = functional_call(self.neuron, self.copies, (self.input,)) if self.copies else self.neuron(self.input)
         self.spk = out if isinstance(out, Tensor) else out[0]
         self.after = [getattr(self.neuron, name) for name in self.neuron.states]
         return out
+
+    def _old(self, x: Tensor) -> list[Tensor]:
+        states = [self.neuron._stored_state(name, x, x.shape) for name in self.neuron.states]
+        return [s.detach().requires_grad_() for s in states]
 
     def _copy(self, name: str, parameter: Tensor, x: Tensor) -> nn.Parameter:
         try:
@@ -94,8 +101,9 @@ class Cell:
         count = len(self.before)
         rows = [gradients_of(new, by) for new in (*self.after, self.spk)]
         # A state that nothing reads a step later, such as the spikes that recurrent weights were cut from, needs no
-        # trace. The spikes' row counts as one more state where they are filtered.
-        read = [any(row[1 + b] is not None for row in rows) for b in range(count)] + [bool(self.spike_decay)]
+        # trace; the first step does not tell. The spikes' row counts as one more state where they are filtered.
+        first = not any(old.requires_grad for old in self.before)
+        read = [first or any(row[1 + b] is not None for row in rows) for b in range(count)] + [bool(self.spike_decay)]
         rows = [row if used else [None] * len(by) for row, used in zip(rows, read, strict=True)]
         jacobian = [[*row[1 : 1 + count], None] for row in rows]
         if self.spike_decay:
@@ -162,12 +170,10 @@ def _recurrent_layer(neuron: SpikingNeuron) -> list[nn.Module]:
         raise NotImplementedError(f"{name} does not run step by step")
     if neuron.overrides:
         raise NotImplementedError(f"{name} overrides {', '.join(neuron.overrides)}, but traces follow its step")
-    if neuron.resting or isinstance(neuron, NoisyLeaky):
-        what = "starts from states of its own" if neuron.resting else "draws noise"
-        raise NotImplementedError(f"{name} {what}, which traces do not follow yet")
     overridden = [n for n in ("project", "drive") if getattr(type(neuron), n, 0) is not getattr(SpikingNeuron, n, 0)]
     recurrent = getattr(neuron, "recurrent", None)
-    if not overridden or (overridden == ["drive"] and isinstance(recurrent, RecurrentOneToOne)):
+    elementwise = isinstance(recurrent, RecurrentOneToOne) or isinstance(neuron, NoisyLeaky)
+    if not overridden or (overridden == ["drive"] and elementwise):
         return []
     if overridden != ["drive"] or not isinstance(recurrent, WEIGHTED):
         raise NotImplementedError(f"{name} mixes its input and states by other weights than a recurrent Linear or Conv")

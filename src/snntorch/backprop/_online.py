@@ -76,7 +76,7 @@ def eprop(
 
     Returns:
         The loss, summed over steps: a detached scalar. Gradients are added to `.grad`, as by `backward()`. The
-        states of the net start from zero.
+        states of the net start from zero, or from what its neurons rest at.
 
     Raises:
         TypeError: for a net that is no `nn.Sequential`, or feedback that is no `RandomFeedback`.
@@ -205,11 +205,13 @@ def _learn(
                 raise ValueError(f"criterion must return one value a step, got shape {tuple(loss.shape)}")
             wanted = weights + [leaf for cell in cells.values() for leaf in cell.leaves]
             gradients = iter(gradients_of(broadcast.objective(loss.sum()), wanted))
-            for weight in weights:
-                _add(weight, next(gradients))
+            found = [(weight, next(gradients)) for weight in weights]
             for cell in cells.values():
-                for parameter, gradient in cell.learn([next(gradients) for _ in cell.leaves]):
-                    _add(parameter, gradient)
+                found += cell.learn([next(gradients) for _ in cell.leaves])
+            _check([s.refuses for cell in cells.values() for s in cell.learning if s.refuses is not None])
+            for parameter, gradient in found:
+                _add(parameter, gradient)
+            for cell in cells.values():
                 cell.advance()
             if optimizer is not None:
                 optimizer.step()
@@ -219,6 +221,15 @@ def _learn(
     if total is None:
         raise ValueError("data must hold at least one time step, got none")
     return total
+
+
+def _check(refusing: list[Tensor]) -> None:
+    """Look once, before any gradient is written, whether all neurons can be followed."""
+    if refusing and bool(torch.stack([r.to(refusing[0].device) for r in refusing]).any()):
+        raise NotImplementedError(
+            "ottt needs neurons whose states decay by the same, constant factors: no decay per neuron, no "
+            "reset_mechanism='zero', no reset_delay=False, no feedback through the spike; eprop takes them"
+        )
 
 
 def _add(parameter: Tensor, gradient: Tensor | None) -> None:

@@ -55,6 +55,10 @@ class Synapses:
     """A layer of weights in front of a neuron, or inside it, with the trace of what passed through it.
 
     A learning rule is a subclass: how the trace advances, and what gradient the past gets from credit.
+
+    Attributes:
+        refuses: whether the last gradient asked for what the rule can't give; a tensor, as a look would make the device
+            wait. None where it can't be so.
     """
 
     def __init__(self, layer: nn.Module, recurrent: bool = False) -> None:
@@ -65,6 +69,7 @@ class Synapses:
             raise NotImplementedError(f"a layer that learns must hold weight and bias alone, got {layer}")
         self.x = self.y = torch.zeros(0)
         self.traces: Traces = []
+        self.refuses: Tensor | None = None
 
     def watch(self) -> Iterator[torch.utils.hooks.RemovableHandle]:
         """Hooks that note the layer's input and output, and cut a recurrent layer's from the step before."""
@@ -153,13 +158,17 @@ class EligibilityTraces(Synapses):
 class PresynapticTraces(Synapses):
     """One trace a presynaptic neuron, sample and state: the layer's inputs, filtered as the states filter a current.
 
-    It stands for an eligibility trace wherever every neuron filters alike, with one number for each derivative. The
-    trace of a state with any other derivative is NaN, which does no harm to a state that nothing reads.
+    It stands for an eligibility trace wherever every neuron filters alike, with one number for each derivative. That a
+    state's trace stands for none does no harm where nothing reads that state.
+
+    Attributes:
+        unalike: for each state, whether its trace stands for none.
     """
 
     def __init__(self, layer: nn.Module, recurrent: bool = False) -> None:
         super().__init__(layer, recurrent)
         self.bias_traces: Traces = []
+        self.unalike: Traces = []
 
     def advance(self, derivatives: StepDerivatives, current: Tensor) -> None:
         """`a = J a + gain * x`, with J and gain as numbers."""
@@ -167,29 +176,33 @@ class PresynapticTraces(Synapses):
         gain = [self._number(g) for g in derivatives.gain]
         self.traces = carried(self.traces, jacobian, [None if g is None else g * self.x for g in gain])
         self.bias_traces = carried(self.bias_traces, jacobian, gain)
+        rows = zip(derivatives.jacobian, derivatives.gain, strict=True)
+        self.unalike = [self._differs(row, gain) for row, gain in rows]
 
     @staticmethod
     def _number(derivative: Tensor | None) -> Tensor | None:
-        if derivative is None or not bool(derivative.any()):
-            return None
-        number = derivative.flatten()[0]
-        return torch.where((derivative == number).all(), number, torch.nan)
+        return None if derivative is None else derivative.flatten()[0]
+
+    def _differs(self, row: Sequence[Tensor | None], gain: Tensor | None) -> Tensor | None:
+        """Whether neurons differ in a derivative of a state, or it goes on from one in which they did."""
+        found = [(d != self._number(d)).any() for d in (*row, gain) if d is not None]
+        before = zip(row, self.unalike, strict=False)
+        found += [j.any() & old for j, old in before if j is not None and old is not None]
+        return torch.stack(found).any() if found else None
 
     def gradient(self, credit: Sequence[Tensor | None], current: Tensor) -> list[Tensor]:
         """What the layer's own backward makes of the credit and the trace in place of its input."""
         weight, bias = self.layer.weight, self.layer.bias
-        totals = [torch.zeros_like(p) for p in self.parameters]
-        for c, x, scale in zip(credit, self.traces, self.bias_traces, strict=False):
-            if c is None or x is None or scale is None or not bool(c.any()):
+        totals, refusing = [torch.zeros_like(p) for p in self.parameters], []
+        for c, x, scale, unalike in zip(credit, self.traces, self.bias_traces, self.unalike, strict=False):
+            if c is None or x is None or scale is None:
                 continue
-            if bool(scale.isnan()):
-                raise NotImplementedError(
-                    "ottt needs neurons whose states decay by the same, constant factors: no decay per neuron, no "
-                    "reset_mechanism='zero', no reset_delay=False, no feedback through the spike; eprop takes them"
-                )
+            if unalike is not None:
+                refusing.append(c.any() & unalike)
             if not self._is_current(current):
                 (c,) = torch.autograd.grad(current, self.y, c, retain_graph=True)
             terms = torch.autograd.grad(self.apply(x, weight, bias), self.parameters, c)  # type: ignore[arg-type]
             for p, total, term in zip(self.parameters, totals, terms, strict=True):
                 total += term * scale if p is bias else term
+        self.refuses = torch.stack(refusing).any() if refusing else None
         return totals
