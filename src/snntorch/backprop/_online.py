@@ -205,7 +205,7 @@ def _learn(
                 raise ValueError(f"criterion must return one value a step, got shape {tuple(loss.shape)}")
             wanted = weights + [leaf for cell in cells.values() for leaf in cell.leaves]
             gradients = iter(gradients_of(broadcast.objective(loss.sum()), wanted))
-            found = [(weight, next(gradients)) for weight in weights]
+            found: list[tuple[Tensor, Tensor | None]] = [(weight, next(gradients)) for weight in weights]
             for cell in cells.values():
                 found += cell.learn([next(gradients) for _ in cell.leaves])
             _check([s.refuses for cell in cells.values() for s in cell.learning if s.refuses is not None])
