@@ -1,6 +1,8 @@
 """Recording: where it ends, what it notices, what it leaves behind, what it says."""
 
 import gc
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -445,3 +447,17 @@ def test_what_is_recorded_is_freed_with_the_results():
         assert not left
     finally:
         gc.enable()
+
+
+def test_the_first_call_of_a_process_imports_nothing_heavy():
+    program = """
+import sys, torch, snntorch as snn
+from torch import nn
+lif = snn.Leaky(0.9, init_hidden=True)
+net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 3), lif)
+run = snn.layerwise(lambda x: torch.stack([net(x * 2) + 1 for _ in range(3)]))
+with torch.no_grad():
+    assert run(torch.rand(2, 1, 8, 8)).shape == (3, 2, 3)
+assert not {"sympy", "torch._dynamo"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -25,6 +25,7 @@ _DIMENSIONS: dict[str, tuple[tuple[int, ...], tuple[str, ...]]] = {
 _LISTS = {"cat", "concat", "concatenate", "stack"}
 _FIRST = {*_LISTS, "chunk", "split"}  # without a dimension they take the first
 _SHAPES = {"view", "reshape", "permute", "flip", "getitem"}
+NAMES = _DIMENSIONS.keys() | (_SHAPES - {"getitem"})
 
 
 def behind_time(function: Any, name: str, args: Any, kwargs: Any, values: Sequence[Tensor]) -> Callable[[], Any] | None:

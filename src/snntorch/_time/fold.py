@@ -20,7 +20,7 @@ from . import dims
 from .arguments import fill
 from .pooling import pooled
 
-_ELEMENTWISE = set(
+ELEMENTWISE = set(
     "add sub mul div true_divide truediv divide multiply subtract radd rsub rmul rtruediv rdiv pow rpow neg negative "
     "pos abs absolute exp exp2 expm1 log log1p log2 sqrt rsqrt square reciprocal sin cos tan sinh cosh tanh atan "
     "sigmoid relu relu6 leaky_relu elu selu celu gelu silu mish softplus softsign softshrink hardtanh hardswish "
@@ -29,9 +29,9 @@ _ELEMENTWISE = set(
     "logical_not and or invert xor float double half bfloat16 dropout isnan isfinite heaviside fmod remainder "
     "contiguous".split()
 )
-_PRODUCTS = {"matmul", "rmatmul"}
-_OF_LAST = {"layer_norm": 1, "rms_norm": 1, "linear": 1}  # functions of the last dimensions, whose first tensor folds
-_RANKS = {
+PRODUCTS = {"matmul", "rmatmul"}
+OF_LAST = {"layer_norm": 1, "rms_norm": 1, "linear": 1}  # functions of the last dimensions, whose first tensor folds
+RANKS = {
     "conv1d": 3, "conv2d": 4, "conv3d": 5, "conv_transpose1d": 3, "conv_transpose2d": 4, "conv_transpose3d": 5,
     "max_pool1d": 3, "max_pool2d": 4, "max_pool3d": 5, "avg_pool1d": 3, "avg_pool2d": 4, "avg_pool3d": 5,
     "adaptive_avg_pool1d": 3, "adaptive_avg_pool2d": 4, "adaptive_max_pool2d": 4, "batch_norm": 0, "group_norm": 0,
@@ -56,7 +56,7 @@ def fold(
         RuntimeError, ValueError, NotImplementedError: where PyTorch can't do that.
     """
     name = getattr(function, "__name__", "").strip("_")
-    if (name in _ELEMENTWISE and not kwargs.get("out")) or (
+    if (name in ELEMENTWISE and not kwargs.get("out")) or (
         applied is not None and issubclass(applied, SurrogateFunction)
     ):
         aligned = _aligned(values, batched, args, kwargs)
@@ -64,11 +64,11 @@ def fold(
     alone = batched[0] and not any(batched[1:])
     if alone and args and fill(args[0], values) is values[0]:
         x = values[0]
-        if name in _OF_LAST and x.dim() > 2:
+        if name in OF_LAST and x.dim() > 2:
             return function(*fill(args, values), **fill(kwargs, values))
         # normalised by each step's own statistics
         own = name == "batch_norm" and (function is not torch.nn.functional.batch_norm or args[1] is None)
-        if not own and name in _RANKS and (_RANKS[name] == x.dim() - 1 or (_RANKS[name] == 0 and x.dim() > 2)):
+        if not own and name in RANKS and (RANKS[name] == x.dim() - 1 or (RANKS[name] == 0 and x.dim() > 2)):
             flat = [x.flatten(0, 1), *values[1:]]
             out = pooled(function, *fill(args, flat), **fill(kwargs, flat))
             if isinstance(out, Tensor):
@@ -77,7 +77,7 @@ def fold(
         shifted = dims.behind_time(function, name, args, kwargs, values)
         if shifted is not None:
             return shifted()
-    if name in _PRODUCTS and not kwargs and all(v.dim() - b >= 2 for v, b in zip(values, batched, strict=True)):
+    if name in PRODUCTS and not kwargs and all(v.dim() - b >= 2 for v, b in zip(values, batched, strict=True)):
         if not _tensors(args):
             aligned = _aligned(values, batched, args, kwargs)
             return function(*fill(args, aligned))

@@ -1,21 +1,25 @@
 """What a call gives, before it runs: shapes, dtypes, what it writes in place, what shares memory.
 
-The call runs once on PyTorch's fake tensors, which have no values; what it gave is remembered by what it got.
+The call runs once on PyTorch's fake tensors, which have no values, or on zeros where these do not count: the first fake
+tensor imports sympy and more, for a second. What it gave is remembered by what it got.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .._engine import choices
 from .._engine.private import FakeTensorMode, any_autocast, memory
+from . import dims
 from .arguments import Slot, fill, hollow
+from .fold import ELEMENTWISE, OF_LAST, PRODUCTS, RANKS
 from .held import aside
 from .later import Meta
 
@@ -71,6 +75,21 @@ def context_now() -> Context:
     )
 
 
+# PyTorch's own functions, what whose results are depends on no value
+_NAMES = ELEMENTWISE | PRODUCTS | OF_LAST.keys() | RANKS.keys() | dims.NAMES
+_WITHOUT_VALUES = {
+    getattr(where, form, None)
+    for where in (torch, Tensor, functional)
+    for name in _NAMES
+    for form in (name, f"{name}_", f"__{name}__")
+} - {None}
+_SMALL = 1 << 22  # elements that are soon computed
+
+
+def _counts_no_value(function: Any) -> bool:
+    return isinstance(function, Hashable) and function in _WITHOUT_VALUES
+
+
 _known: OrderedDict[Any, Inferred | None] = OrderedDict()
 _MOST = 4096  # calls remembered
 
@@ -93,7 +112,11 @@ def infer(
         if key in _known:
             _known.move_to_end(key)
             return _known[key]
-    found = _infer(function, args, kwargs, metas, context)
+    found = None
+    if _counts_no_value(function) and sum([m.shape.numel() for m in metas]) < _SMALL:
+        found = tried(function, args, kwargs, metas, context)
+    if found is None:
+        found = _infer(function, args, kwargs, metas, context)
     if key is not None:
         _known[key] = found
         if len(_known) > _MOST:
@@ -102,7 +125,7 @@ def infer(
 
 
 def tried(function: Any, args: Any, kwargs: Any, metas: Sequence[Meta], context: Context) -> Inferred | None:
-    """What a call gives that reads values, found on zeros; None where they are not what it can take."""
+    """What a call gives, found on zeros; None where they are not what it can take."""
     with torch.random.fork_rng(devices=()):
         return _infer(function, args, kwargs, metas, context, contextlib.nullcontext())
 
