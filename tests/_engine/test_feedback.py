@@ -94,3 +94,18 @@ def test_in_pytorch_s_own_operators(name):
     arguments = operands(RECURRENT[name]().double(), torch.rand(T, B, F, dtype=F64), drives=True)
     found, expected = feedback(*arguments), torch.ops.snntorch.feedback(*arguments)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_a_step_takes_no_row_of_an_array_by_index(monkeypatch):
+    """Which in Python takes as long as the kernel: rows are taken once, all of them."""
+    neuron, taken, index = RECURRENT["RLeaky"](), [], Tensor.__getitem__
+    monkeypatch.setattr(Tensor, "__getitem__", lambda *args: taken.append(args) or index(*args))
+
+    def count(steps: int) -> int:
+        del taken[:]
+        snn.unroll(neuron, torch.rand(steps, B, F, requires_grad=True), torch.zeros(0), torch.zeros(0))[
+            0
+        ].sum().backward()
+        return len(taken)
+
+    assert count(20) == count(10)

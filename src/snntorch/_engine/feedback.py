@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from .kernels import backward_kernel, forward_kernel, launch, spread
+from .kernels import arguments, backward_kernel, call, forward_kernel, rows, spread
 from .memory import empty
 from .ops import library, written_dtypes
 from .private import constant
@@ -89,21 +89,22 @@ def run_kernels(
     drive = torch.empty((steps if drives else 1, count, *shape), dtype=read, device=device)
     courses = [empty((steps if w else 2, *shape), dtype, device) for w in written[free:]]
     trains = {k: empty((steps, *shape), read, device) for k in range(free) if written[k]}
-    before = [s.contiguous() for s in states]
-    for t in range(steps):
-        now = drive[t % len(drive)]
-        fed = before[index].to(weight.dtype).expand(count, *shape)
+    each: dict[str, Any] = {
+        "X": [rows(d, steps) for d in drive.unbind(1)], "P": [[p] * steps for p in parameters],
+        "Y": {k: y.unbind() for k, y in trains.items()}, "F": [rows(course, steps) for course in courses],
+    }  # fmt: skip
+    each["S"] = [[s.contiguous(), *after[:-1]] for s, after in zip(states, each["F"], strict=True)]
+    given = (rows(x, steps), rows(drive, steps), each["S"][index], arguments(kernel, each))
+    for projected, now, fed, tensors in zip(*given, strict=True):
+        fed = fed.to(weight.dtype).expand(count, *shape)
         if alike:
-            torch.baddbmm(x[t % len(x)], fed, transposed, out=now)
+            torch.baddbmm(projected, fed, transposed, out=now)
         else:
-            now.copy_(x[t % len(x)] + torch.bmm(fed, transposed).to(x.dtype))
-        after = [course[t % len(course)] for course in courses]
-        memory = {"X": now, "P": parameters, "S": before, "Y": {k: y[t] for k, y in trains.items()}, "F": after}
-        launch(kernel, 1, shape.numel(), memory)
-        before = after
+            now.copy_(projected + torch.bmm(fed, transposed).to(x.dtype))
+        call(kernel, 1, shape.numel(), tensors)
     results = [y.to(x.dtype) for y in trains.values()]
     results += [c for c, w in zip(courses, written[free:], strict=True) if w]
-    results += [s.clone() for s in before]
+    results += [after[-1].clone() for after in each["F"]]
     return [*results, drive] if drives else results
 
 
@@ -138,25 +139,27 @@ def run_kernels_back(
     parameters, courses = spread(params, shape), [c if c is None else c.contiguous() for c in courses]
     dx = torch.zeros((steps, count, *shape), dtype=read, device=device)
     sums = {k: torch.zeros((steps, *shape), dtype=dtype, device=device) for k in range(len(params)) if needs[count + k]}
-    first = [s.contiguous() for s in states]
+    turns = torch.empty((len(states), 2, *shape), dtype=dtype, device=device)
+    each: dict[str, Any] = {
+        "X": [d.unbind()[::-1] for d in (dx if drive is None else drive).unbind(1)],
+        "P": [[p] * steps for p in parameters], "N": [c if c is None else c.unbind()[::-1] for c in courses],
+        "G": {k: g.unbind()[::-1] for k, g in trains.items()}, "DX": [d.unbind()[::-1] for d in dx.unbind(1)],
+        "DP": {k: s.unbind()[::-1] for k, s in sums.items()}, "DS": [rows(t, steps) for t in turns],
+    }  # fmt: skip
+    each["S"] = [n if n is None else [*n[1:], s.contiguous()] for n, s in zip(each["N"], states, strict=True)]
     now = [torch.zeros(shape, dtype=dtype, device=device) if g is None else g.contiguous() for g in later]
-    for t in reversed(range(steps)):
-        earlier = [torch.empty(shape, dtype=dtype, device=device) for _ in states]
-        memory = {
-            "X": dx[t] if drive is None else drive[t], "P": parameters,
-            "N": [c if c is None else c[t] for c in courses],
-            "S": [c if c is None else c[t - 1] for c in courses] if t else first,
-            "G": {k: g[t] for k, g in trains.items()}, "A": now,
-            "DX": dx[t], "DP": {k: s[t] for k, s in sums.items()}, "DS": earlier,
-        }  # fmt: skip
-        launch(kernel, 1, shape.numel(), memory)
-        if of_drive is not None:
-            dx[t] += of_drive[t]
+    each["A"] = [[g, *earlier[:-1]] for g, earlier in zip(now, each["DS"], strict=True)]
+    others = [None] * steps if of_drive is None else of_drive.unbind()[::-1]
+    given = (dx.unbind()[::-1], others, each["DS"][index], arguments(kernel, each))
+    for d, other, earlier, tensors in zip(*given, strict=True):
+        call(kernel, 1, shape.numel(), tensors)
+        if other is not None:
+            d += other
         if count == 1 and matrices.dtype == dtype == read:
-            earlier[index].addmm_(dx[t, 0], matrices[0])
+            earlier.addmm_(d.squeeze(0), matrices.squeeze(0))
         else:
-            earlier[index] += torch.bmm(dx[t].to(weight.dtype), matrices).sum(0, dtype=dtype)
-        now = earlier
+            earlier += torch.bmm(d.to(weight.dtype), matrices).sum(0, dtype=dtype)
+    now = [earlier[-1].clone() for earlier in each["DS"]]
     return [dx, *now, *(s.sum(0).sum_to_size(params[k].shape) for k, s in sums.items())]
 
 

@@ -70,13 +70,15 @@ def pointers(source: Source, first: Mapping[str, int]) -> list[int]:
     return [first[kind] + k for kind, k in source.slots]
 
 
-def launch(
-    kernel: Kernel, steps: int, size: int, memory: Mapping[str, Any], strides: Mapping[str, Any] | None = None
-) -> None:
-    """Run a kernel on the arrays of each kind, by number, and their strides; a single step's arrays have none."""
-    source = kernel.source
-    tensors = [memory[kind][k] for kind, k in source.slots]
-    call(kernel, steps, size, tensors, [strides[kind][k] for kind, k in source.stride_slots] if strides else ())
+def rows(x: Tensor, steps: int) -> list[Tensor]:
+    """The rows of an array, one after the other and again from the first."""
+    found = x.unbind()
+    return [found[t % len(found)] for t in range(steps)]
+
+
+def arguments(kernel: Kernel, each: Mapping[str, Any]) -> list[list[Tensor]]:
+    """What a single step's kernel takes at every step, from the rows of each array, by kind and number."""
+    return [[*step] for step in zip(*(each[kind][k] for kind, k in kernel.source.slots), strict=True)]
 
 
 def call(kernel: Kernel, steps: int, size: int, tensors: list[Tensor], strides: Sequence[int] = ()) -> None:
