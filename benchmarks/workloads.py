@@ -296,7 +296,11 @@ class Normalised(nn.Module):
         import snntorch as snn
 
         super().__init__()
-        self.conv1, self.norm, self.lif1 = nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), snn.Leaky(beta=BETA)
+        self.conv1, self.norm, self.lif1 = (
+            nn.Conv2d(1, 8, 3, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+            snn.Leaky(beta=BETA),
+        )
         self.conv2, self.lif2 = nn.Conv2d(8, 8, 3, padding=1), snn.Leaky(beta=BETA)
         self.fc, self.lif3 = nn.Linear(8 * 14 * 14, 10), snn.Leaky(beta=BETA)
 
@@ -343,7 +347,7 @@ def fully_connected(lib: Peer) -> nn.Module:
 
 def normalised(lib: Peer) -> nn.Module:
     layers = {
-        "conv1": lib.layers(nn.Conv2d(1, 8, 3, padding=1)), "norm": lib.norm(nn.BatchNorm2d(8)),
+        "conv1": lib.layers(nn.Conv2d(1, 8, 3, padding=1, bias=False)), "norm": lib.norm(nn.BatchNorm2d(8)),
         "pool": lib.layers(nn.MaxPool2d(2)), "lif1": lib.lif(),
         "conv2": lib.layers(nn.Conv2d(8, 8, 3, padding=1)), "lif2": lib.lif(),
         "fc": lib.layers(nn.Flatten(), nn.Linear(8 * 14 * 14, 10)), "lif3": lib.lif(last=True),
