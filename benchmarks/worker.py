@@ -143,6 +143,20 @@ def latency(row: str, way: str) -> dict:
     return {"seconds": timed(TASKS[row, way])}
 
 
+def long(way: str, steps: int) -> dict:
+    """Seconds and added peak memory of training on a sequence of so many steps. Needs a fresh process."""
+    from long import WAYS, network
+
+    WAYS[way](network(), 400)  # imports and compilation happen here, not in the figure
+    gc.collect()
+    net = network()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_bytes()
+    start = time.perf_counter()
+    WAYS[way](net, steps)
+    return {"seconds": time.perf_counter() - start, "added_bytes": peak_bytes() - before}
+
+
 def drop() -> dict:
     """Forget the tasks."""
     TASKS.clear()
@@ -150,7 +164,15 @@ def drop() -> dict:
 
 
 ACTIONS = dict(
-    build=build, measure=measure, check=check, memory=memory, start=start, about=about, latency=latency, drop=drop
+    build=build,
+    measure=measure,
+    check=check,
+    memory=memory,
+    start=start,
+    about=about,
+    latency=latency,
+    drop=drop,
+    long=long,
 )
 
 
