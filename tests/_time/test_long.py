@@ -112,7 +112,7 @@ def test_a_whole_sequence_holds_what_layers_read_and_the_courses_of_neurons():
         (out.sum() + snn.unroll(net, torch.ones(1, BATCH, IN)).sum()).backward()
 
     kept = 5 * BATCH * IN + 4 * COURSE  # the input twice; spk and mem of two neurons
-    assert_growth(run, kept, 1.5 * kept)
+    assert_growth(run, 0.98 * kept, 1.5 * kept)  # what Python makes in one run and not in the other is of 20 kB
 
 
 def test_recompute_holds_the_input_the_outputs_and_a_state_a_segment():
