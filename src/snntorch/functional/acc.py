@@ -32,7 +32,7 @@ def predict_rate(
         tensor([1])
     """
     check_outputs(spk_out)
-    spk_out = cut(spk_out, None if lengths is None else check_lengths(lengths, spk_out))
+    spk_out = cut(spk_out, check_lengths(lengths, spk_out))
     counts = spk_out.sum(0, dtype=torch.promote_types(spk_out.dtype, torch.float32))
     return (pool_population(counts, num_classes) if population_code else counts).argmax(1)
 
@@ -55,8 +55,7 @@ def predict_temporal(spk_out: Tensor, *, lengths: Any = None) -> Tensor:
         tensor([1])
     """
     check_outputs(spk_out)
-    own = None if lengths is None else check_lengths(lengths, spk_out)
-    return first_spike_steps(spk_out, lengths=own)[0].argmin(1)
+    return first_spike_steps(spk_out, lengths=check_lengths(lengths, spk_out))[0].argmin(1)
 
 
 def accuracy_rate(

@@ -79,15 +79,15 @@ def check_labels(targets: Tensor, shape: tuple[int, ...], num_classes: int | Non
     return labels
 
 
-def check_lengths(lengths: Any, outputs: Tensor) -> Tensor:
+def check_lengths(lengths: Any, outputs: Tensor) -> Tensor | None:
     """Numbers of steps of the samples of [T, B, ...], int64 [B] on its device, checked as far as no GPU waits for it.
 
     Args:
-        lengths: list or integer tensor, [B], each in 0..T.
+        lengths: list or integer tensor, [B], each in 0..T; None where all samples last to the end.
         outputs: what they are lengths of, [T, B, ...].
 
     Returns:
-        The lengths.
+        The lengths, or None.
 
     Raises:
         ValueError: another number of them than samples, or one out of range.
@@ -97,6 +97,8 @@ def check_lengths(lengths: Any, outputs: Tensor) -> Tensor:
         >>> check_lengths([3, 1], torch.zeros(4, 2, 10))
         tensor([3, 1])
     """
+    if lengths is None:
+        return None
     found = torch.as_tensor(lengths)
     num_steps, batch = outputs.shape[:2]
     if found.shape != (batch,):
@@ -175,10 +177,11 @@ class LossFunctions:
         """The loss of a prediction [T, B, N], of whose sample b the first `lengths[b]` steps count."""
         self._prediction_check(prediction)
         wide = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
-        if lengths is None:
+        own = check_lengths(lengths, prediction)
+        if own is None:
             loss = self._reduce(self._compute_loss(wide, targets))
         else:
-            loss = self._over_own_steps(wide, targets, check_lengths(lengths, prediction))
+            loss = self._over_own_steps(wide, targets, own)
         if self._one_element and self.weight is None and self.reduction != "none":
             loss = loss.view(1)
         return loss.to(prediction.dtype if prediction.is_floating_point() else wide.dtype)

@@ -34,6 +34,7 @@ class CrossEntropy(LossFunctions):
         self,
         reduction: str = "mean",
         weight: Tensor | None = None,
+        *,
         label_smoothing: float = 0.0,
         ignore_index: int = -100,
     ) -> None:
@@ -51,8 +52,7 @@ class CrossEntropy(LossFunctions):
         batch, num_classes = logits.shape[-2:]
         labels = torch.where(lengths > 0, check_labels(targets, (batch,)), self.ignore_index)
         weight = self._class_weight(num_classes, logits)
-        options = {"ignore_index": self.ignore_index, "label_smoothing": self.label_smoothing}
-        loss = cross_entropy(logits, labels, weight=weight, reduction="none", **options)
+        loss = self._cross_entropy(logits, labels, weight, "none")
         if logits.dim() == 3:
             loss = mean_over_time(loss.view(-1, batch), lengths)
         if self.reduction != "mean":
@@ -70,19 +70,16 @@ class CrossEntropy(LossFunctions):
         labels = check_labels(targets, (batch,))
         weight = self._class_weight(num_classes, logits)
         by_samples = self.reduction == "mean" and weight is not None and not self._divides_by_weights
-        loss = cross_entropy(
-            logits,
-            labels,
-            weight=weight,
-            ignore_index=self.ignore_index,
-            reduction="sum" if by_samples else self.reduction,
-            label_smoothing=self.label_smoothing,
-        )
+        loss = self._cross_entropy(logits, labels, weight, "sum" if by_samples else self.reduction)
         if by_samples:
             return loss / (num_steps * (labels != self.ignore_index).sum())
         if self.reduction == "none":
             return loss.view(num_steps, batch).mean(0)
         return loss / num_steps if self.reduction == "sum" else loss
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+        options: Any = {"ignore_index": self.ignore_index, "label_smoothing": self.label_smoothing}
+        return cross_entropy(logits, labels, weight=weight, reduction=reduction, **options)
 
     def _reduce(self, loss: Tensor) -> Tensor:
         return loss
@@ -128,7 +125,7 @@ class ce_rate_loss(CrossEntropy):
         label_smoothing: float = 0.0,
         ignore_index: int = -100,
     ) -> None:
-        super().__init__(reduction, weight, label_smoothing, ignore_index)
+        super().__init__(reduction, weight, label_smoothing=label_smoothing, ignore_index=ignore_index)
         self.population_code = population_code
         self.num_classes = num_classes
 
@@ -183,16 +180,6 @@ class ce_max_membrane_loss(CrossEntropy):
         >>> ce_max_membrane_loss()(mem_out, torch.tensor([1]))
         tensor(0.1269)
     """
-
-    def __init__(
-        self,
-        reduction: str = "mean",
-        weight: Tensor | None = None,
-        *,
-        label_smoothing: float = 0.0,
-        ignore_index: int = -100,
-    ) -> None:
-        super().__init__(reduction, weight, label_smoothing, ignore_index)
 
     def _readout(self, prediction: Tensor, lengths: Tensor | None = None) -> Tensor:
         return cut(prediction, None if lengths is None else lengths.clamp(min=1), -torch.inf).max(0).values

@@ -95,9 +95,8 @@ def victor_purpura_distance(spk_out: Tensor, targets: Tensor, cost: float = 0.1,
     _check_same_shape(spk_out, targets)
     if cost < 0:
         raise ValueError(f"cost must not be negative, got {cost}")
-    if lengths is not None:
-        lengths = check_lengths(lengths, spk_out)
-        spk_out, targets = cut(spk_out, lengths), cut(targets, lengths)
+    lengths = check_lengths(lengths, spk_out)
+    spk_out, targets = cut(spk_out, lengths), cut(targets, lengths)
     from_count, to_count = (spk_out != 0).sum(0), (targets != 0).sum(0)
     from_steps = first_spike_steps(spk_out, int(from_count.max()))
     to_steps = first_spike_steps(targets, int(to_count.max()))

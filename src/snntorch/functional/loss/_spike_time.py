@@ -92,8 +92,7 @@ class SpikeTime(nn.Module):
         if not spk_out.is_floating_point():
             spk_out = spk_out.to(torch.get_default_dtype())
         wanted = (self._given_times if self.target_is_time else self._label_times)(spk_out, targets)
-        if lengths is not None:
-            lengths = check_lengths(lengths, spk_out)
+        lengths = check_lengths(lengths, spk_out)
         wanted = torch.where(wanted < 0, wanted + num_steps_of(spk_out, lengths), wanted)
         times = _spike_times(spk_out, wanted.size(0) if self.multi_spike else 1, lengths)
         times = times if self.multi_spike else times[0]
@@ -221,7 +220,7 @@ class ce_temporal_loss(CrossEntropy):
         label_smoothing: float = 0.0,
         ignore_index: int = -100,
     ) -> None:
-        super().__init__(reduction, weight, label_smoothing, ignore_index)
+        super().__init__(reduction, weight, label_smoothing=label_smoothing, ignore_index=ignore_index)
         if inverse not in ("negate", "reciprocal"):
             raise ValueError(f"inverse must be 'negate' or 'reciprocal', got {inverse!r}")
         self.inverse = inverse
