@@ -77,7 +77,7 @@ def compiled(source: Source, free: int, dtype: str, target: str, size: int = SIZ
     from triton.compiler import ASTSource
 
     kernel = Kernel(source, torch.float32)
-    options = kernel.options(size, [size] * len(source.distances))
+    options = kernel.options(size, [size] * len(source.distances), TARGETS[target][2])
     names = kernel._jit.arg_names
     half = {f"{kind}{k}" for kind, k in source.slots if kind in ("X", "DX") or (kind in "YG" and k < free)}
     types = {name: f"*{dtype}" if name in half else "*fp32" for name in source.pointers}

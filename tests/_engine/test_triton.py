@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -133,6 +134,8 @@ def test_it_compiles(target, direction, dtype):
         assert "fma" not in code  # which would round otherwise than PyTorch
         assert ("div.full" in code) == (direction == "backward")
         assert "st.global.v2.b32" in code or dtype == "bf16"  # several values at once
+    else:
+        assert direction == "backward" or not re.search(r"v_(pk_)?(fma|fmac|mad|mac)_f32", made.asm["amdgcn"])
 
 
 def test_quotients_that_conditions_see_are_exact():
@@ -149,11 +152,23 @@ def test_quotients_that_conditions_see_are_exact():
     assert re.search(r"= \w+ / \w+", text)
 
 
-@pytest.mark.parametrize("size", [1, 16 * 512, 65535, 65536, 10**7])
-def test_small_layers_take_several_steps_a_round(size):
+@pytest.mark.parametrize("warp", [32, 64])
+@pytest.mark.parametrize("size", [1, 16 * 512, 65535, 65536, 131071, 131072, 10**7])
+def test_small_layers_take_several_steps_a_round(size, warp):
     kernel = gpu.Kernel(printed(snn.Leaky(0.9))["forward"], torch.float32)
-    options = kernel.options(size, [size])
-    assert (options["BLOCK"] == 64) == (options["UNROLL"] == 4) == (size < 65536)
+    options = kernel.options(size, [size], warp)
+    assert (options["BLOCK"] == 2 * warp) == (options["UNROLL"] == 4) == (size < 2048 * warp)
+    threads = options["num_warps"] * warp
+    assert 2 <= options["BLOCK"] / threads <= 8
+
+
+@pytest.mark.parametrize(("properties", "warp"), [({"warp_size": 64}, 64), ({"warp_size": 32}, 32), ({}, 32)])
+def test_kernels_are_laid_out_for_the_devices_warps(monkeypatch, properties, warp):
+    gpu.warp_of.cache_clear()
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(**properties))
+    assert gpu.warp_of(torch.device("cuda", 0)) == warp
+    assert gpu.warp_of(torch.device("cpu")) == 32
+    gpu.warp_of.cache_clear()
 
 
 class NoGPU:

@@ -1,5 +1,6 @@
 """Kernels on GPUs, NVIDIA's and AMD's: Triton compiles a printed source."""
 
+import functools
 import hashlib
 import linecache
 import math
@@ -29,10 +30,10 @@ REAL = tl.constexpr(tl.{real})
 '''
 _REAL = {torch.float32: "float32", torch.float64: "float64"}
 
-# Blocks as large as leave this many of them, some for each multiprocessor, between the least and the greatest.
-_PROGRAMS, _LEAST, _GREATEST = 512, 64, 1024
+# Blocks as large as leave this many of them, some for each multiprocessor; from one warp up to the greatest.
+_PROGRAMS, _GREATEST = 512, 1024
 _UNROLL = 4  # steps a round in the least blocks, where few run and waiting is what takes time
-_A_THREADS = 8  # values of a thread at most; 32 threads are a warp
+_LEAST, _MOST = 2, 8  # values of a thread: two halves, 32 bits, are the least that is loaded ahead of its use
 _SHARED = 48 << 10  # bytes of fast memory that every GPU gives a block, where the values of steps to come arrive
 
 
@@ -48,25 +49,38 @@ class Kernel:
         self._loops = "UNROLL" in source.text
         self._bytes = max(moving, 1) * dtype.itemsize  # at most, for each neuron and step
 
-    def options(self, size: int, strides: Sequence[int]) -> dict[str, int]:
-        """How it is compiled for `size` neurons: its constants, and what Triton is told beside them."""
-        block = min(max(_power_of_two(size // _PROGRAMS), _LEAST), _GREATEST)
+    def options(self, size: int, strides: Sequence[int], warp: int = 32) -> dict[str, int]:
+        """How it is compiled for `size` neurons: its constants, and what Triton is told beside them.
+
+        Args:
+            size: number of neurons.
+            strides: its strides.
+            warp: see `warp_of`.
+        """
+        least = warp * _LEAST
+        block = min(max(_power_of_two(size // _PROGRAMS), least), _GREATEST)
         # Products and sums are not contracted: every operation rounds, as PyTorch's do.
         options = {"BLOCK": block, "ALIGN": math.gcd(16, size, *strides),
-                   "num_warps": max(1, block // (32 * _A_THREADS)), "enable_fp_fusion": False}  # fmt: skip
+                   "num_warps": max(1, block // (warp * _MOST)), "enable_fp_fusion": False}  # fmt: skip
         if self._loops:
             ahead = min(max(_power_of_two(_SHARED // (block * self._bytes)), 2), 16)
-            unroll = min(_UNROLL, ahead) if block == _LEAST else 1
+            unroll = min(_UNROLL, ahead) if block == least else 1
             options |= {"UNROLL": unroll, "STAGES": ahead if unroll == 1 else ahead // unroll + 1}
         return options
 
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
         """Run over `[steps, size]`."""
-        options = self.options(size, strides)
+        options = self.options(size, strides, warp_of(tensors[0].device))
         align, launch = options["ALIGN"], self._jit[(-(-size // options["BLOCK"]),)]
         numbers = [size // align, *(stride // align for stride in strides)]
         with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
             launch(*tensors, steps, *numbers, **options)
+
+
+@functools.cache
+def warp_of(device: torch.device) -> int:
+    """Threads that run in step: 64 on AMD's GPUs for computing, 32 elsewhere. Nothing else differs between GPUs."""
+    return getattr(torch.cuda.get_device_properties(device), "warp_size", 32) if device.type == "cuda" else 32
 
 
 def failure(device: torch.device) -> str:
