@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from .._time.layers import takes_sequence
+from ..functional.probe._recorder import Watch
 from ..utils import FiringRate
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-
-class Calls:
+class Calls(Watch):
     """Count the calls of layers, and the spikes of those that are neurons, while a `with` block runs.
 
     Attributes:
@@ -27,28 +23,20 @@ class Calls:
     """
 
     def __init__(self, layers: Mapping[str, nn.Module], neurons: Mapping[str, nn.Module]) -> None:
-        self._layers, self._neurons = layers, neurons
+        super().__init__(layers)
+        self._neurons = neurons
         self._spikes: dict[str, Tensor] = {}
-        self._hooks: list[RemovableHandle] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.count: dict[str, int] = {}
         self.steps: dict[str, int] = {}
         self.samples: dict[str, int] = {}
 
-    def __enter__(self) -> Self:
-        self._hooks = [m.register_forward_hook(partial(self._called, name)) for name, m in self._layers.items()]
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _called(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+    def _called(self, name: str, layer: nn.Module, args: Any, output: Any) -> None:
         out = output[0] if isinstance(output, tuple) else output
         self.shapes.setdefault(name, tuple(out.shape))
         self.count[name] = self.count.get(name, 0) + 1
         if name in self._neurons:
-            out = out if takes_sequence(module) else out[None]
+            out = out if takes_sequence(layer) else out[None]
             if out.dim() < 2 or not out.numel():
                 raise ValueError(f"{name or 'net'} must return filled [B, ...] spikes, got shape {self.shapes[name]}")
             fired = (out != 0).sum((0, 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
-from torch.utils.hooks import RemovableHandle
 
 from .._neurons.neurons import SpikingNeuron
 from ..functional.probe._recorder import is_neuron
@@ -153,21 +152,17 @@ class Workload:
         """
         if not isinstance(samples, int) or samples < 1:
             raise ValueError(f"samples must be a positive int, got {samples!r}")
-        hooks: list[RemovableHandle] = []
-        try:
+        with ExitStack() as hooks:
             for name, module in self._connections.items():
                 operations = _operations(module, module.weight.detach())  # type: ignore[union-attr,operator]
                 dense = _operations(module, torch.ones_like(module.weight))  # type: ignore[arg-type]
-                hooks.append(module.register_forward_hook(partial(self._connect, name, operations, dense)))
+                hooks.enter_context(module.register_forward_hook(partial(self._connect, name, operations, dense)))
             before: dict[str, list[Tensor]] = {name: [] for name in self._activations}
             for name, module in self._activations.items():
-                hooks.append(module.register_forward_pre_hook(partial(self._look, before[name])))
-                hooks.append(module.register_forward_hook(partial(self._activate, name, before[name])))
+                hooks.enter_context(module.register_forward_pre_hook(partial(self._look, before[name])))
+                hooks.enter_context(module.register_forward_hook(partial(self._activate, name, before[name])))
             yield self
             self.samples += samples
-        finally:
-            for hook in hooks:
-                hook.remove()
 
     @torch.no_grad()
     def _connect(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from ._monitors import Layers, classes_of, snapshot
 
@@ -29,7 +29,25 @@ def is_neuron(module: nn.Module) -> bool:
     return not any(isinstance(m, norms) or (m is not module and is_neuron(m)) for m in module.modules())
 
 
-class Recorder:
+class Watch:
+    """Calls `_called(name, layer, args, output)` after every forward of some layers while a `with` block runs."""
+
+    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
+        self._layers, self._hooks = layers, ExitStack()
+
+    def __enter__(self) -> Self:
+        for name, layer in self._layers.items():
+            self._hooks.enter_context(layer.register_forward_hook(partial(self._called, name)))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._hooks.close()
+
+    def _called(self, name: str, layer: nn.Module, args: Any, output: Any) -> None:
+        raise NotImplementedError
+
+
+class Recorder(Watch):
     """Record every neuron of a network through time: spikes, states, and the spikes' gradients.
 
     It records while its `with` block runs, whether the network is called in a loop over time, by
@@ -69,43 +87,29 @@ class Recorder:
         instance: Layers | None = None,
     ):
         classes = None if instance is None else classes_of(instance)
-        self._modules = {
-            name: module
-            for name, module in net.named_modules()
-            if (is_neuron(module) if classes is None else isinstance(module, classes))
-        }
-        if not self._modules:
+        named = net.named_modules()
+        super().__init__({n: m for n, m in named if (is_neuron(m) if classes is None else isinstance(m, classes))})
+        if not self._layers:
             raise ValueError(f"net has no neuron to record: {type(net).__name__}")
         self._state_names = tuple(states)
         self._with_gradients = gradients
-        self._hooks: list[RemovableHandle] = []
         self.clear()
 
     def clear(self) -> None:
         """Forget what was recorded: call it between batches."""
-        self._spikes: dict[str, list[Tensor]] = {name: [] for name in self._modules}
-        self._gradients: dict[str, list[Tensor | None]] = {name: [] for name in self._modules}
+        self._spikes: dict[str, list[Tensor]] = {name: [] for name in self._layers}
+        self._gradients: dict[str, list[Tensor | None]] = {name: [] for name in self._layers}
         self._states: dict[str, dict[str, list[Tensor]]] = {
-            state: {name: [] for name in self._modules} for state in self._state_names
+            state: {name: [] for name in self._layers} for state in self._state_names
         }
 
-    def __enter__(self) -> Self:
-        self._hooks = [
-            module.register_forward_hook(partial(self._record, name)) for name, module in self._modules.items()
-        ]
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _record(self, name: str, module: nn.Module, args: Any, output: Any) -> None:
+    def _called(self, name: str, layer: nn.Module, args: Any, output: Any) -> None:
         spikes = output[0] if isinstance(output, tuple) else output
         self._spikes[name].append(spikes.detach())
         for state, layers in self._states.items():
-            if hasattr(module, state):
-                layers[name].append(snapshot(getattr(module, state)))
-            elif state == "mem" and _takes_sequence(module) and isinstance(output, tuple):
+            if hasattr(layer, state):
+                layers[name].append(snapshot(getattr(layer, state)))
+            elif state == "mem" and _takes_sequence(layer) and isinstance(output, tuple):
                 layers[name].append(snapshot(output[-1]))  # it keeps no state, but returns its course
         if self._with_gradients:
             gradients, step = self._gradients[name], len(self._gradients[name])
@@ -115,7 +119,7 @@ class Recorder:
 
     def _join(self, layers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
         return {
-            name: (torch.cat if _takes_sequence(self._modules[name]) else torch.stack)(list(calls))
+            name: (torch.cat if _takes_sequence(self._layers[name]) else torch.stack)(list(calls))
             for name, calls in layers.items()
             if calls
         }
