@@ -22,15 +22,6 @@ from .graph import Edge, closing_edges
 from .importing import Node
 
 
-class States(dict):
-    """The states of a network's neurons by name; by position as well, so that `snntorch.unroll` can stack them."""
-
-    def __missing__(self, key: Any) -> Any:
-        if isinstance(key, int) and 0 <= key < len(self):
-            return list(self.values())[key]
-        raise KeyError(key)
-
-
 class SetStates(nn.Module):
     """Puts given states into the neurons before a step; None leaves them as they are."""
 
@@ -68,9 +59,9 @@ class GetStates(nn.Module):
         super().__init__()
         self.neurons = dict(neurons)
 
-    def forward(self) -> States:
+    def forward(self) -> dict[str, tuple[Tensor, ...]]:
         """The states of every neuron by name."""
-        return States({n: tuple(getattr(m, attribute) for attribute in m.states) for n, m in self.neurons.items()})
+        return {n: tuple(getattr(m, attribute) for attribute in m.states) for n, m in self.neurons.items()}
 
 
 def identifiers(names: Sequence[str]) -> dict[str, str]:
