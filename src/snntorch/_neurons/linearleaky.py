@@ -48,19 +48,9 @@ class LinearLeaky(StateLeaky):
         kernel_truncation_steps: int | None = None,
     ) -> None:
         super().__init__(
-            beta=beta,
-            channels=out_features,
-            threshold=threshold,
-            spike_grad=spike_grad,
-            surrogate_disable=surrogate_disable,
-            learn_beta=learn_beta,
-            learn_threshold=learn_threshold,
-            state_quant=state_quant,
-            output=output,
-            graded_spikes_factor=graded_spikes_factor,
-            learn_graded_spikes_factor=learn_graded_spikes_factor,
-            kernel_truncation_steps=kernel_truncation_steps,
-        )
+            beta, out_features, threshold, spike_grad, surrogate_disable, learn_beta, learn_threshold, state_quant,
+            output, graded_spikes_factor, learn_graded_spikes_factor, kernel_truncation_steps,
+        )  # fmt: skip
         self.linear = nn.Linear(in_features, out_features, bias=bias, device=device, dtype=dtype)
         self.to(device)
 

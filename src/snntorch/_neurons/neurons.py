@@ -7,4 +7,3 @@ from .pieces import graded as graded
 from .pieces import initial_tensor as initial_tensor
 from .pieces import quantised as quantised
 from .pieces import reset as reset
-from .states import running_again as running_again

@@ -65,16 +65,10 @@ class StateLeaky(LIF):
         if kernel_truncation_steps is not None and kernel_truncation_steps < 1:
             raise ValueError(f"kernel_truncation_steps must be positive or None, got {kernel_truncation_steps}")
         super().__init__(
-            beta=beta,
-            threshold=threshold,
-            spike_grad=spike_grad,
-            surrogate_disable=surrogate_disable,
-            learn_threshold=learn_threshold,
-            state_quant=state_quant,
-            output=output,
-            graded_spikes_factor=graded_spikes_factor,
+            beta, threshold, spike_grad, surrogate_disable, learn_threshold=learn_threshold, state_quant=state_quant,
+            output=output, graded_spikes_factor=graded_spikes_factor,
             learn_graded_spikes_factor=learn_graded_spikes_factor,
-        )
+        )  # fmt: skip
         self.register_value("tau", 1 / (1 - initial_tensor("beta", beta)), learn=learn_beta)
         if self.tau.shape not in ((), (1,), (channels,)):
             raise ValueError(f"beta must be a number or [{channels}], one a channel, got shape {tuple(self.tau.shape)}")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .._engine import asked, backend
-from .._neurons.neurons import running_again
+from .._neurons.states import running_again
 from .arguments import fill, hollow
 from .held import Held, aside
 from .layers import takes_sequence
@@ -45,7 +45,7 @@ def unroll_in_segments(
         if states:
             states = [o[-1] for o in out[len(out) - len(states) :]]
         found: list[Tensor] = []
-        template = hollow(out, found, lambda t: True)
+        template = hollow(out, found)
         outputs.append(found)
     return fill(template, [torch.cat(column) for column in zip(*outputs, strict=True)])
 
