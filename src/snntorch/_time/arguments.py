@@ -37,7 +37,11 @@ def fill(template: Any, values: Sequence[Any]) -> Any:
     return template
 
 
-def hollow(value: Any, tensors: list[Any], is_slot: Callable[[Tensor], bool]) -> Any:
+def _any(tensor: Tensor) -> bool:
+    return True
+
+
+def hollow(value: Any, tensors: list[Any], is_slot: Callable[[Tensor], bool] = _any) -> Any:
     """Nested arguments with a slot for each tensor that `is_slot`, which is appended to `tensors`."""
     kind = type(value)
     if kind in _ATOMS:
@@ -59,15 +63,17 @@ def hollow(value: Any, tensors: list[Any], is_slot: Callable[[Tensor], bool]) ->
     return value
 
 
-def refilled(args: Any, values: Sequence[Any]) -> Any:
-    """Nested arguments with other tensors, in their order."""
-    return fill(hollow(args, [], lambda t: True), values)
+def mapped(change: Callable[[Any], Any], value: Any, is_slot: Callable[[Tensor], bool] = _any) -> Any:
+    """Nested arguments with what `change` makes of each tensor that `is_slot`."""
+    tensors: list[Any] = []
+    template = hollow(value, tensors, is_slot)
+    return fill(template, [change(t) for t in tensors])
 
 
 def leaves(value: Any) -> list[Any]:
     """The tensors of nested arguments, in order."""
     found: list[Any] = []
-    hollow(value, found, lambda t: True)
+    hollow(value, found)
     return found
 
 

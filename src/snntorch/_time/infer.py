@@ -153,7 +153,7 @@ def _infer(
         except Exception:  # what the call can't do without values, it may yet do with them
             return None
         tensors: list[Tensor] = []
-        outputs = hollow(returned, tensors, lambda t: True)
+        outputs = hollow(returned, tensors)
         if not tensors or not _all_tensors(outputs):
             return None
         places = {id(fake): k for k, fake in enumerate(fakes)}

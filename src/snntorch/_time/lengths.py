@@ -16,7 +16,7 @@ from .._layers.bntt import _BatchNormTT
 from .._layers.valid import over_rows, uses_batch
 from .._neurons.ends import Ends
 from .._neurons.neurons import SpikingNeuron
-from .arguments import fill, hollow
+from .arguments import mapped
 from .later import resolved
 from .layers import hooks, takes_sequence
 from .modules import Recorder
@@ -133,19 +133,13 @@ def _packed_like(x: PackedSequence, out: Any, lengths: Tensor) -> Any:
         packed = pack_padded_sequence(t if order is None else t.index_select(1, order), host)
         return PackedSequence(packed.data, x.batch_sizes, x.sorted_indices, x.unsorted_indices)
 
-    return _mapped(pack, out)
-
-
-def _mapped(change: Callable[[Tensor], Any], out: Any) -> Any:
-    found: list[Tensor] = []
-    template = hollow(out, found, lambda t: True)
-    return fill(template, [change(t) for t in found])
+    return mapped(pack, out)
 
 
 def _silent(ends: Ends, out: Any) -> Any:
     """Outputs that are zero after each sample's end; what is no `[T, B, ...]` as it is."""
     shape = ends.steps, len(ends.lengths)
-    return _mapped(lambda t: ends.silent(t) if t.shape[:2] == shape else t, out)
+    return mapped(lambda t: ends.silent(t) if t.shape[:2] == shape else t, out)
 
 
 def _held(ends: Ends, courses: Any, before: Any) -> Any:

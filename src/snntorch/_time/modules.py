@@ -13,7 +13,7 @@ from .._neurons.neurons import SpikingNeuron
 from ..surrogate import SurrogateFunction
 from . import layers, norm
 from .again import Again
-from .arguments import Slot, fill, hollow, leaves
+from .arguments import Slot, fill, hollow, leaves, mapped
 from .groups import SequenceGroup
 from .infer import Context, context_now, infer, meta_of, tried
 from .later import Batch, Later, Meta, Node, resolved, settle
@@ -49,9 +49,7 @@ class Recorder(FunctionRecorder):
         """`function(*args, **kwargs)`, recorded and run."""
         with patched(), recording(self):
             try:
-                tensors: list[Tensor] = []
-                template = hollow((args, kwargs), tensors, lambda t: type(t) in _PLAIN)
-                args, kwargs = fill(template, [self.given(t) for t in tensors])
+                args, kwargs = mapped(self.given, (args, kwargs), lambda t: type(t) in _PLAIN)
                 self.__enter__()
                 self._entered = True
                 try:
@@ -126,7 +124,7 @@ class Recorder(FunctionRecorder):
             return out if out is not None else self._through(call, module, args, kwargs)
         if way == "whole neuron":
             sources = leaves((args, kwargs))
-            template = hollow((args, kwargs), [], lambda t: True)
+            template = hollow((args, kwargs), [])
             self._passed = template, [(t.node, t.out) if type(t) is Later else t for t in sources]
             return self._through(_forward, module, args, kwargs)
         if way == "whole sequence":

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .._engine import choices
 from .._neurons.neurons import SpikingNeuron
-from .arguments import fill, hollow, leaves, slots
+from .arguments import fill, leaves, mapped, slots
 from .held import aside
 from .infer import meta_of
 from .later import Batch, Later, Meta, Node, resolved
@@ -152,9 +152,7 @@ class Reader(Recorder):
 
     def _referred(self, value: Any) -> Any:
         """Nested arguments with references for what comes from the sample, and the values of what does not."""
-        laters: list[Any] = []
-        template = hollow(value, laters, lambda t: type(t) is Later)
-        return fill(template, [self._source(t.node, t.out) for t in laters])
+        return mapped(lambda t: self._source(t.node, t.out), value, lambda t: type(t) is Later)
 
     def _source(self, node: Node, out: int) -> Any:
         return Ref(node.number, out) if node.number else node.value(out)
@@ -182,9 +180,7 @@ class Reader(Recorder):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self._written and not self.stopped:
-            tensors: list[Any] = []
-            template = hollow((args, kwargs or {}), tensors, lambda t: True)
-            args, kwargs = fill(template, [self._written.get(id(t), (t, t))[1] for t in tensors])
+            args, kwargs = mapped(lambda t: self._written.get(id(t), (t, t))[1], (args, kwargs or {}))
         return super().__torch_function__(func, types, args, kwargs)
 
     def add_group(self, place: Any, group: Any) -> None:
@@ -250,9 +246,7 @@ class Reader(Recorder):
             out = self.module(call, module, (x.unsqueeze(0), *further), kwargs)
         finally:
             self.one_step = True
-        found: list[Any] = []
-        template = hollow(out, found, lambda t: True)
-        return fill(template, [t[0] for t in found])
+        return mapped(lambda t: t[0], out)
 
     def _forward(self, module: Any, forward: Callable, *args: Any, **kwargs: Any) -> Any:
         names = module.states if isinstance(module, SpikingNeuron) else ()
@@ -277,9 +271,7 @@ class Reader(Recorder):
         laters = [self.handle(node, k, meta) for k, meta in enumerate(call.metas)]
         if names:
             call.owner._store([laters[k] for k in call.states.values()])  # type: ignore[union-attr, operator]
-        places: list[Tensor] = []
-        template = hollow(result, places, lambda t: True)
-        return fill(template, [laters[numbers[id(t)]] for t in places])
+        return mapped(lambda t: laters[numbers[id(t)]], result)
 
 
 def refs(value: Any) -> Iterator[Ref]:

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from .._engine import note
 from .._engine.private import past_torch_function
 from . import known
-from .arguments import Slot, fill, flatten, hollow, leaves, refilled, sign
+from .arguments import Slot, fill, flatten, hollow, leaves, mapped, sign
 from .groups import FunctionGroup, Group, ModuleGroup, SelectGroup, StackGroup, WriteGroup
 from .infer import Context, Inferred, context_now, infer, meta_of
 from .later import Later, Meta, Node, resolved
@@ -72,7 +72,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         if func == known.REQUIRES_GRAD:  # a method, made anew whenever it is asked for
             return args[0].node.requires_grad()
         if func in known.CONSTANT or func in known.DRAWN:
-            args, kwargs = refilled((args, kwargs), [stand_in(t) for t in leaves((args, kwargs))])
+            args, kwargs = mapped(stand_in, (args, kwargs))
             return func(*args, **kwargs) if func in known.CONSTANT else self.given(func(*args, **kwargs))
         if func is Tensor.__setitem__:
             return self.record(known.setitem, known.setitem, args, kwargs)
@@ -191,7 +191,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
     ) -> Group | None:
         """A new group; None where what the call gives can't be told before it runs."""
         module = of_group.get("module")
-        whole = hollow((args, kwargs), [], lambda t: True)
+        whole = hollow((args, kwargs), [])
         metas = [t.meta if type(t) is Later else meta_of(t) for t in tensors]
         structure: list[Any] = [known_as]
         flatten((args, kwargs), structure, [])
@@ -282,7 +282,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             if isinstance(function, nn.Module):
                 note(function, "stepped", "what it gives can't be told before it runs")
             with recording(None):
-                args, kwargs = refilled((args, kwargs), [alone(t) if type(t) is Later else t for t in tensors])
+                args, kwargs = mapped(alone, (args, kwargs), lambda t: type(t) is Later)
                 result = function(*args, **kwargs)
             return self.given(result) if type(result) is Tensor else result
         self.stop(f"{line()}: {name} needs a value")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._engine.private import memory, unseen
-from .arguments import fill, flatten, hollow, leaves
+from .arguments import flatten, leaves, mapped
 from .later import Later, Node
 
 UNKNOWN = ("unknown",)  # the path of what shares memory with something that is not recorded
@@ -87,6 +87,4 @@ def _structure(path: tuple) -> Any:
 
 def _of_another(args: Any, kwargs: Any, x: Any) -> tuple[Any, Any]:
     """The arguments of a view, of another tensor."""
-    slots: list[Tensor] = []
-    template = hollow((args, kwargs), slots, lambda t: type(t) is Later)
-    return fill(template, [x] * len(slots))
+    return mapped(lambda t: x, (args, kwargs), lambda t: type(t) is Later)
