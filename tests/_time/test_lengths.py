@@ -341,6 +341,21 @@ def test_norms_count_the_steps_that_are_taken(kind, form):
     assert not [m for m in net.modules() if "forward" in vars(m)]
 
 
+def test_nothing_is_silenced_before_a_norm_over_the_steps_taken():
+    """It reads those alone, so a pass over its whole input, and one back, would be for nothing."""
+    seen = []
+
+    class Norm(snn.ThresholdDependentBatchNorm1d):
+        def forward(self, input):
+            seen.append(input)
+            return super().forward(input)
+
+    x = torch.rand(T, B, 3)
+    snn.unroll(nn.Sequential(nn.Linear(3, 3), Norm(3)), x, lengths=[5, 4, 7, 7])
+    assert seen[0].shape == x.shape
+    assert seen[0].all()
+
+
 def test_what_is_padded_does_not_matter():
     """Not even NaN, for outputs and gradients."""
     net, x = network()

@@ -13,6 +13,7 @@ class _OverTime(nn.Module):
     """A batch norm of `torch.nn` that takes a whole sequence; the subclass names the kind and a step's dimensions."""
 
     takes_sequence = True
+    sees_ends = True  # takes no value from behind a sample's end
     _steps: tuple[int, ...]  # dimensions of `[B, C, ...]`
     _shape: str
     running_mean: Tensor | None

@@ -19,4 +19,4 @@ def over_rows(normalise: Callable[[Tensor], Tensor], x: Tensor, rows: Tensor) ->
     if not len(rows):
         return torch.zeros_like(x)
     made = normalise(x.index_select(0, rows))
-    return torch.zeros_like(x, dtype=made.dtype).index_copy(0, rows, made)
+    return made.new_zeros(x.shape).index_copy_(0, rows, made)

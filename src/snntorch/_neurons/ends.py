@@ -104,6 +104,12 @@ class Ends:
 
         return self._once(("last", times, final), device, make), self.shortest <= times[0]
 
+    def _ended_rows(self, times: Sequence[int], device: torch.device) -> Tensor:
+        """The same, as indices of steps and samples in one dimension."""
+        times = tuple(times)
+        make = lambda: (torch.tensor(times)[:, None] >= self.lengths).flatten().nonzero().flatten()  # noqa: E731
+        return self._once(("ended rows", times), device, make)
+
     def rows(self, time: int, device: torch.device) -> Tensor | None:
         """The samples that take a step; None where all do."""
         if time < self.shortest:
@@ -123,6 +129,8 @@ class Ends:
         self.check(x.shape[1:], dim)
         if times[-1] < self.shortest:
             return x
+        if dim == 0 and x.is_contiguous():  # a copy, and rows written: half of a mask's time
+            return x.flatten(0, 1).index_fill(0, self._ended_rows(times, x.device), 0).view(x.shape)
         return x.masked_fill(self._ended(times, x.device).view(_view(x, dim)), 0)
 
     def held(

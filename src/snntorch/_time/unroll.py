@@ -98,7 +98,9 @@ def _unroll(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) 
     if layers.takes_sequence(module):
         note(module, "whole sequence")
         x = x if num_steps is None else x.expand(num_steps, *x.shape)
-        return module(x, *states) if ends is None else whole(ends, module, (ends.silent(x), *states), {})
+        if ends is None:
+            return module(x, *states)
+        return whole(ends, module, (x if getattr(module, "sees_ends", False) else ends.silent(x), *states), {})
     if not layers.hooks(module) and type(x) is not Later:
         if isinstance(module, SpikingNeuron) and type(module).forward is SpikingNeuron.forward and not module.overrides:
             return module.sequence(x, states, num_steps)
