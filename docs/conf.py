@@ -20,13 +20,14 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
-    "equations",  # from here on ours, in _ext
+    "contents",  # from here on ours, in _ext
+    "drawn",
+    "equations",
     "examples",
     "links",
     "mathml",
     "notebooks",
     "pictures",
-    "surrogates",
 ]
 exclude_patterns = ["_build", "_ext", "conf.py", "**/.ipynb_checkpoints"]
 

@@ -18,6 +18,8 @@ FOREIGN = {
     "a role": r":(?!math:)\w+:`",
     "a field": r"^\s*:(param|type|return|returns|rtype|raises)\b",
     "an underlined section": r"^\s*-{4,}\s*$",
+    "a type in Returns": r"^(Returns|Yields):\n +[^\n`]*(`[^`\n]*`[^\n`]*)*:\s",
+    "a quotation, where `::` or `.. math::` is meant": r"\A(?:(?!^\w+:$)[^\n]*\n)*?\S[^\n]*(?<!::)\n\n    (?=\S)",
 }
 
 
@@ -46,9 +48,14 @@ def test_other_dialects_are_found():
         "Add.\n\n:param x: a number",
         "Add.\n\nParameters\n----------\nx",
         "Add.\n\nReferences:\n    A paper.",
+        "Add.\n\nReturns:\n    The sum `a`: a tensor.",
+        "Add.\n\n    y = a + b\n\nBoth count.",
     ):
         assert faults(doc)
     assert not faults("Add `x`.\n\nArgs:\n    x: a number\n\nSource:\n    A paper.")
+    assert not faults(
+        "Add::\n\n    y = a\n\n    z = b\n\n- both\n\nReturns:\n    The sum, `{a: b}`.\n\nExample:\n    1\n\n    2"
+    )
 
 
 PUBLIC = [

@@ -5,13 +5,15 @@ import doctest
 import importlib.util
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
 import snntorch as snn
-from snntorch import spikegen
+from test_docstrings import public
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -71,13 +73,16 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert not missing
 
 
-def test_every_public_name_is_in_the_reference() -> None:
-    reference = "\n".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
-    homes = {name: getattr(v, "__module__", getattr(v, "__name__", "")) for name, v in vars(snn).items()}
-    ours = [name for name, home in homes.items() if home.startswith("snntorch")]
-    missing = [name for name in ours if not name.startswith("_") and not re.search(rf"\b{name}\b", reference)]
-    missing += set(spikegen.__all__) - set(re.findall(r"^\.\. auto\w+:: (\w+)$", reference, re.MULTILINE))
-    assert not missing, f"give {missing} a line in docs/api"
+def test_every_public_object_is_in_the_reference_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    contents = importlib.import_module("contents")
+    pages = sorted((ROOT / "docs" / "api").glob("*.md"))
+    found = Counter(id(of) for page in pages for of in contents.documented(page.read_text()).values())
+    kinds = (type, FunctionType)  # and no instances of them
+    missing = [name for name, of in public().items() if isinstance(of, kinds) and found[id(of)] != 1]
+    assert not missing, f"give each of {missing} a line in docs/api, and one alone"
+    trees = "".join(path.read_text() for path in (ROOT / "docs" / "index.md", *pages))
+    assert [page.stem for page in pages if not re.search(rf"^(api/)?{page.stem}$", trees, re.MULTILINE)] == []
 
 
 def test_guides_show_what_their_code_draws(tmp_path: Path) -> None:

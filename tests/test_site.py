@@ -51,6 +51,7 @@ async function look(page, width) {
   found[page + " " + width] = {
     errors, plays,
     wide: doc.documentElement.scrollWidth,
+    high: doc.documentElement.scrollHeight,
     images: doc.images.length,
     unsaid: [...doc.querySelectorAll("article img")].filter(i => !i.alt || i.alt.includes("/")).map(i => i.src),
     equations: equations.length,
@@ -130,6 +131,10 @@ def test_no_page_is_wider_than_a_phone(seen: dict) -> None:
     assert {page: r["wide"] for page, r in seen.items() if page.endswith(" 390") and r["wide"] > 390} == {}
 
 
+def test_no_page_of_the_reference_is_endless(seen: dict) -> None:
+    assert {page: r["high"] for page, r in seen.items() if page.startswith("api/") and r["high"] > 11_000} == {}
+
+
 def test_equations_are_drawn(seen: dict) -> None:
     assert seen["tutorials/lif 390"]["equations"] > 10 and seen["api/neurons-leaky 1280"]["equations"] > 5
     assert {page: r for page, r in seen.items() if r["flat"] or r["raw"]} == {}
@@ -137,7 +142,9 @@ def test_equations_are_drawn(seen: dict) -> None:
 
 def test_pictures_are_there(seen: dict) -> None:
     assert seen["index 390"]["images"] > 0 and seen["tutorials/gallery 390"]["images"] > 11
-    assert seen["api/surrogate 390"]["images"] > 15
+    assert seen["api/surrogate 390"]["images"] > 15 and seen["api/spikeplot 390"]["images"] > 15
+    plots = sum(r["images"] for page, r in seen.items() if page.startswith("api/spikeplot-") and page.endswith(" 390"))
+    assert plots == seen["api/spikeplot 390"]["images"]
     assert {page: r["unsaid"] for page, r in seen.items() if r["unsaid"]} == {}
 
 

@@ -95,14 +95,25 @@ spikeplot.traces(mem[:, 0, :6], spk=output[:, 0, :6], dim=(2, 3))
 # %% [markdown]
 # ## Statistics
 #
-# `spikeplot.psth`, `spikeplot.isi_histogram`, `spikeplot.rate_histogram`: rate over time, gaps between spikes, rates over
-# neurons:
+# `spikeplot.psth`, the rate over time of a neuron over the samples of a batch:
 
-# %% alt="Histograms of spikes over time, of the gaps between spikes, and of firing rates"
-fig, (left, middle, right) = plt.subplots(3, 1, figsize=(7, 5.5))
-spikeplot.psth(hidden[:, :, 0], ax=left, bin_size=10)
-spikeplot.isi_histogram(hidden[:, 0], ax=middle)
-_ = spikeplot.rate_histogram(hidden[:, 0], ax=right, bins=15)
+# %% alt="Bars of the rate of one neuron in bins of ten steps"
+fig, ax = plt.subplots()
+_ = spikeplot.psth(hidden[:, :, 0], ax=ax, bin_size=10)
+
+# %% [markdown]
+# `spikeplot.isi_histogram`, the gaps between spikes:
+
+# %% alt="A histogram of the steps between two spikes of a neuron, most of them short"
+fig, ax = plt.subplots()
+_ = spikeplot.isi_histogram(hidden[:, 0], ax=ax)
+
+# %% [markdown]
+# `spikeplot.rate_histogram`, the rates over neurons:
+
+# %% alt="A histogram of how many neurons fire at which rate"
+fig, ax = plt.subplots()
+_ = spikeplot.rate_histogram(hidden[:, 0], ax=ax, bins=15)
 
 # %% [markdown]
 # `spikeplot.spike_count`, whose animated form counts step by step:
@@ -114,13 +125,32 @@ spikeplot.spike_count(output[:, 0], fig, ax, labels=[str(i) for i in range(10)])
 # %% [markdown]
 # ## Weights
 #
-# `spikeplot.weight_map`, `spikeplot.weight_histogram`, `spikeplot.receptive_fields`:
+# `spikeplot.weight_map`, a matrix of weights with zero in the middle of its colours:
 
-# %% alt="A matrix of weights as a picture, histograms of two layers, and twelve receptive fields"
-fig, (left, middle, right) = plt.subplots(1, 3, figsize=(7, 2.6))
-spikeplot.weight_map(net[2].weight, ax=left)
-spikeplot.weight_histogram({"first": net[0].weight, "second": net[2].weight}, ax=middle)
-_ = spikeplot.receptive_fields(net[0].weight[:12], shape=(5, 8), ax=right)
+# %% alt="A matrix of the weights from 60 hidden to 10 output neurons, blue below zero and red above"
+fig, ax = plt.subplots(figsize=(7, 2.2))
+_ = spikeplot.weight_map(net[2].weight, ax=ax)
+
+# %% [markdown]
+# `spikeplot.weight_histogram`, one or more layers' weights:
+
+# %% alt="Histograms of the weights of two layers"
+fig, ax = plt.subplots()
+_ = spikeplot.weight_histogram({"first": net[0].weight, "second": net[2].weight}, ax=ax)
+
+# %% [markdown]
+# `spikeplot.receptive_fields`, each neuron's weights as the picture that it looks for. Those of an untrained network are
+# noise, so these are stripes of our own:
+
+# %% alt="Twelve receptive fields, stripes in as many directions"
+y, x = torch.meshgrid(
+    torch.linspace(-1, 1, 16), torch.linspace(-1, 1, 16), indexing="ij"
+)
+angles = torch.arange(12)[:, None, None] * torch.pi / 12
+stripes = torch.cos(8 * (x * angles.cos() + y * angles.sin()))
+fields = stripes * torch.exp(-3 * (x**2 + y**2))
+fig, ax = plt.subplots(figsize=(5, 2))
+_ = spikeplot.receptive_fields(fields.flatten(1), shape=(16, 16), ax=ax, columns=6)
 
 # %% [markdown]
 # ## Training
@@ -140,8 +170,8 @@ _ = spikeplot.training_curves(history, best="val_loss", fig=fig)
 # %% [markdown]
 # ## Animations
 #
-# `spikeplot.animator` films images over time, `spikeplot.Camera` any figure. `spikeplot.player` shows the film in a
-# notebook, and `spikeplot.save` writes it as GIF, MP4 or a page.
+# `spikeplot.animator` films images over time. `spikeplot.player` shows the film in a notebook, and `spikeplot.save`
+# writes it as GIF, MP4 or a page.
 
 # %%
 position = torch.linspace(-1, 1, 32)
@@ -150,9 +180,24 @@ wave = torch.stack([
     for t in torch.linspace(0, 6.28, 30)
 ])  # fmt: skip
 fig, ax = plt.subplots(figsize=(2.4, 2.4))
-spikeplot.player(
-    spikeplot.animator(spikegen.rate(wave, time_var_input=True), fig, ax, interval=80)
+movie = spikeplot.animator(
+    spikegen.rate(wave, time_var_input=True), fig, ax, interval=80
 )
+spikeplot.player(movie)
+
+# %% [markdown]
+# `spikeplot.Camera` films any figure, here a membrane as it goes:
+
+# %%
+fig, ax = plt.subplots(figsize=(4.5, 2))
+_ = ax.set(xlabel="time step", ylabel="membrane")
+camera = spikeplot.Camera(fig)
+for step in range(2, 42, 2):
+    ax.plot(mem[:step, 0, 0], color="C0")
+    ax.plot(step - 1, mem[step - 1, 0, 0], "o", color="C1")
+    camera.snap()
+movie = camera.animate(interval=80)
+spikeplot.player(movie)
 
 # %% [markdown]
 # ## Every neuron

@@ -50,11 +50,11 @@ class _BatchNormTT(nn.ModuleList):
 
 
 class BatchNormTT1d(_BatchNormTT):
-    """Batch normalisation through time (BNTT) of feature vectors or feature sequences.
+    r"""Batch normalisation through time (BNTT) of feature vectors or feature sequences.
 
     Each time step t has its own statistics and scale, and no shift:
 
-        y[t] = γ[t] · (x[t] - E[x[t]]) / sqrt(Var[x[t]] + ε)
+    .. math:: y[t] = γ[t] \frac{x[t] - E[x[t]]}{\sqrt{Var[x[t]] + ε}}
 
     It is an `nn.ModuleList` of `nn.BatchNorm1d`: call `bn[t](x)` inside a time loop,
     or `bn(x)` on a whole sequence.

@@ -37,7 +37,7 @@ def layerwise(net: Net) -> Net:
     sample's end.
 
     Returns:
-        For a module one that shares everything with it: parameters, states, mode, hooks; its class is a subclass of
+        For a module one that shares everything with it, parameters, states, mode, hooks; its class is a subclass of
         the module's, and its `state_dict` the same. For a function a function, for a class the class.
 
     Raises:

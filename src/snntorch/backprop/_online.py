@@ -75,7 +75,7 @@ def eprop(
             gradients of all steps.
 
     Returns:
-        The loss, summed over steps: a detached scalar. Gradients are added to `.grad`, as by `backward()`. The
+        The loss, summed over steps, a detached scalar. Gradients are added to `.grad`, as by `backward()`. The
         states of the net start from zero, or from what its neurons rest at.
 
     Raises:

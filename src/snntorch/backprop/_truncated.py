@@ -99,7 +99,7 @@ def TBPTT(
             learning-rate schedule, a log.
 
     Returns:
-        The loss per step, averaged over batches: the mean over batches of `sum over chunks of loss * k / T`. A
+        The loss per step, averaged over batches, or the mean over batches of `sum over chunks of loss * k / T`. A
         detached scalar.
 
     Raises:

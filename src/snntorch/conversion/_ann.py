@@ -50,7 +50,7 @@ def ann_to_snn(
             activations are right earlier (Rueckauer et al.).
 
     Returns:
-        The spiking network, in evaluation mode, with hidden states: reset it before every input. An `nn.Sequential`
+        The spiking network, in evaluation mode, with hidden states; reset it before every input. An `nn.Sequential`
         where one layer follows another, else an `fx.GraphModule`; its layers are named after those of `net`.
 
     Raises:

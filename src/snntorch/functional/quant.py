@@ -139,8 +139,8 @@ def state_quant(
             one bit to .95 for eight and more.
 
     Returns:
-        A callable: tensor of any shape and dtype → float32 tensor of the same shape, each element replaced by
-        its nearest level. Ties take the lower level, infinities the outermost ones, NaN stays NaN; the
+        A callable that takes a tensor of any shape and dtype to a float32 tensor of the same shape, each element
+        replaced by its nearest level. Ties take the lower level, infinities the outermost ones, NaN stays NaN; the
         gradient is the identity, also outside [lo, hi]. Equal settings give equal objects with equal hashes;
         they pickle.
 

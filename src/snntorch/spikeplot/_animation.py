@@ -36,7 +36,7 @@ def animator(
         cmap: colour map.
 
     Returns:
-        The animation, one frame a step. Keep a reference to it: an animation that is garbage collected stops.
+        The animation, one frame a step. Keep a reference to it, as an animation that is garbage collected stops.
 
     Raises:
         ValueError: `data` has another number of dimensions or no steps, or `num_steps` exceeds its steps.

@@ -13,15 +13,16 @@ from ._learner import TwoFactorLearner
 
 
 class BCMLearner(TwoFactorLearner):
-    """The BCM rule: inputs to a neuron gain while its output is above a threshold that slides, and lose below it.
+    r"""The BCM rule: inputs to a neuron gain while its output is above a threshold that slides, and lose below it.
 
-        x, y: traces of input and output, tr ← tr · exp(-1/τ) + s
-        Δw = f_post(w) · Σ_b x · y · max(0, y - θ) - f_pre(w) · Σ_b x · y · max(0, θ - y)
-        θ ← θ · exp(-1/τ_θ) + (1 - exp(-1/τ_θ)) · ⟨y²⟩ / y₀,  after each step
+    .. math:: Δw = f_{post}(w) \sum_b x y \max(0, y - θ) - f_{pre}(w) \sum_b x y \max(0, θ - y)
 
-    With f_pre = f_post = 1 this is Δw = Σ_b x · y · (y - θ). A trace is about the number of spikes in the last τ
-    steps. Each neuron has its own θ, each channel of a convolution has one; ⟨⟩ is the mean over samples and
-    positions. θ starts at 0, and `reset` leaves it alone, as it is the memory of earlier sequences.
+    .. math:: θ ← θ e^{-1/τ_θ} + (1 - e^{-1/τ_θ}) ⟨y^2⟩ / y_0 \quad \text{after each step}
+
+    x and y are traces of the spikes s of input and output, `x ← x · exp(-1/τ) + s`. With f_pre = f_post = 1 this is
+    Δw = Σ_b x · y · (y - θ). A trace is about the number of spikes in the last τ steps. Each neuron has its own θ,
+    each channel of a convolution has one; ⟨⟩ is the mean over samples and positions. θ starts at 0, and `reset`
+    leaves it alone, as it is the memory of earlier sequences.
 
     Since θ grows faster than y, a neuron cannot answer everything, and ends up selective: of n patterns that come
     equally often, it answers one with y = n · y₀ = θ, the others not at all. For this θ must follow slower than

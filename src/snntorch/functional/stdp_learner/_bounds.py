@@ -16,9 +16,9 @@ def identity(w: Tensor) -> Tensor:
 def weight_bounds(
     w_min: float = 0.0, w_max: float = 1.0, a_pre: float = 1.0, a_post: float = 1.0, power: float = 1.0
 ) -> tuple[WeightFunction, WeightFunction]:
-    """Weight dependences `(f_pre, f_post)` that keep weights between bounds.
+    r"""Weight dependences `(f_pre, f_post)` that keep weights between bounds.
 
-        f_pre(w) = a_pre · (w - w_min)^μ        f_post(w) = a_post · (w_max - w)^μ
+    .. math:: f_{pre}(w) = a_{pre} (w - w_{min})^μ \qquad f_{post}(w) = a_{post} (w_{max} - w)^μ
 
     Both are zero beyond their bound. μ = 1 is the multiplicative rule with soft bounds, μ = 0 the additive
     rule with hard bounds (a single update may still step over one: clamp afterwards, or learn in small

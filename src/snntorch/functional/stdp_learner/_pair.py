@@ -33,10 +33,13 @@ def stdp_linear_single_step(
     f_pre: WeightFunction = identity,
     f_post: WeightFunction = identity,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of pair STDP for a linear layer.
+    r"""One step of pair STDP for a linear layer.
 
-        tr ← tr - tr/τ + s,  on both sides
-        Δw = f_post(w) · Σ_b post · tr_pre - f_pre(w) · Σ_b tr_post · pre
+    .. math:: x ← x - x/τ + s \quad \text{on both sides}
+
+    .. math:: Δw = f_{post}(w) \sum_b s_{post} x_{pre} - f_{pre}(w) \sum_b x_{post} s_{pre}
+
+    x are traces of the spikes s, `trace_pre` and `trace_post`.
 
     Source: A. Morrison, M. Diesmann and W. Gerstner, "Phenomenological models of synaptic plasticity based on
     spike timing", Biological Cybernetics 98, 2008.

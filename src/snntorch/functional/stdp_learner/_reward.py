@@ -38,12 +38,13 @@ def mstdp_linear_single_step(
     f_pre: WeightFunction = identity,
     f_post: WeightFunction = identity,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of reward-modulated STDP (MSTDP): what each sample's reward multiplies.
+    r"""One step of reward-modulated STDP (MSTDP): what each sample's reward multiplies.
 
-        tr ← tr · exp(-1/τ) + s,  on both sides
-        e = f_post(w) · post · tr_pre - f_pre(w) · tr_post · pre,  for each sample
+    .. math:: x ← x e^{-1/τ} + s \quad \text{on both sides}
 
-    The weight changes by `(reward[:, None, None] * e).sum(0)`.
+    .. math:: e = f_{post}(w) s_{post} x_{pre} - f_{pre}(w) x_{post} s_{pre} \quad \text{for each sample}
+
+    x are traces of the spikes s. The weight changes by `(reward[:, None, None] * e).sum(0)`.
 
     Source: R. V. Florian, "Reinforcement learning through modulation of spike-timing-dependent synaptic
     plasticity", Neural Computation 19(6), 2007.
@@ -80,9 +81,11 @@ def mstdpet_linear_single_step(
     f_post: WeightFunction = identity,
     eligibility: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of reward-modulated STDP with an eligibility trace (MSTDPET), for rewards that come late.
+    r"""One step of reward-modulated STDP with an eligibility trace (MSTDPET), for rewards that come late.
 
-        z ← z · exp(-1/τ_z) + e / τ_z,  with e of `mstdp_linear_single_step`
+    .. math:: z ← z e^{-1/τ_z} + e / τ_z
+
+    where e is that of `mstdp_linear_single_step`.
 
     Source: R. V. Florian, Neural Computation 19(6), 2007, as for `mstdp_linear_single_step`.
 
@@ -110,12 +113,12 @@ def mstdpet_linear_single_step(
 
 
 class RewardSTDPLearner(Learner):
-    """Reward-modulated STDP with an eligibility trace for one linear synapse.
+    r"""Reward-modulated STDP with an eligibility trace for one linear synapse.
 
     The rule is that of `mstdpet_linear_single_step`: spikes leave an eligibility z in each synapse and
     sample, and a reward R that comes later changes the weight by
 
-        Δw = Σ_b R_b · z_b
+    .. math:: Δw = \sum_b R_b z_b
 
     Source: R. V. Florian, Neural Computation 19(6), 2007. See also E. M. Izhikevich, "Solving the distal
     reward problem through linkage of STDP and dopamine signaling", Cerebral Cortex 17(10), 2007.

@@ -13,12 +13,13 @@ from ._pair import STDPLearner
 
 
 class TripletSTDPLearner(STDPLearner):
-    """Triplet STDP: a second, slow trace on each side makes the update depend on the firing rates.
+    r"""Triplet STDP: a second, slow trace on each side makes the update depend on the firing rates.
 
-        r1, o1, r2, o2: traces of input (r) and output (o), with decay exp(-1/τ) of τ₊, τ₋, τₓ, τ_y
-        Δw = f_post(w) · Σ_b post · r1 · (A₂⁺ + A₃⁺ · o2) - f_pre(w) · Σ_b pre · o1 · (A₂⁻ + A₃⁻ · r2)
+    .. math:: Δw = f_{post}(w) \sum_b s_{post} r_1 (A_2^+ + A_3^+ o_2)
+        - f_{pre}(w) \sum_b s_{pre} o_1 (A_2^- + A_3^- r_2)
 
-    The fast traces r1 and o1 include the present spikes, the slow ones r2 and o2 only earlier ones.
+    r₁ and r₂ are traces of the input's spikes, o₁ and o₂ of the output's; they decay by exp(-1/τ) with τ₊, τₓ, τ₋ and
+    τ_y. The fast traces r₁ and o₁ include the present spikes, the slow ones r₂ and o₂ only earlier ones.
     The defaults are the paper's fit to visual cortex (all-to-all, full model), for steps of 1 ms.
 
     Source: J.-P. Pfister and W. Gerstner, "Triplets of spikes in a model of spike timing-dependent
