@@ -80,8 +80,9 @@ def ink(ax: Axes) -> Any:
     return ax.xaxis.label.get_color()
 
 
-def tidy(ax: Axes) -> None:
-    """Hide the two spines that carry no scale."""
+def tidy(ax: Axes, xlabel: str, ylabel: str) -> None:
+    """Label the axes, and hide the two spines that carry no scale."""
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.spines[["top", "right"]].set_visible(False)
 
 

@@ -76,9 +76,7 @@ def spike_count(
     ax.set_xlim(0, num_steps)
     ax.set_ylim(0, num_classes + 1)
     ax.set_yticks(rows, [str(label) for label in labels])
-    ax.set_xlabel("Time [s]" if time_step else "Time Step")
-    ax.set_ylabel("Labels")
-    tidy(ax)
+    tidy(ax, "Time [s]" if time_step else "Time Step", "Labels")
     ticks = [tick for tick in ax.get_xticks() if 0 <= tick <= num_steps]
     ax.set_xticks(ticks, [f"{tick * (time_step or 1):g}" for tick in ticks])
     if gridshader:

@@ -157,7 +157,5 @@ def membrane_traces(
     ax.set_yticks(zeros, [str(label) for label in labels])
     ax.set_ylim(bottom - 0.12 * height, zeros[0] + top + 0.22 * height)
     ax.set_xlim(0, times[-1] or step)
-    ax.set_xlabel(time_label)
-    ax.set_ylabel("Neuron")
-    tidy(ax)
+    tidy(ax, time_label, "Neuron")
     return lines

@@ -116,6 +116,4 @@ def _output_counts(counts: np.ndarray, labels: Sequence[Any] | None, ax: Axes) -
     else:
         ax.set_xticks(np.arange(len(counts)), [str(label) for label in labels])
     ax.set_title("output spikes", fontsize="medium")
-    ax.set_xlabel("Class")
-    ax.set_ylabel("Count")
-    tidy(ax)
+    tidy(ax, "Class", "Count")

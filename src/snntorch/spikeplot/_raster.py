@@ -89,11 +89,11 @@ def raster_groups(
         >>> [tick.get_text() for tick in bottom.get_yticklabels()]
         ['excitatory', 'inhibitory']
     """
-    step, time_label, rate_label = time_scale(time_step)
+    step, time_label, _ = time_scale(time_step)
     array = to_numpy(spikes, "spikes")
     array = array.reshape(len(array), -1)
-    named = {"": slice(None)} if groups is None else groups
-    members = {name: array[:, index] for name, index in named.items()}
+    chosen = {"": slice(None)} if groups is None else groups
+    members = {name: array[:, index] for name, index in chosen.items()}
     if not members:
         raise ValueError("groups is empty; expected at least one group, or None for all neurons")
     for name, member in members.items():
@@ -119,7 +119,7 @@ def raster_groups(
 
     ax.set_xlim(0, len(array) * step)
     ax.set_ylim(-0.5, first_rows[-1] - 0.5)
-    ax.set_xlabel(time_label)
+    tidy(ax, time_label, ax.get_ylabel() if groups else "Neuron")
     if groups:
         ax.set_yticks((first_rows[:-1] + first_rows[1:] - 1) / 2, list(members))
         ax.tick_params(axis="y", length=0)
@@ -128,15 +128,11 @@ def raster_groups(
         for edge in first_rows[1:-1]:
             ax.axhline(edge - 0.5, color=ink(ax), linewidth=0.5, alpha=0.4)
     else:
-        ax.set_ylabel("Neuron")
         whole_ticks(ax.yaxis)
-    tidy(ax)
-
     if rate_ax is not None:
         for member, tint in zip(members.values(), tints, strict=True):
             psth(member.mean(axis=1), ax=rate_ax, bin_size=bin_size, time_step=time_step, color=tint)
         rate_ax.set_xlabel("")
-        rate_ax.set_ylabel(rate_label)
     return marks
 
 

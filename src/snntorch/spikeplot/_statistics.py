@@ -83,9 +83,7 @@ def psth(
         ax.stairs(mean + error, edges, baseline=low, fill=True, color=color, alpha=0.3, linewidth=0)
     ax.autoscale_view()
     ax.set_xlim(0, edges[-1])
-    ax.set_xlabel(time_label)
-    ax.set_ylabel(rate_label)
-    tidy(ax)
+    tidy(ax, time_label, rate_label)
     return line
 
 
@@ -149,10 +147,8 @@ def rate_histogram(
     unit = "spikes a step" if time_step is None else "Hz"
     ax.set_title(f"mean {mean:.3g} {unit}, {silent} of {len(spike_counts)} silent", fontsize="medium")
     ax.set_ylim(bottom=0)
-    ax.set_xlabel(rate_label)
-    ax.set_ylabel("Neurons")
     whole_ticks(ax.yaxis)
-    tidy(ax)
+    tidy(ax, rate_label, "Neurons")
     return bars
 
 
@@ -213,7 +209,5 @@ def isi_histogram(
         ax.set_title("no neuron fired twice", fontsize="medium")
     ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
-    ax.set_xlabel("Interval [steps]" if time_step is None else "Interval [s]")
-    ax.set_ylabel("Count")
-    tidy(ax)
+    tidy(ax, "Interval [steps]" if time_step is None else "Interval [s]", "Count")
     return bars

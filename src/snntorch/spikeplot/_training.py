@@ -85,11 +85,10 @@ def training_curves(
             color = COLORS[splits.index(_metric_and_split(name)[1]) % len(COLORS)]
             lines[name] = ax.plot(epochs[known], curves[name][known], ".-", color=color, label=name)[0]
         title = metric if len(names) > 1 else " ".join(_words(names[0]))
-        ax.set_ylabel(title[:1].upper() + title[1:])
+        tidy(ax, "", title[:1].upper() + title[1:])
         if len(names) > 1:
             beside = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}  # where no curve is hidden
             ax.legend(ncols=len(names), frameon=False, fontsize="small", **beside)
-        tidy(ax)
     panels[-1].set_xlabel("Epoch")
     panels[-1].set_xlim(0.5, num_epochs + 0.5)
     whole_ticks(panels[-1].xaxis)

@@ -49,8 +49,7 @@ def weight_map(
     ax = new_axes() if ax is None else ax
     image = _signed_image(array.reshape(len(array), -1), ax, cmap, limit)
     image.axes.set_aspect("auto")
-    ax.set_xlabel("Input")
-    ax.set_ylabel("Neuron")
+    ax.set(xlabel="Input", ylabel="Neuron")
     whole_ticks(ax.xaxis)
     whole_ticks(ax.yaxis)
     return image
@@ -190,9 +189,7 @@ def weight_histogram(
     if None not in layers:
         ax.legend(fontsize="small")
     ax.set_ylim(bottom=0)
-    ax.set_xlabel("Weight")
-    ax.set_ylabel("Fraction of weights")
-    tidy(ax)
+    tidy(ax, "Weight", "Fraction of weights")
     return histograms
 
 
