@@ -1,7 +1,5 @@
 """A learnt delay of each input."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

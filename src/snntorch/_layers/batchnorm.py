@@ -1,7 +1,5 @@
 """Batch normalisation over time and batch: one mean and one variance a channel for a whole sequence."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Batch normalisation through time: one batch norm per time step."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

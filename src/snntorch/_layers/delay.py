@@ -1,7 +1,5 @@
 """A delay by whole steps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The memory of a loop: an output that arrives one step later."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

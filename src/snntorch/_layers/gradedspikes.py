@@ -1,7 +1,5 @@
 """Spikes that carry a learned amplitude."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Neurons that integrate and do not spike: readouts, and NIR's LI, I and CubaLI."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from .._neurons.lif import LIF

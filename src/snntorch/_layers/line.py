@@ -1,7 +1,5 @@
 """What layers that delay share: a line of past inputs, and how all steps read it in one go."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

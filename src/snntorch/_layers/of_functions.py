@@ -1,7 +1,5 @@
 """Functions that are layers: what `torch.nn.functional` calls with weights and sizes as arguments."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

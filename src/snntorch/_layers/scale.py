@@ -1,7 +1,5 @@
 """An elementwise factor."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

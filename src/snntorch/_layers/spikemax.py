@@ -1,7 +1,5 @@
 """The maximum of spike trains."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A linear layer of which each weight has a learnt delay."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

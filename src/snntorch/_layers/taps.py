@@ -1,7 +1,5 @@
 """Delays between whole steps: how much of the input of each step ago arrives, and how a delay is learnt."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

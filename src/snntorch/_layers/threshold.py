@@ -1,7 +1,5 @@
 """A spike wherever the input exceeds a threshold."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

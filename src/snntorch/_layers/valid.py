@@ -1,7 +1,5 @@
 """Norms whose statistics are those of the samples that have not ended."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where each sample of a batch ends, and what its neurons hold from there on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar

@@ -1,7 +1,5 @@
 """Parallel spiking neurons: without a reset a whole sequence is one matrix product."""
 
-from __future__ import annotations
-
 import math
 
 import torch

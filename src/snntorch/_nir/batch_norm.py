@@ -1,7 +1,5 @@
 """BatchNorm in eval mode is a linear map: it goes into the one before it, or becomes one."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from dataclasses import replace

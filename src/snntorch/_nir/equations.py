@@ -1,7 +1,5 @@
 """Between decays per step and NIR's time constants. The equations stand in the package's docstring."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -4,8 +4,6 @@
 bytes; here that is an error, and the memory is bounded by what a file of its size can hold when it is compressed.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator

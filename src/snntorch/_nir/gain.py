@@ -1,7 +1,5 @@
 """Resistances inside the weights: a graph that means the same to readers who take `r` for 1."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

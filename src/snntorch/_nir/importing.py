@@ -1,7 +1,5 @@
 """What the conversion of a NIR node to a layer gets. Nothing in it is trusted: nodes may come from anyone's file."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The table of layers: who writes which, who reads which node."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from torch import nn

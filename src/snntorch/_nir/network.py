@@ -4,8 +4,6 @@ Its forward calls submodules and adds tensors, nothing else. It is code that tor
 in it: names from a file become identifiers first.
 """
 
-from __future__ import annotations
-
 import keyword
 import re
 from collections.abc import Mapping, Sequence

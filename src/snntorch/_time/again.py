@@ -1,7 +1,5 @@
 """Layers of PyTorch's whose forward is one recorded call: at later steps that call is all that is recorded."""
 
-from __future__ import annotations
-
 from operator import is_
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Nested arguments and outputs: the tensors in them, and what is left when these are taken out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 

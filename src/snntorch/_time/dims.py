@@ -1,7 +1,5 @@
 """Functions that name their dimensions: with the steps as a dimension before the others, each name moves by one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -6,8 +6,6 @@ functions, products, functions that name their dimensions (`dims.py`), and funct
 alike, where time joins the batch.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Calls from one place in the code, and how they run together."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

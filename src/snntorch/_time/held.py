@@ -1,7 +1,5 @@
 """What the modules of a network hold beside parameters, and how a run leaves no trace in it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -4,8 +4,6 @@ The call runs once on PyTorch's fake tensors, which have no values, or on zeros 
 tensor imports sympy and more, for a second. What it gave is remembered by what it got.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence

@@ -1,7 +1,5 @@
 """What a recorder knows of PyTorch's functions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

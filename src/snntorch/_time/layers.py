@@ -5,8 +5,6 @@ The layers of `torch.nn` have it, but for normalisation in training and the like
 an attribute, `memoryless = True`, and one that takes `[T, B, ...]` in one call by `takes_sequence = True`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """A forward that holds the loop over time, run layer by layer."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar

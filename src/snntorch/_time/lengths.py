@@ -1,7 +1,5 @@
 """Sequences of different lengths in one batch: run whole, then each sample's results are those at its own end."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

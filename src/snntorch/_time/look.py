@@ -1,7 +1,5 @@
 """Values that a forward reads: what is needed for them runs before its time."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

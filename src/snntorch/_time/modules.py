@@ -1,7 +1,5 @@
 """Records what a network's forward calls: functions, neurons, and modules that are to be called as a whole."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

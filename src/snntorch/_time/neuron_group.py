@@ -1,7 +1,5 @@
 """Steps of a neuron, and how they run together."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Batch normalisation by the statistics of the batch: each step by its own, all steps in one call."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

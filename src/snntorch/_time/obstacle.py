@@ -1,7 +1,5 @@
 """What keeps a forward from being recorded."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """What PyTorch does not tell its function modes: calls of modules and `autograd.Function`s, settings of neurons."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ Python may do anything at a call: count, draw, print, read a file. A forward is 
 arguments, modules, constants and functions that are plain too. PyTorch's code and this package's are taken to be.
 """
 
-from __future__ import annotations
-
 import builtins
 import dis
 import enum

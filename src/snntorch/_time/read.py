@@ -1,7 +1,5 @@
 """One call of a network, read instead of run over time: what it calls, on what, and where that comes from."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Trade time for memory: keep the states every K steps, and run the steps between again in the backward pass."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -5,8 +5,6 @@ While a `FunctionRecorder` is entered, every PyTorch function whose arguments ar
 and the rest of the forward runs as it is called.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

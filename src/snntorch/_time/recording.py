@@ -1,7 +1,5 @@
 """What is recorded so far: calls in groups, values that somebody holds, tensors that are read and written."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The order in which recorded calls run: group by group, and call by call where groups need each other."""
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Iterator, Sequence
 from operator import attrgetter

@@ -1,7 +1,5 @@
 """Where in the user's code a call is made."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from types import CodeType

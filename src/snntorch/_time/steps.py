@@ -4,8 +4,6 @@ What a step calls depends on its inputs' shapes, on what the step before left, a
 plain, and two steps in a row called the same and left the same, every other step will.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

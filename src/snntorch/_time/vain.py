@@ -1,7 +1,5 @@
 """Forwards that look at a value before anything has run together: most of their calls are not recorded at all."""
 
-from __future__ import annotations
-
 import weakref
 from typing import Any
 

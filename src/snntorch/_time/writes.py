@@ -1,7 +1,5 @@
 """Writes in place, as new values: who holds the tensor that is written, or a view of it, holds what was written."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """A net's neurons with their synapses, run so that what a step's learning needs can be read off them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The path that errors take back to hidden neurons, where it is not that of the weights."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

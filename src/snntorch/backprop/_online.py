@@ -1,7 +1,5 @@
 """Learning forward in time: e-prop and OTTT, whose memory does not grow with the number of steps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from itertools import repeat

@@ -1,7 +1,5 @@
 """What a synapse remembers of its past: the traces that forward-mode learning rules carry from step to step."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The spiking network of what a ReLU network calls."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What a converted network is worth after every step."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Initialisation of weights for neurons that are to spike from the first step of training."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

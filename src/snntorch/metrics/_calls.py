@@ -1,7 +1,5 @@
 """What layers return while a network runs, as counts that do not grow with the number of steps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

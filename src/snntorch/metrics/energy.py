@@ -1,7 +1,5 @@
 """An energy estimate from counted operations, with every assumption a number that can be replaced."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

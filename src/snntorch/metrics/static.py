@@ -1,7 +1,5 @@
 """Metrics of a network at rest: bytes and zero weights."""
 
-from __future__ import annotations
-
 from itertools import chain
 
 from torch import nn

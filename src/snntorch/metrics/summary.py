@@ -1,7 +1,5 @@
 """One table of what every layer of a network is, does and costs."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

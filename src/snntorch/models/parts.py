@@ -1,7 +1,5 @@
 """What the networks share: their default neuron, how weights are drawn, the names of stems."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import nn

@@ -1,7 +1,5 @@
 """A hierarchical spiking transformer: fewer and wider tokens from stage to stage."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Spike-element-wise residual networks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

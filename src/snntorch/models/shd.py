@@ -1,7 +1,5 @@
 """A recurrent network with learnt delays, for spike trains such as those of the Spiking Heidelberg Digits."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Spiking transformers: attention among spikes, without a softmax."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Spiking VGG networks."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """N-MNIST, DVS Gesture and Spiking Heidelberg Digits as dense spike counts, read through Tonic."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The Bienenstock-Cooper-Munro rule: what counts as much output slides with the output itself."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Weight dependences of a learning rule: how far a weight may go."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor

@@ -5,8 +5,6 @@ side in place of its output's gradient: one matrix product, or one convolution, 
 positions at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import torch

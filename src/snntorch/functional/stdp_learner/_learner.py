@@ -1,7 +1,5 @@
 """What all learners share: they watch a synapse and its neurons, and hand in the update."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

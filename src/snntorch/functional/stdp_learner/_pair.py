@@ -1,7 +1,5 @@
 """Pair STDP: every pair of an input and an output spike counts, by the time between them."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

@@ -1,7 +1,5 @@
 """Reward-modulated STDP: a reward, at once or late, makes the pair rule's eligibility an update."""
 
-from __future__ import annotations
-
 import math
 from typing import cast
 

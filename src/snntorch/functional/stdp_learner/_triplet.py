@@ -1,7 +1,5 @@
 """Triplet STDP: a third spike, by a slow trace on either side, brings in the firing rates."""
 
-from __future__ import annotations
-
 import math
 
 import torch
