@@ -96,7 +96,7 @@ def alone(impl: str, neuron: str, T: int, B: int, N: int, indexed: bool = False,
         # gradient and writes the input's: 4 + 2 states passes over 4 + states tensors; a copy is two passes.
         tensors = torch.rand(n := 4 + STATES[neuron], T, B, N).unbind()
         return Task(lambda: tuple(tensors[(2 * i + 1) % n].copy_(tensors[2 * i % n]) for i in range(n - 2)))
-    module, run = peer.alone(neuron, N, indexed)
+    module, run = peer.alone(neuron, N, T, indexed)
     leaves = [x, *fill(module).parameters()]
     gradient: list[Tensor] = []
 
@@ -196,12 +196,9 @@ def delayed(lib: Peer, layer: str) -> nn.Module:
     return chain(made[layer](), lib.lif(), nn.Linear(128, 10), lib.lif(last=True))
 
 
-def normed(lib: Peer) -> nn.Module:
-    import snntorch as snn
-
-    return chain(
-        nn.Linear(140, 128), snn.ThresholdDependentBatchNorm1d(128), lib.lif(), nn.Linear(128, 10), lib.lif(last=True)
-    )
+def normed(lib: Peer, kind: str) -> nn.Module:
+    fc1, fc2 = lib.layers(nn.Linear(140, 128)), lib.layers(nn.Linear(128, 10))
+    return chain(fc1, lib.norm_over_time(kind, 128, 100), lib.lif(), fc2, lib.lif(last=True))
 
 
 def of_literature(lib: Peer, name: str) -> nn.Module:
@@ -210,6 +207,8 @@ def of_literature(lib: Peer, name: str) -> nn.Module:
 
     made = {
         "SEW-ResNet": lambda: models.SEWResNet((1, 1, 1, 1), 10, "cifar", in_channels=2),
+        "VGG": lambda: models.SpikingVGG(11, 10, "cifar", in_channels=2),
+        "Spikformer": lambda: models.Spikformer(10, 64, 1, heads=4, in_channels=2),
         "QKFormer": lambda: models.QKFormer(10, 64, (1, 1, 1), in_channels=2, stem="cifar"),
         "DelayNet": lambda: models.DelayNet(140, (128,), 10, max_delay=10, width=2.0),
     }
@@ -217,12 +216,15 @@ def of_literature(lib: Peer, name: str) -> nn.Module:
 
 
 DELAYS = {name: partial(delayed, layer=name) for name in ("Delay", "AxonalDelay", "SynapticDelay")}
-MODELS = {name: partial(of_literature, name=name) for name in ("SEW-ResNet", "QKFormer", "DelayNet")}
-AS_DRAWN = {*DELAYS.values(), normed, *MODELS.values()}  # whose constructors draw their weights
+MODELS = {
+    name: partial(of_literature, name=name) for name in ("SEW-ResNet", "VGG", "Spikformer", "QKFormer", "DelayNet")
+}
+NORMS = {kind: partial(normed, kind=kind) for kind in ("tdBN", "TEBN", "BNTT")}
+AS_DRAWN = {*DELAYS.values(), *NORMS.values(), *MODELS.values()}  # whose constructors draw their weights
 INPUT: dict[Any, tuple[int, ...]] = {  # of one sample
     linear_lif: (512,), mlp: (784,), convnet: (1, 28, 28), recurrent: (140,), SEW: (2, 16, 16), Attention: (64, 64),
-    normed: (140,), **dict.fromkeys([*DELAYS.values(), MODELS["DelayNet"]], (140,)),
-    MODELS["SEW-ResNet"]: (2, 16, 16), MODELS["QKFormer"]: (2, 16, 16),
+    **dict.fromkeys(MODELS.values(), (2, 16, 16)),
+    **dict.fromkeys([*DELAYS.values(), *NORMS.values(), MODELS["DelayNet"]], (140,)), MODELS["VGG"]: (2, 32, 32),
 }  # fmt: skip
 
 
@@ -424,6 +426,65 @@ def imported(impl: str, T: int, B: int) -> Task:
     return Task(step, leaves)
 
 
+# --- conversion, initialisation, events: forward only -------------------------------------------------------
+
+
+class Residual(nn.Module):
+    """A block of two convolutions with their norms, of ReLUs."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
+        self.norm1, self.norm2, self.relu1, self.relu2 = (
+            *(nn.BatchNorm2d(channels) for _ in range(2)),
+            nn.ReLU(),
+            nn.ReLU(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu2(x + self.norm2(self.conv2(self.relu1(self.norm1(self.conv1(x))))))
+
+
+def converted(impl: str, T: int, B: int) -> Task:
+    """Inference of a residual net of ReLUs that was made into integrate-and-fire neurons."""
+    lib = IMPLEMENTATIONS[impl]()
+    stem = nn.Conv2d(1, 16, 5), nn.ReLU(), nn.AvgPool2d(2)
+    net = fill(nn.Sequential(*stem, Residual(16), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(16 * 6 * 6, 10))).eval()
+    x = torch.rand(B, 1, 28, 28)
+    spiking = lib.converted(net, x)
+
+    @torch.no_grad()
+    def step() -> tuple:
+        return lib.run(spiking, x, T)
+
+    return Task(step)
+
+
+def initialised(impl: str, inputs: int, outputs: int) -> Task:
+    import snntorch as snn
+    from snntorch.functional.init import fluctuation_driven_
+
+    layer, neuron, generator = nn.Linear(inputs, outputs), snn.Leaky(BETA), torch.Generator()
+    return Task(lambda: (fluctuation_driven_(layer, neuron, 0.1, generator=generator.manual_seed(0)).weight,))
+
+
+def frames(impl: str, events: int, T: int, B: int) -> Task:
+    """A batch of an event camera's structured arrays, in microseconds over a third of a second."""
+    import numpy as np
+
+    from snntorch import spikegen
+
+    fields = [("x", "i2"), ("y", "i2"), ("t", "i8"), ("p", "i1")]
+    draw, samples = np.random.default_rng(0), []
+    for _ in range(B):
+        sample = np.zeros(events, fields)
+        for name, end in (("x", 34), ("y", 34), ("t", 300_000), ("p", 2)):
+            sample[name] = draw.integers(0, end, events)
+        samples.append(sample)
+    dt = 300_000 / T
+    return Task(lambda: (torch.stack([spikegen.from_events(s, (2, 34, 34), T, dt) for s in samples], 1),))
+
+
 # --- what recording costs: a net so small that nothing else takes time, forward only --------------------------
 
 
@@ -515,24 +576,50 @@ add("kept by MLP 784-512-512-10, T=200, B=100", "memory", train, KEPT, net=mlp, 
 add("kept by conv 12C5-P2-32C5-P2-FC10, T=100, B=16", "memory", train, KEPT, net=convnet, T=100, B=16)
 
 OUR_WAYS = ("unmodified", "unroll")
-for kind, scale in (
-    ("ALIF", 1.0),
-    ("PLIF", 2.0),
-    ("Izhikevich", 60.0),
-    ("AdEx", 2500.0),
-    ("BRF", 60.0),
-    ("SlidingPSN", 1.0),
+JELLY = ("spikingjelly", *OUR_WAYS)
+for kind, scale, ways, gate in (  # the scale of the input at which it fires
+    ("ALIF", 1.0, OUR_WAYS, "spikes"),
+    ("PLIF", 2.0, JELLY, "spikes"),
+    ("QIF", 2.0, JELLY, "spikes"),
+    ("EIF", 2500.0, JELLY, "spikes"),
+    ("AdEx", 2500.0, OUR_WAYS, "spikes"),
+    ("Izhikevich", 60.0, JELLY, "spikes"),
+    ("BRF", 60.0, OUR_WAYS, "spikes"),
+    ("GLIF", 4.0, JELLY, "spikes"),
+    ("TwoCompartment", 2.0, OUR_WAYS, "spikes"),
+    ("NoisyLeaky", 1.0, OUR_WAYS, "spikes"),
+    ("Leaky, refractory", 1.0, OUR_WAYS, "spikes"),
+    ("IntegerLeaky", 1.0, JELLY, "values"),
+    ("SigmaDelta", 1.0, OUR_WAYS, "values"),
+    ("SynapticIntegrator", 1.0, OUR_WAYS, "values"),
+    ("PSN", 10.0, ("spikingjelly", "unroll"), "spikes"),
+    ("MaskedPSN", 10.0, ("spikingjelly", "unroll"), "spikes"),
+    ("SlidingPSN", 1.0, ("spikingjelly", "unroll"), "spikes"),
 ):
-    add(f"{kind} alone, T=100, 64×512", "modern", alone, OUR_WAYS, neuron=kind, scale=scale, **WIDE)
+    add(f"{kind} alone, T=100, 64×512", "modern", alone, ways, neuron=kind, scale=scale, gate=gate, **WIDE)
 for kind, net in DELAYS.items():  # a loop of SynapticDelay takes a quarter of a minute
     ways = OUR_WAYS[kind == "SynapticDelay" :]
     add(f"140-128-10 with {kind}, T=100, B=64", "modern", train, ways, net=net, T=100, B=64)
 ENDING = (*OUR_WAYS, "lengths")
-add("140-128-10 with tdBN, T=100, B=64", "modern", train, ENDING[1:], net=normed, T=100, B=64)
+for kind, net in NORMS.items():  # BNTT cannot normalise the last steps, which a sample takes alone
+    ways = ("spikingjelly", "unroll", "lengths")[: 2 if kind == "BNTT" else 3]
+    add(f"140-128-10 with {kind}, T=100, B=64", "modern", train, ways, net=net, T=100, B=64)
 add("MLP 784-512-512-10 and its samples' ends, T=30, B=100", "modern", train, ENDING, net=mlp, T=30, B=100)
 add("recurrent 140-128R-20 and its samples' ends, T=100, B=64", "modern", train, ENDING, net=recurrent, T=100, B=64)
 for kind, net in MODELS.items():
     add(f"{kind}, small, T=8, B=8", "modern", train, ("unroll",), net=net, T=8, B=8)
+add("residual net converted, inference, T=32, B=16", "modern", converted, JELLY, gate="values", T=32, B=16)
+add("fluctuation-driven weights, 784×512", "modern", initialised, OUR_WAYS[:1], gate="values", inputs=784, outputs=512)
+add(
+    "frames of 50,000 events of each of 8 samples",
+    "modern",
+    frames,
+    OUR_WAYS[:1],
+    gate="values",
+    events=50_000,
+    T=100,
+    B=8,
+)
 
 STEPS, THREADS = {"T": (100, 200, 400, 800)}, {"threads": (1, 2, 4, 8)}
 for kind in (*STEPPED, *WHOLE):

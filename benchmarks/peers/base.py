@@ -23,8 +23,8 @@ class Peer:
     batch_first = False
     hooks = False  # whether it keeps tensors by hooks of its own, which hide them from who counts bytes
 
-    def alone(self, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Run]:
-        """A neuron, and the function from its input `[T, B, ...]` to spikes or to spikes and membranes."""
+    def alone(self, neuron: str, n: int, steps: int, indexed: bool) -> tuple[nn.Module, Run]:
+        """A neuron for so many steps, and the function from `[T, B, ...]` to spikes, or spikes and membranes."""
         raise NotImplementedError
 
     def layers(self, *stateless: nn.Module) -> nn.Module:
@@ -34,6 +34,10 @@ class Peer:
     def norm(self, norm: nn.Module) -> nn.Module:
         """A batch normalisation that trains."""
         return self.layers(norm)
+
+    def norm_over_time(self, kind: str, features: int, steps: int) -> nn.Module:
+        """A batch normalisation made for sequences, by what the field calls it."""
+        raise NotImplementedError
 
     def lif(self, last: bool = False, membranes: bool = False) -> nn.Module:
         """A leaky neuron; the last one of a net returns its membranes too, if they cost nothing or are asked for."""
@@ -45,6 +49,10 @@ class Peer:
 
     def imported(self, weights: Sequence[Tensor]) -> nn.Module:
         """Linear layers without bias, each before a leaky neuron that resets to zero at once: from NIR where it can."""
+        raise NotImplementedError
+
+    def converted(self, net: nn.Module, data: Tensor) -> nn.Module:
+        """A net of ReLUs as integrate-and-fire neurons, balanced with these data."""
         raise NotImplementedError
 
     def recurrent(self, n: int) -> nn.Module:

@@ -13,7 +13,7 @@ class Norse(Peer):
     package = "norse==1.1.0"
     needs = ("numpy", "nir==1.0.4", "nirtorch==2.0.2")
 
-    def alone(self, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Run]:
+    def alone(self, neuron: str, n: int, steps: int, indexed: bool) -> tuple[nn.Module, Run]:
         """Its LIF without synapse; it scales its input by the leak, and here the threshold instead."""
         import norse.torch as norse
         from norse.torch.functional.reset import reset_subtract

@@ -16,16 +16,33 @@ class Unmodified(SnnTorch):
 
     environment, package, needs = Peer.environment, Peer.package, Peer.needs
 
+    def norm_over_time(self, kind: str, features: int, steps: int) -> nn.Module:
+        """One of ours; BNTT is called with a step's number in loops, and here with a whole sequence."""
+        import snntorch as snn
+
+        made = {
+            "tdBN": lambda: snn.ThresholdDependentBatchNorm1d(features),
+            "TEBN": lambda: snn.TemporalEffectiveBatchNorm1d(features, steps),
+            "BNTT": lambda: snn.BatchNormTT1d(features, steps),
+        }
+        return made[kind]()
+
+    def converted(self, net: nn.Module, data: Tensor) -> nn.Module:
+        """By data-based threshold balancing."""
+        from snntorch.conversion import ann_to_snn
+
+        return ann_to_snn(net, data)
+
 
 class Unroll(Unmodified):
     """The whole sequence in one call."""
 
-    def alone(self, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Run]:
+    def alone(self, neuron: str, n: int, steps: int, indexed: bool) -> tuple[nn.Module, Run]:
         """States inside."""
         import snntorch as snn
 
         if neuron in (*WHOLE, *PARALLEL):
-            return super().alone(neuron, n, indexed)
+            return super().alone(neuron, n, steps, indexed)
         module = neurons()[neuron](n, init_hidden=True)
         return module, lambda x: (module.reset_mem(), snn.unroll(module, x))[1]
 

@@ -15,7 +15,7 @@ class Sinabs(Peer):
     needs = ("numpy", "matplotlib", "pbr", "setuptools", "nir==1.0.4", "nirtorch==2.0.2")
     batch_first = True
 
-    def alone(self, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Run]:
+    def alone(self, neuron: str, n: int, steps: int, indexed: bool) -> tuple[nn.Module, Run]:
         """Our constants."""
         from sinabs.activation import SingleSpike
         from sinabs.layers import LIF

@@ -12,10 +12,10 @@ from .base import ALPHA, BETA, Peer, Run, stacked
 STEPPED = ("Leaky", "Lapicque", "Synaptic", "Alpha", "DeltaLeaky", "RLeaky", "RLeaky one-to-one")
 STEPPED += ("RSynaptic", "RSynaptic one-to-one", "SLSTM", "SConv2dLSTM")
 WHOLE = ("StateLeaky", "LinearLeaky", "LeakyParallel", "AssociativeLeaky")  # called with the whole sequence
-PARALLEL = ("SlidingPSN",)  # so too; not in the published package
+PARALLEL = ("PSN", "MaskedPSN", "SlidingPSN")  # so too; not in the published package
 
 
-def neurons() -> dict[str, Callable[..., nn.Module]]:
+def neurons(steps: int = 0) -> dict[str, Callable[..., nn.Module]]:
     """Neurons by name; each takes a number of features and the constructor's other arguments."""
     import snntorch as snn
 
@@ -37,13 +37,26 @@ def neurons() -> dict[str, Callable[..., nn.Module]]:
         "LeakyParallel": lambda n: snn.LeakyParallel(n, n, beta=BETA),
         "own": own,
         "ALIF": lambda n, **k: snn.ALIF(BETA, ALPHA, **k),
-        "PLIF": lambda n, **k: snn.PLIF(**k),
-        "Izhikevich": lambda n, **k: snn.Izhikevich(**k),
-        "AdEx": lambda n, **k: snn.AdEx(**k),
-        "BRF": lambda n, **k: snn.BRF(**k),
+        **{
+            name: _by_default(name)
+            for name in ("PLIF", "QIF", "EIF", "AdEx", "Izhikevich", "BRF", "GLIF", "SigmaDelta", "TwoCompartment")
+        },
+        "NoisyLeaky": lambda n, **k: snn.NoisyLeaky(BETA, **k),
+        "IntegerLeaky": lambda n, **k: snn.IntegerLeaky(BETA, **k),
+        "Leaky, refractory": lambda n, **k: snn.refractory(snn.Leaky(BETA, **k), steps=3),
+        "SynapticIntegrator": lambda n, **k: snn.SynapticIntegrator(ALPHA, BETA, **k),
+        "PSN": lambda n: snn.PSN(steps),
+        "MaskedPSN": lambda n: snn.MaskedPSN(steps, order=8),
         "SlidingPSN": lambda n: snn.SlidingPSN(order=8),
         "AssociativeLeaky": lambda n: snn.AssociativeLeaky(n, n // 16, 16, n, use_q_projection=False),
     }
+
+
+def _by_default(name: str) -> Callable[..., nn.Module]:
+    """A neuron of ours with the numbers that it has by itself."""
+    import snntorch as snn
+
+    return lambda n, **options: getattr(snn, name)(**options)
 
 
 def own(n: int, **options: Any) -> nn.Module:
@@ -71,7 +84,7 @@ def loop(neuron: nn.Module, steps: Iterable[Tensor]) -> tuple[Tensor, list[Any]]
     """Step a neuron with explicit states, as snnTorch's users do."""
     states: Any = ((None, None),) if type(neuron).__name__ == "DeltaLeaky" else neuron.reset_mem()
     states = states if isinstance(states, tuple) else (states,)
-    recurrent = type(neuron).__name__ in ("RLeaky", "RSynaptic")  # whose spikes are a state
+    recurrent = type(neuron).__name__ in ("RLeaky", "RSynaptic", "GLIF")  # whose spikes are a state
     outs = []
     for x in steps:
         outs.append(neuron(x, *states))
@@ -86,9 +99,9 @@ class SnnTorch(Peer):
     package = "snntorch==1.0.0"
     needs = ("numpy", "nir==1.0.8", "nirtorch==2.0.2", "matplotlib", "pandas", "scikit-learn", "tqdm")
 
-    def alone(self, neuron: str, n: int, indexed: bool) -> tuple[nn.Module, Run]:
+    def alone(self, neuron: str, n: int, steps: int, indexed: bool) -> tuple[nn.Module, Run]:
         """Explicit states; some neurons take the sequence."""
-        module = neurons()[neuron](n)
+        module = neurons(steps)[neuron](n)
         if neuron in (*WHOLE, *PARALLEL):
             return module, module
         return module, lambda x: loop(module, (x[t] for t in range(len(x))) if indexed else x.unbind())
