@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import snntorch as snn
+from snntorch._time import pooling
 from snntorch._time.pooling import pooled
 
 T, B = 5, 3
@@ -43,8 +44,10 @@ NETS = {
 
 @pytest.mark.parametrize("make", NETS.values(), ids=NETS)
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_it_is_the_loop(make, channels_last):
+@pytest.mark.parametrize("piece", [pooling._PIECE, 1200])  # elements: all samples at once, or a few and a rest
+def test_it_is_the_loop(make, channels_last, piece, monkeypatch):
     """First and second derivatives too."""
+    monkeypatch.setattr(pooling, "_PIECE", piece)
     found = []
     for run in (snn.unroll, loop):
         module = make()
@@ -61,8 +64,12 @@ def test_it_is_the_loop(make, channels_last):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_gradient_is_pytorchs_to_the_last_bit(dtype):
-    x = torch.randn(4, 3, 10, 10).to(dtype)
+@pytest.mark.parametrize("size", [10, 17, 200])  # places of one byte, two, and four
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_gradient_is_pytorchs_to_the_last_bit(dtype, size, channels_last, monkeypatch):
+    monkeypatch.setattr(pooling, "_PIECE", 1 << 10)  # piece by piece
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    x = torch.randn(5, 3, size, size).to(dtype).to(memory_format=layout)
     for settings in ({"kernel_size": 2}, {"kernel_size": 3, "stride": 1, "padding": 1}):
         grads = []
         for run in (pooled, lambda function, x, **kwargs: function(x, **kwargs)):
@@ -80,7 +87,8 @@ def test_what_is_kept():
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         snn.unroll(module, x)
     shapes = [t.shape for t in kept]
-    assert (T * B, 4, 4, 4) in shapes and (T * B, 4, 8, 8) not in shapes
+    assert (T * B, 4, 8, 8) not in shapes
+    assert sum(t.nbytes for t in kept if t.shape == (T * B, 4, 4, 4)) == T * B * 4 * 4 * 4  # a byte each
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, for its first dual number

@@ -12,6 +12,7 @@ from .._engine.private import followed
 _SETTINGS = {
     "kernel_size": None, "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False,
 }  # fmt: skip
+_PIECE = 1 << 18  # elements of a piece
 
 
 def pooled(function: Callable, x: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -22,7 +23,7 @@ def pooled(function: Callable, x: Tensor, *args: Any, **kwargs: Any) -> Any:
     """
     if function in (torch.max_pool2d, max_pool2d) and _differentiates(x):
         settings = _SETTINGS | dict(zip(_SETTINGS, args, strict=False)) | kwargs
-        if not settings.pop("return_indices"):
+        if not settings.pop("return_indices") and x.dim() == 4:
             return _MaxPool.apply(x, *settings.values())
     return function(x, *args, **kwargs)
 
@@ -40,20 +41,61 @@ def _differentiates(x: Tensor) -> bool:
     )  # fmt: skip
 
 
+_take = torch.ops.aten.max_pool2d_with_indices
+_give = torch.ops.aten.max_pool2d_with_indices_backward
+
+
 class _MaxPool(torch.autograd.Function):
-    """Its gradient is an operator with a gradient of its own."""
+    """PyTorch's operators, a piece at a time, since they tell the place of a maximum in eight bytes.
+
+    Its gradient is an operator with a gradient of its own.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Any, stride: Any, *settings: Any) -> Tensor:
-        ctx.settings = kernel, stride or [], *settings
+        ctx.settings = settings = kernel, stride or [], *settings
         ctx.layout = x.shape, x.stride()
-        out, indices = torch.ops.aten.max_pool2d_with_indices(x, *ctx.settings)
-        ctx.save_for_backward(indices)
+        plane = x.shape[-2] * x.shape[-1]
+        dtype = next((d for d in (torch.uint8, torch.int16, torch.int32) if plane <= torch.iinfo(d).max), torch.int64)
+        first, *rest = pieces = _pieces(x)
+        out, indices = _take(x[first], *settings)
+        places = indices.to(dtype)
+        if rest:
+            out, places = (_whole(t, len(x)) for t in (out, places))
+        for piece in rest:
+            _take.out(x[piece], *settings, out=out[piece], indices=indices[: len(out[piece])])
+            places[piece] = indices[: len(out[piece])]
+        ctx.pieces = pieces
+        ctx.save_for_backward(places)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,), (indices,) = grads, ctx.saved_tensors
-        like = torch.empty_strided(*ctx.layout, dtype=grad.dtype, device=grad.device)  # no one reads or writes it
-        found = torch.ops.aten.max_pool2d_with_indices_backward(grad, like, *ctx.settings, indices)
+        (grad,), (places,) = grads, ctx.saved_tensors
+        (count, *shape), stride = ctx.layout
+        first, *rest = [slice(None)] if torch.is_grad_enabled() else ctx.pieces
+
+        def given(piece: slice) -> tuple[Any, ...]:
+            size = len(range(count)[piece])
+            like = torch.empty_strided((size, *shape), stride, dtype=grad.dtype, device=grad.device)  # for its shape
+            return grad[piece], like, *ctx.settings, places[piece].long()
+
+        found = _give(*given(first))
+        if rest:
+            found = _whole(found, count)
+        for piece in rest:
+            _give.grad_input(*given(piece), grad_input=found[piece])
         return found, *(None for _ in ctx.settings)
+
+
+def _pieces(x: Tensor) -> list[slice]:
+    """Samples that make about that many elements."""
+    size = max(1, _PIECE * len(x) // x.numel()) if x.numel() else 1
+    return [slice(start, start + size) for start in range(0, len(x), size)] or [slice(None)]
+
+
+def _whole(piece: Tensor, count: int) -> Tensor:
+    """A tensor of so many samples that begins with these."""
+    whole = piece.new_empty_strided((count, *piece.shape[1:]), piece.stride())
+    whole[: len(piece)] = piece
+    return whole
