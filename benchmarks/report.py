@@ -24,6 +24,7 @@ NAMES = {
     "unmodified": "ours, same code",
     "unroll": "ours, `unroll`",
     "packed": "ours, packed",
+    "recompute": "ours, `recompute`",
     "lengths": "ours, `lengths`",
     "layerwise": "ours, `layerwise`",
     "folded": "ours, by hand",
@@ -31,7 +32,7 @@ NAMES = {
     "floor-stepped": "floor, stepped",
 }
 OKABE_ITO = ("#E69F00", "#CC79A7", "#009E73", "#D55E00", "#56B4E9", "#0072B2", "#000000", "#F0E442")
-COLOURS = dict(zip(NAMES, (*OKABE_ITO, "#999999", "#BBBBBB", "#777777", "#DDDDDD", "#444444"), strict=True))
+COLOURS = dict(zip(NAMES, (*OKABE_ITO, "#999999", "#BBBBBB", "#777777", "#DDDDDD", "#444444", "#222222"), strict=True))
 OURS = ("unroll", "layerwise", "unmodified")  # the first of these that a row has stands for it
 BASE = "@base"
 SECTIONS = {
@@ -141,9 +142,12 @@ def against_base(rows: list[dict], base: str) -> str:
 def memory(lines: list[dict]) -> str:
     keys = {
         "step_bytes": "peak added",
-        "saved_bytes": "kept for backward",
+        "saved_bytes": "saved by autograd",
         "saved_leaf_bytes": "inputs, weights",
+        "kept_bytes": "kept for backward",
+        "most_bytes": "tensors at most",
     }
+    keys = {key: title for key, title in keys.items() if any(key in line for line in lines)}  # older results'
     names = [f"{line['workload']} · {NAMES[line['impl']]}" for line in lines]
     mib = [[f"{line[key] / 2**20:.3g}" if key in line else "–" for key in keys] for line in lines]
     body = [[name, *cells] for name, cells in zip(names, mib, strict=True)]

@@ -40,6 +40,7 @@ GATED = (
     "layerwise",
     "folded",
     "packed",
+    "recompute",
 )  # held to the published package's results, the base's or our loop's
 Rows = Iterator[dict]  # what goes into the result
 

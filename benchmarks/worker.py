@@ -70,38 +70,48 @@ def peak_bytes() -> int:
     return 1024 * int(line.split()[1])
 
 
-def memory(workload: str, impl: str, sizes: dict) -> dict:
-    """Peak resident memory that one step adds, and bytes kept for backward. Needs a fresh process.
-
-    Of an implementation with hooks of its own, such as packed spikes, the peak alone.
-    """
+def tensors(step: Any) -> dict:
+    """Bytes of tensors that a step makes, as PyTorch allocates them: when backward begins, and at most."""
     import torch
-    from peers import IMPLEMENTATIONS
+    from torch.profiler import ProfilerActivity, profile, record_function
+
+    backward = torch.Tensor.backward
+
+    def marked(tensor: Any, *args: Any, **kwargs: Any) -> None:
+        with record_function("backward begins"):
+            pass
+        backward(tensor, *args, **kwargs)
+
+    torch.Tensor.backward = marked  # type: ignore[method-assign]
+    try:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+            step()
+    finally:
+        torch.Tensor.backward = backward  # type: ignore[method-assign]
+    events = sorted(found.profiler.kineto_results.events(), key=lambda event: event.start_ns())
+    now = kept = most = 0
+    for event in events:
+        if event.name() == "backward begins":
+            kept = now
+        elif event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return {"kept_bytes": kept, "most_bytes": most}
+
+
+def memory(workload: str, impl: str, sizes: dict) -> dict:
+    """What one step takes: peak resident memory that it adds, and bytes of tensors. Needs a fresh process."""
     from workloads import REGISTRY, TOY
 
     REGISTRY[workload].make(impl, **TOY).step()  # imports and compilation happen here, not in the figure
     task = REGISTRY[workload].make(impl, **sizes)
-    known = {leaf.untyped_storage().data_ptr() for leaf in task.leaves}
     Path("/proc/self/clear_refs").write_text("5")  # the peak is that of now, not of imports or of the parent's copy
     before = peak_bytes()
     task.step()
     peak = peak_bytes()
-    figures = {"peak_bytes": peak, "step_bytes": peak - before}
-    if IMPLEMENTATIONS[impl].hooks:
-        return figures
-    saved: dict[int, Any] = {}
-
-    def keep(tensor: Any) -> Any:
-        storage = tensor.untyped_storage()
-        saved[storage.data_ptr()] = storage  # alive until counted, so that no address comes twice
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        task.step()
-    return figures | {
-        "saved_bytes": sum(s.nbytes() for p, s in saved.items() if p not in known),
-        "saved_leaf_bytes": sum(s.nbytes() for p, s in saved.items() if p in known),
-    }
+    for leaf in task.leaves:
+        leaf.grad = None
+    return {"peak_bytes": peak, "step_bytes": peak - before, **tensors(task.step)}
 
 
 def start(workload: str, impl: str, sizes: dict, reshaped: dict) -> dict:

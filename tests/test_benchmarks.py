@@ -84,7 +84,7 @@ def test_worker_measures_and_survives_errors():
     name, sizes = "MLP 784-512-512-10, T=30, B=100, static", TOY
     with run.Worker() as worker:
         memory = worker.ask("memory", workload=name, impl="floor", sizes=sizes)
-        assert memory["saved_bytes"] > 0
+        assert 0 < memory["kept_bytes"] < memory["most_bytes"]
         assert "KeyError" in worker.ask("build", workload="nothing", impl="floor", sizes={})["error"]
         steps = worker.ask("build", workload=name, impl="floor", sizes=sizes, threads=1)["steps"]
         assert worker.ask("measure", workload=name, impl="floor", steps=steps)["seconds"] > 0
@@ -125,7 +125,7 @@ def tiny_result():
         row("scaling", ["T"], 10, unroll=[0.2]),
     ]
     rows[1]["errors"] = {"unmodified": "gate: spikes differ"}
-    memory = dict(workload="net row", impl="unroll", step_bytes=2**20, saved_bytes=2**21, saved_leaf_bytes=0)
+    memory = dict(workload="net row", impl="unroll", step_bytes=2**20, kept_bytes=2**21, most_bytes=2**22)
     start = dict.fromkeys(("import", "first", "second", "reshaped_first", "reshaped_second"), 0.5)
     start |= dict(workload="net row", impl="unroll", T=5, cache_filled=True)
     machine = dict(cpu="a CPU", cores=2, memory_gib=4, system="Linux", software={"ours": {"torch": "2"}})

@@ -10,6 +10,7 @@
 | unmodified | ours | exactly the code of `snntorch` |
 | unroll | ours | `snn.unroll` |
 | packed | ours | `snn.unroll` in `snn.packed_spikes` |
+| recompute | ours | `snn.unroll(..., recompute=10)` |
 | lengths | ours | `snn.unroll` of samples that end one by one, from half of the steps on |
 | layerwise | ours | exactly the code of `snntorch`, in `snn.layerwise` |
 | folded | ours | folded by hand: stateless layers on `[T·B, ...]`, each neuron in `snn.unroll` |
@@ -21,7 +22,7 @@
 from .base import Peer
 from .floor import Floor, FloorStepped
 from .norse import Norse
-from .ours import Folded, Layerwise, Lengths, Packed, Unmodified, Unroll
+from .ours import Folded, Layerwise, Lengths, Packed, Recompute, Unmodified, Unroll
 from .sinabs import Sinabs
 from .snntorch import SnnTorch
 from .spikingjelly import Memopt, SpikingJelly
@@ -35,6 +36,7 @@ IMPLEMENTATIONS: dict[str, type[Peer]] = {
     "unmodified": Unmodified,
     "unroll": Unroll,
     "packed": Packed,
+    "recompute": Recompute,
     "lengths": Lengths,
     "layerwise": Layerwise,
     "folded": Folded,

@@ -21,7 +21,6 @@ class Peer:
     package = ""  # pip's name for it; empty for ours
     needs: tuple[str, ...] = ()
     batch_first = False
-    hooks = False  # whether it keeps tensors by hooks of its own, which hide them from who counts bytes
 
     def alone(self, neuron: str, n: int, steps: int, indexed: bool) -> tuple[nn.Module, Run]:
         """A neuron for so many steps, and the function from `[T, B, ...]` to spikes, or spikes and membranes."""

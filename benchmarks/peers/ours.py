@@ -58,14 +58,24 @@ class Unroll(Unmodified):
 class Packed(Unroll):
     """What is kept for the backward pass as bits where it is spikes."""
 
-    hooks = True
-
     def run(self, net: nn.Module, x: Tensor, T: int | None = None) -> tuple:
         """One call."""
         import snntorch as snn
 
         with snn.packed_spikes():
             return super().run(net, x, T)
+
+
+class Recompute(Unroll):
+    """The states kept every ten steps."""
+
+    def run(self, net: nn.Module, x: Tensor, T: int | None = None) -> tuple:
+        """One call."""
+        import snntorch as snn
+
+        snn.utils.reset(net)
+        out = snn.unroll(net, x, num_steps=T, recompute=10)
+        return out if isinstance(out, tuple) else (out,)
 
 
 class Lengths(Unroll):

@@ -124,8 +124,6 @@ class SpikingJelly(Multistep):
 class Memopt(SpikingJelly):
     """Its memory optimisation: every layer is a checkpoint, whose input is kept as bits where it is spikes."""
 
-    hooks = True
-
     def run(self, net: nn.Module, x: Tensor, T: int | None = None) -> tuple:
         """Prepared at the first call. Its levels beyond the first search with CUDA."""
         from spikingjelly.activation_based import memopt, neuron
