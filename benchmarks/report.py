@@ -154,6 +154,20 @@ def memory(lines: list[dict]) -> str:
     return table(["one step (MiB)", *keys.values()], body)
 
 
+def kept(result: dict[str, Any]) -> str:
+    """What the nets whose memory is measured take, each implementation a column: time, and bytes of tensors."""
+    rows = [row for row in result["rows"] if row["group"] == "memory"]
+    impls = [impl for impl in NAMES if any(impl in row["seconds"] for row in rows)]
+    body = []
+    for row in rows:
+        found = {line["impl"]: line for line in result["memory"] if line["workload"] == row["workload"]}
+        times = [f"{1e3 * np.nanmedian(row['seconds'][i]):.3g}" if i in row["seconds"] else "–" for i in impls]
+        body.append([f"{row['workload'].removeprefix('kept by ')}: ms", *times])
+        for key, title in (("kept_bytes", "kept, MiB"), ("most_bytes", "at most, MiB")):
+            body.append([title, *[f"{found[i][key] / 2**20:.3g}" if i in found else "–" for i in impls]])
+    return table(["", *[NAMES[impl] for impl in impls]], body)
+
+
 def starts(lines: list[dict]) -> str:
     keys = {"total": "import to first result", "import": "import", "first": "step 1", "second": "step 2"}
     keys |= {"reshaped_first": "other T, B: step 1", "reshaped_second": "step 2"}

@@ -167,6 +167,20 @@ def long(way: str, steps: int) -> dict:
     return {"seconds": time.perf_counter() - start, "added_bytes": peak_bytes() - before}
 
 
+def fit(way: str, gib: float) -> dict:
+    """How many steps fit a memory. Needs a fresh process."""
+    import longest
+
+    return longest.fit(way, gib)
+
+
+def train(way: str, gib: float, steps: int) -> dict:
+    """Train on so many steps in that memory. Needs a fresh process."""
+    import longest
+
+    return longest.train(way, gib, steps)
+
+
 def drop() -> dict:
     """Forget the tasks."""
     TASKS.clear()
@@ -183,6 +197,8 @@ ACTIONS = dict(
     latency=latency,
     drop=drop,
     long=long,
+    fit=fit,
+    train=train,
 )
 
 

@@ -159,6 +159,13 @@ def test_the_page_of_benchmarks_shows_results_that_are_kept():
     assert {row["workload"] for row in result["rows"]} == {w.name for w in REGISTRY.values() if w.group == "modern"}
 
 
+def test_the_page_of_speed_shows_what_is_kept():
+    page = (ROOT / "docs" / "speed.md").read_text()
+    result = json.loads((ROOT / re.findall(r"\(\.\./(benchmarks/results/[\w-]+-kept\.json)\)", page)[0]).read_text())
+    assert report.kept(result) in page
+    assert {row["workload"] for row in result["rows"]} == {w.name for w in REGISTRY.values() if w.group == "memory"}
+
+
 def test_report_of_a_base_and_of_what_recording_costs():
     result = tiny_result()
     row = dict(workload="small", group="recording", scan=[], output_mean={}, errors={"folded@base": "TypeError: no"})

@@ -719,7 +719,6 @@ def lif(**options):
 
 LINEAR = nn.Linear(FAN_IN, FAN_IN)
 UNSUPPORTED = [
-    (Custom(), TypeError, r"net must be an nn.Sequential.*Custom holds Leaky.*nn.Sequential\(net.fc1"),
     (nn.Linear(FAN_IN, 2), TypeError, "net must hold a spiking neuron"),
     (nn.Sequential(nn.Linear(FAN_IN, 3), nn.Linear(3, 2), lif()), NotImplementedError, "only one layer can learn"),
     (nn.Sequential(nn.Linear(FAN_IN, 3), nn.LayerNorm(3), lif()), NotImplementedError, "only Linear and Conv layers"),
@@ -798,3 +797,146 @@ def test_random_feedback_teaches_hidden_neurons():
 
     assert fall(broadcast(seed=0)) < 0.65
     assert fall(broadcast({"1": torch.zeros(2, 24), "3": torch.zeros(2, 16)})) > 0.9
+
+
+# -- nets of other forms
+
+
+class Branched(nn.Module):
+    """A residual around a layer, two layers into one neuron, one layer into two neurons."""
+
+    def __init__(self, widen=lambda y: y):
+        super().__init__()
+        self.a, self.b, self.skip = (nn.Linear(FAN_IN, NEURONS) for _ in range(3))
+        self.left, self.right = (lif(spike_grad=SMOOTH, learn_beta=True) for _ in range(2))
+        self.read = nn.Linear(NEURONS, NEURONS)
+        self.widen = widen
+
+    def forward(self, x):
+        both = self.a(x)
+        left = self.left(self.widen(both + 0.5 * self.b(x).relu()))
+        right = self.right(2 * both)
+        return self.read(left - right) + self.skip(x)
+
+
+class FedBack(nn.Module):
+    """A recurrent layer of the user's own: the spikes of the step before, through a layer."""
+
+    def __init__(self, cut=False):
+        super().__init__()
+        self.fc, self.rec = nn.Linear(FAN_IN, NEURONS), nn.Linear(NEURONS, NEURONS)
+        self.neuron = Adaptive(0.9, 0.8, 0.3, init_hidden=True, spike_grad=SMOOTH)
+        self.cut, self.before = cut, {}
+
+    def forward(self, x):
+        spk = self.before.get("spk", torch.zeros(len(x), NEURONS))
+        spk = spk.detach() if self.cut else spk
+        self.before["spk"] = out = self.neuron(self.fc(x) + self.rec(spk))
+        return out
+
+
+class Convolved(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(2, 3, 1, bias=False)
+        self.neuron = lif(spike_grad=SMOOTH)
+        self.read = nn.Linear(3 * 4, NEURONS)
+
+    def forward(self, x):
+        return self.read(self.neuron(F.avg_pool2d(self.one(x) + self.two(x), 2).flatten(1)))
+
+
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+def test_a_module_of_any_form_is_exact_for_one_layer_of_neurons(rule):
+    net, (x, target) = Branched(F.hardtanh if rule is backprop.eprop else lambda y: y), inputs()
+    if rule is backprop.ottt:  # which takes an activation to have had one derivative at all steps
+        net.b = nn.Sequential(net.b, nn.Identity())
+        net.forward = lambda x: net.read(net.left(net.a(x) + net.b(x)) - net.right(net.skip(x)))
+    assert_equal(online(rule, net, x, target), bptt(net, x, target))
+    net, x = Convolved(), torch.rand(STEPS, BATCH, 2, 4, 4)
+    assert_equal(online(rule, net, x, target), bptt(net, x, target))
+
+
+def test_a_module_gets_what_the_row_of_its_layers_gets():
+    """Two layers of neurons; feedback by matrices too. Nothing tells that the module was looked at before."""
+    row, x, labels = deep()
+
+    class Deep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.row, self.drop = row, nn.Dropout(0.5)
+
+        def forward(self, x):
+            for layer in self.row:
+                x = layer(x)
+            return x + 0 * self.drop(x)
+
+    net = Deep()
+    for rule, options in ((backprop.eprop, {}), (backprop.ottt, {}), (backprop.eprop, {"seed": 0})):
+        feedbacks = [{"feedback": broadcast(**options)} if options else {} for _ in range(2)]
+        expected = online(rule, row, x, labels, F.cross_entropy, **feedbacks[0])
+        torch.manual_seed(1)
+        actual = online(rule, net, x, labels, F.cross_entropy, **feedbacks[1])
+        drawn = torch.get_rng_state()
+        torch.testing.assert_close(actual[0], expected[0], rtol=0, atol=0)
+        for name, gradient in expected[1].items():
+            torch.testing.assert_close(actual[1][f"row.{name}"], gradient, rtol=0, atol=1e-15)
+        torch.manual_seed(1)
+        for now in x:
+            net(now)
+        assert torch.equal(drawn, torch.get_rng_state())
+
+
+def test_recurrence_of_a_module_gets_what_the_cut_net_gets_from_bptt():
+    net, (x, target) = FedBack(), inputs()
+    actual = online(backprop.eprop, net, x, target)
+    assert net.before["spk"].grad_fn is None
+    net.before, net.cut = {}, True
+    assert_equal(actual, bptt(net, x, target))
+
+
+class Of(nn.Module):
+    """A layer, what is between, a neuron."""
+
+    def __init__(self, between, neuron=None):
+        super().__init__()
+        self.fc, self.neuron = nn.Linear(FAN_IN, NEURONS), lif() if neuron is None else neuron
+        self.scale, self.between = nn.Parameter(torch.ones(NEURONS)), between
+
+    def forward(self, x):
+        return self.neuron(self.between(self, x))
+
+
+def twice(net, x):
+    return net.fc(net.fc(x))
+
+
+def in_place(net, x):
+    y = net.fc(x)
+    return y.mul_(2)
+
+
+@pytest.mark.parametrize(("net", "error", "message"), [
+    (Of(lambda net, x: net.fc(x).softmax(-1)), NotImplementedError, "Softmax.* may not stand between Linear"),
+    (Of(lambda net, x: net.fc(x).sum(-1, keepdim=True) + x[:, :1]), NotImplementedError, "Sum.* may not stand between"),
+    (Of(lambda net, x: net.fc(x) * net.scale), NotImplementedError, "only Linear and Conv.*, but scale reaches Leaky"),
+    (Of(in_place), NotImplementedError, "may not be written to before it reaches Leaky"),
+    (Of(lambda net, x: net.fc(x)[:, None] + torch.zeros(2, NEURONS)), NotImplementedError, r"shape \(3, 5\), whose"),
+    (Of(lambda net, x: net.fc(x) * net.fc(x)), ValueError, "every layer must occur once in net, Linear occurs again"),
+    (Of(lambda net, x: (net.neuron(net.fc(x)))), ValueError, "every layer must occur once in net, Leaky occurs again"),
+    (Of(lambda net, x: net.fc(x), nn.Identity()), TypeError, "net must hold a spiking neuron"),
+    (Of(lambda net, x: net.fc(x), snn.LinearLeaky(0.9, NEURONS, 2)), NotImplementedError, "does not run step by step"),
+])  # fmt: skip
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+def test_what_a_module_may_not_do_is_named(rule, net, error, message):
+    with pytest.raises(error, match=message):
+        rule(net.double(), torch.rand(3, BATCH, FAN_IN), None, lambda out, target: out.sum())
+    assert not net._forward_hooks and not net.neuron._forward_hooks and not net.fc._forward_hooks
+
+
+def test_a_module_that_passes_states_is_told_to_keep_them():
+    net = Custom()
+    net.lif = snn.Leaky(beta=0.9)
+    net.forward = lambda x: net.lif(net.fc(x), torch.zeros(BATCH, NEURONS))[0]
+    with pytest.raises(NotImplementedError, match=r"Leaky is called with states.*init_hidden=True"):
+        backprop.eprop(net, *inputs(), squared)

@@ -1,11 +1,10 @@
 """A net's neurons with their synapses, run so that what a step's learning needs can be read off them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from .._neurons.neurons import SpikingNeuron
 from .._neurons.noisyleaky import NoisyLeaky
@@ -45,7 +44,18 @@ class Cell:
         self.traces: dict[str, Traces] = {}
         self.before: list[Tensor] = []
 
-    def __call__(self, x: Tensor) -> Any:
+    def watch(self) -> Iterator[torch.utils.hooks.RemovableHandle]:
+        """Hooks that put leaves in the place of the neuron's input, states and parameters, and read what it makes."""
+        yield self.neuron.register_forward_pre_hook(self._begin, with_kwargs=True)
+        yield self.neuron.register_forward_hook(self._end, always_call=True)
+
+    def _begin(self, neuron: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        if len(args) != 1 or kwargs:
+            raise NotImplementedError(
+                f"{type(neuron).__name__} is called with states, but traces follow those that it keeps itself; give it "
+                "init_hidden=True"
+            )
+        (x,) = args
         self.input = x if x.requires_grad else x.detach().requires_grad_()
         if tuple(self.neuron.state_shape(x)) != tuple(x.shape):
             raise NotImplementedError(f"{type(self.neuron).__name__} is not elementwise: its states have another shape")
@@ -55,10 +65,19 @@ class Cell:
             setattr(self.neuron, name, state)
         self.before = old
         self.copies: dict[str, Tensor] = {name: self._copy(name, p, x) for name, p in self.parameters.items()}
-        out = functional_call(self.neuron, self.copies, (self.input,)) if self.copies else self.neuron(self.input)
-        self.spk = out if isinstance(out, Tensor) else out[0]
-        self.after = [getattr(self.neuron, name) for name in self.neuron.states]
-        return out
+        self._let_hold(self.copies)
+        return (self.input,), {}
+
+    def _end(self, neuron: nn.Module, args: tuple, out: Any) -> None:
+        self._let_hold(self.parameters)
+        if out is not None:  # else an error is on its way
+            self.spk = out if isinstance(out, Tensor) else out[0]
+            self.after = [getattr(self.neuron, name) for name in self.neuron.states]
+
+    def _let_hold(self, parameters: Mapping[str, Tensor]) -> None:
+        for name, parameter in parameters.items():
+            holder, _, own = name.rpartition(".")
+            setattr(self.neuron.get_submodule(holder), own, parameter)
 
     def _old(self, x: Tensor) -> list[Tensor]:
         states = [self.neuron._stored_state(name, x, x.shape) for name in self.neuron.states]
@@ -114,17 +133,16 @@ class Cell:
             self.traces[name] = carried(self.traces.get(name, []), jacobian, sources)
 
 
-def layers_of(net: nn.Module) -> list[nn.Module]:
-    """The layers of a net in the order in which data passes them."""
+def layers_of(net: nn.Module) -> list[nn.Module] | None:
+    """The layers of a row of layers, in the order in which data passes them; None for a net of another form."""
     if isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward:
-        return [layer for child in net for layer in layers_of(child)]
-    inner = [type(m).__name__ for m in net.modules() if isinstance(m, SpikingNeuron)]
-    if inner and not isinstance(net, SpikingNeuron):
-        raise TypeError(
-            f"net must be an nn.Sequential of layers and neurons, but {type(net).__name__} holds {inner[0]}; list its "
-            "layers, which stay shared: nn.Sequential(net.fc1, net.lif1, ...)"
-        )
-    return [net]
+        parts = [layers_of(child) for child in net]
+        return None if None in parts else [layer for part in parts for layer in part or ()]
+    return (
+        [net]
+        if isinstance(net, SpikingNeuron) or not any(isinstance(m, SpikingNeuron) for m in net.modules())
+        else None
+    )
 
 
 def cells_of(layers: list[nn.Module], rule: type[Synapses], readout_decay: float) -> dict[nn.Module, Cell]:
@@ -135,7 +153,7 @@ def cells_of(layers: list[nn.Module], rule: type[Synapses], readout_decay: float
         if layer in layers[:i] and (isinstance(layer, SpikingNeuron) or list(layer.parameters())):
             raise ValueError(f"every layer must occur once in net, {type(layer).__name__} occurs again")
         if isinstance(layer, SpikingNeuron):
-            synapses = [rule(w) for w in _learning_layer(segment)] + [rule(w, True) for w in _recurrent_layer(layer)]
+            synapses = [rule(w) for w in _learning_layer(segment)] + [rule(w, True) for w in recurrent_layer(layer)]
             cells[layer] = Cell(layer, synapses, readout_decay)
             segment = []
         else:
@@ -161,7 +179,7 @@ def _learning_layer(segment: list[nn.Module]) -> list[nn.Module]:
     return learning
 
 
-def _recurrent_layer(neuron: SpikingNeuron) -> list[nn.Module]:
+def recurrent_layer(neuron: SpikingNeuron) -> list[nn.Module]:
     """The weights inside a recurrent neuron that learn."""
     name = type(neuron).__name__
     if neuron.takes_sequence or type(neuron).forward is not SpikingNeuron.forward:

@@ -1,6 +1,6 @@
 """The path that errors take back to hidden neurons, where it is not that of the weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -83,14 +83,17 @@ class Broadcast:
         self.spikes: dict[str, Tensor] = {}
         self.y = torch.zeros(0)
 
-    def cut(self, layer: nn.Module, out: Any) -> Any:
-        """What a layer passes on of its output: hidden neurons their spikes, but no way back."""
-        if layer in self.names:
-            self.spikes[self.names[layer]] = out
-            return out.detach()
+    def watch(self) -> Iterator[torch.utils.hooks.RemovableHandle]:
+        """Hooks that let hidden neurons pass on what they give, but no way back."""
+        for layer in (*self.names, *[self.readout] * (self.readout is not None)):
+            yield layer.register_forward_hook(self._cut)
+
+    def _cut(self, layer: nn.Module, args: tuple, out: Any) -> Any:
         if layer is self.readout:
             self.y = out = out if out.requires_grad else out.requires_grad_()
-        return out
+            return out
+        self.spikes[self.names[layer]] = out if isinstance(out, Tensor) else out[0]
+        return out.detach() if isinstance(out, Tensor) else tuple([t.detach() for t in out])
 
     def objective(self, loss: Tensor) -> Tensor:
         """The loss, plus what has the learning signals for its derivatives by the spikes."""

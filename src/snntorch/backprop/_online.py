@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .._neurons.neurons import SpikingNeuron
 from ..utils import detach, reset
 from ._cell import cells_of, layers_of
 from ._feedback import Broadcast, RandomFeedback
@@ -18,6 +17,7 @@ from ._traces import (
     Synapses,
     gradients_of,
 )
+from ._wiring import Wiring, called_layers
 
 
 def eprop(
@@ -49,16 +49,18 @@ def eprop(
     *Exact*: for one layer of neurons, and whatever stateless layers follow it, the gradients equal those of
     backpropagation through time to rounding; so they do for the last layer of neurons of a deep net.
     *Approximate*: for earlier layers, where the credit is missing that passes through a later step of a layer above;
-    and for a layer with recurrent weights between its neurons (`RLeaky`, `RSynaptic` with `all_to_all`), where the
-    credit is missing that passes through these weights. With `feedback`, also for all neurons below the readout.
+    and for recurrent weights between the neurons of a layer (`RLeaky`, `RSynaptic` with `all_to_all`, a module's own),
+    where the credit is missing that passes through these weights. With `feedback`, also for all neurons below the
+    readout.
 
     Memory: `B * neurons * (fan-in + 1)` values per state; for a convolution a trace per position of its output.
 
     Args:
-        net: an `nn.Sequential` (nested ones too) of stateless layers and step neurons with `init_hidden=True` (but
-            for the last). Between two layers of neurons, one layer may learn: a linear one or a convolution, with
-            only poolings, activations, dropout and flattening between it and its neurons. To train a net of one's own,
-            list its layers: `nn.Sequential(net.fc1, net.lif1, ...)`.
+        net: any module whose forward is one time step, and calls step neurons that keep their states, each once a
+            step. In front of a neuron linear layers and convolutions may learn, in a module of one's own several of
+            them, added up, branched or beside a residual; between them and the neuron may be poolings, activations,
+            dropout, flattening and elementwise arithmetic. What a module keeps for its own next step, such as spikes
+            that it feeds back, is cut there.
         data: `[T, B, ...]`, or any iterable of steps `[B, ...]`; with `num_steps`, `[B, ...]`, the input of every
             step.
         targets: what the criterion takes second.
@@ -77,7 +79,7 @@ def eprop(
         states of the net start from zero, or from what its neurons rest at.
 
     Raises:
-        TypeError: for a net that is no `nn.Sequential`, or feedback that is no `RandomFeedback`.
+        TypeError: for a net that calls no spiking neuron, or feedback that is no `RandomFeedback`.
         NotImplementedError: for a layer or neuron that does not fit the description above.
         ValueError: for no steps, a layer that is used twice, or a loss that is not one value.
 
@@ -183,21 +185,28 @@ def _learn(
     """Step by step: the step's loss, its gradient by weights and old states, and the traces one step on."""
     if num_steps is not None and (not isinstance(num_steps, int) or num_steps < 1):
         raise ValueError(f"num_steps must be a positive int, got {num_steps!r}")
-    layers = layers_of(net)
-    cells = cells_of(layers, rule, readout_decay)
+    steps = iter(data if num_steps is None else repeat(data, num_steps))
+    x = next(steps, None)
+    if x is None:
+        raise ValueError("data must hold at least one time step, got none")
+    reset(net)
+    layers, wiring = layers_of(net), None
+    if layers is None:
+        layers = called_layers(net, x)
+        wiring = Wiring(net, layers, rule, readout_decay)
+    cells = cells_of(layers, rule, readout_decay) if wiring is None else wiring.cells
     elementwise = {id(p) for cell in cells.values() for p in cell.parameters.values()}
     weights = [p for p in net.parameters() if p.requires_grad and id(p) not in elementwise]
     broadcast = Broadcast(feedback, net, layers)
+    watching = [s for cell in cells.values() for s in cell.synapses]
+    watching += [*cells.values(), broadcast, *[wiring] * (wiring is not None)]
     total = None
-    reset(net)
     with ExitStack() as hooks, torch.enable_grad():
-        for handle in (h for cell in cells.values() for synapses in cell.synapses for h in synapses.watch()):
+        for handle in (h for watch in watching for h in watch.watch()):
             hooks.callback(handle.remove)
-        steps = data if num_steps is None else repeat(data, num_steps)
-        for x, target in zip(steps, targets if time_var_targets else repeat(targets), strict=time_var_targets):
-            out: Any = x
-            for layer in layers:
-                out = broadcast.cut(layer, cells[layer](out) if isinstance(layer, SpikingNeuron) else layer(out))
+        every = targets if time_var_targets else repeat(targets)
+        for now, target in zip(chain([x], steps), every, strict=time_var_targets):
+            out = net(now)
             loss = criterion(out, target)
             if loss.numel() != 1:
                 raise ValueError(f"criterion must return one value a step, got shape {tuple(loss.shape)}")
@@ -216,8 +225,9 @@ def _learn(
                 optimizer.zero_grad()
             total = loss.detach().sum() if total is None else total + loss.detach().sum()
     detach(net)
-    if total is None:
-        raise ValueError("data must hold at least one time step, got none")
+    if wiring is not None:
+        wiring.cut()
+    assert total is not None
     return total
 
 
