@@ -85,8 +85,9 @@ class Broadcast:
 
     def watch(self) -> Iterator[torch.utils.hooks.RemovableHandle]:
         """Hooks that let hidden neurons pass on what they give, but no way back."""
-        for layer in (*self.names, *[self.readout] * (self.readout is not None)):
-            yield layer.register_forward_hook(self._cut)
+        for layer in (*self.names, self.readout):
+            if layer is not None:
+                yield layer.register_forward_hook(self._cut)
 
     def _cut(self, layer: nn.Module, args: tuple, out: Any) -> Any:
         if layer is self.readout:

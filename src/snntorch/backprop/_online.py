@@ -1,6 +1,6 @@
 """Learning forward in time: e-prop and OTTT, whose memory does not grow with the number of steps."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain, repeat
 from typing import Any
@@ -185,7 +185,7 @@ def _learn(
     """Step by step: the step's loss, its gradient by weights and old states, and the traces one step on."""
     if num_steps is not None and (not isinstance(num_steps, int) or num_steps < 1):
         raise ValueError(f"num_steps must be a positive int, got {num_steps!r}")
-    steps = iter(data if num_steps is None else repeat(data, num_steps))
+    steps: Iterator[Any] = iter(data if num_steps is None else repeat(data, num_steps))
     x = next(steps, None)
     if x is None:
         raise ValueError("data must hold at least one time step, got none")
