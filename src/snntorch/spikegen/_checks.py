@@ -31,7 +31,7 @@ def finite(data: Tensor, name: str) -> Tensor:
     return data
 
 
-def not_saturated(data: Tensor, highest: float, how: str, name: str = "data") -> None:
+def not_saturated(data: Tensor, highest: float, how: str) -> None:
     """Raise where integers go beyond the range of a code, such as the pixels 0 … 255 of an image.
 
     Floating data may exceed it on purpose; integers were forgotten to be scaled.
@@ -40,7 +40,7 @@ def not_saturated(data: Tensor, highest: float, how: str, name: str = "data") ->
         return
     most = _range(data)[1]
     if most > highest:
-        raise ValueError(f"{name} holds integers up to {most:.0f}, and all above {highest:g} {how}")
+        raise ValueError(f"data holds integers up to {most:.0f}, and all above {highest:g} {how}")
 
 
 def _range(data: Tensor) -> tuple[float, float]:
@@ -122,7 +122,7 @@ def real(value: float | Tensor, name: str) -> None:
         raise ValueError(f"{name} must be finite, got {value}")
 
 
-def within_unit(data: Tensor, name: str = "data") -> None:
+def within_unit(data: Tensor) -> None:
     """Raise unless every element lies in [0, 1]; NaN does not."""
     if not bool(((data >= 0) & (data <= 1)).all()):
-        raise ValueError(f"{name} must lie in [0, 1], got values outside or NaN")
+        raise ValueError("data must lie in [0, 1], got values outside or NaN")
