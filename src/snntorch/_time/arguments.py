@@ -116,26 +116,24 @@ def sign(args: Any, signature: list, tensors: list) -> None:
             signature += (kind, value)
 
 
-def flatten(value: Any, structure: list, tensors: list) -> None:
-    """The structure of nested arguments, as far as two calls must have it in common, and their tensors in order."""
+def structure_of(value: Any, structure: list) -> None:
+    """The structure of nested arguments, as far as two calls must have it in common."""
     kind = type(value)
     if kind in _ATOMS:
         structure += (kind, value)
     elif isinstance(value, Tensor):
         structure.append(Tensor)
-        tensors.append(value)
     elif isinstance(value, tuple | list):
         structure.append((kind, len(value)))
         for item in value:
-            flatten(item, structure, tensors)
+            structure_of(item, structure)
     elif kind is dict:
         structure.append((kind, tuple(value)))
         for item in value.values():
-            flatten(item, structure, tensors)
+            structure_of(item, structure)
     elif kind is slice:
         structure.append(kind)
         for item in (value.start, value.stop, value.step):
-            flatten(item, structure, tensors)
+            structure_of(item, structure)
     else:
-        structure.append(kind)
-        structure.append(value)
+        structure += (kind, value)

@@ -158,7 +158,7 @@ class Recorder(FunctionRecorder):
     def _layer(self, call: Callable, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         """A layer of PyTorch's, looked through unless it is known what that comes to."""
         x: Any = args[0] if len(args) == 1 and not kwargs else None
-        at = site(3)
+        at = site()
         if type(x) is not Later or self.writes:
             return self._through(call, module, args, kwargs, at)
         key = (self.here, id(module), x.meta, context_now(), *at)
@@ -180,7 +180,7 @@ class Recorder(FunctionRecorder):
         self, call: Callable, module: nn.Module, args: tuple, kwargs: dict, at: Sequence[int] | None = None
     ) -> Any:
         outside, places = self.here, self._places_of_modules
-        self.here = places.setdefault((outside, id(module), *(site(3) if at is None else at)), len(places) + 1)
+        self.here = places.setdefault((outside, id(module), *(site() if at is None else at)), len(places) + 1)
         self.path.append(module)
         try:
             return call(module, *args, **kwargs)

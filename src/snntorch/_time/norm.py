@@ -61,7 +61,7 @@ def recorded(recorder: Any, module: Any, x: Later) -> Later:
     """A call of such a layer, which runs later."""
     module._check_input_dim(x)  # noqa: SLF001
     context = context_now()
-    key = ("norm", id(module), x.meta, context, recorder.here, *site(3), *settings(module))
+    key = ("norm", id(module), x.meta, context, recorder.here, *site(), *settings(module))
     place = recorder.place_of(key, True)
     group: Any = recorder.group_of(place)
     if group is None:

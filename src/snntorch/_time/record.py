@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from .._engine import note
 from .._engine.private import past_torch_function
 from . import known
-from .arguments import Slot, fill, flatten, hollow, leaves, mapped, sign
+from .arguments import Slot, fill, hollow, leaves, mapped, sign, structure_of
 from .groups import FunctionGroup, Group, ModuleGroup, SelectGroup, StackGroup, WriteGroup
 from .infer import Context, Inferred, context_now, infer, meta_of
 from .later import Later, Meta, Node, resolved
@@ -112,7 +112,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         """
         context = context_now()
         tensors: list[Any] = []
-        signature = [known_as, context, self.here, *site(3), None]
+        signature = [known_as, context, self.here, *site(), None]
         sign(args, signature, tensors)
         if kwargs:
             signature += kwargs
@@ -192,7 +192,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         whole = hollow((args, kwargs), [])
         metas = [t.meta if type(t) is Later else meta_of(t) for t in tensors]
         structure: list[Any] = [known_as]
-        flatten((args, kwargs), structure, [])
+        structure_of((args, kwargs), structure)
         inferred = infer(function, whole[0], whole[1], metas, context, tuple(structure) if module is None else None)
         if inferred is None:
             return None
@@ -248,7 +248,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {size}")
         context = context_now()
         is_course = source.node.static or type(source.node.group) is StackGroup
-        place = self.place_of(("select", dim, source.meta, context, self.here, *site(3)), is_course)
+        place = self.place_of(("select", dim, source.meta, context, self.here, *site()), is_course)
         group: Any = self.group_of(place)
         if group is None:
             shape, stride = list(source.meta.shape), list(source.meta.stride)

@@ -24,9 +24,9 @@ def boundary(function: Callable[..., Any]) -> Any:
     return function
 
 
-def site(depth: int) -> list[int]:
-    """The places that are being run, from the caller at a depth out to the call of a module: code and instruction."""
-    frame = sys._getframe(depth)
+def site() -> list[int]:
+    """The places that are being run, from who called the recorder out to the call of a module: code and instruction."""
+    frame = sys._getframe(3)
     if frame.f_code is _boundary:  # it is this module's call
         frame = frame.f_back
     places = []

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._engine.private import memory, unseen
-from .arguments import flatten, leaves, mapped
+from .arguments import leaves, mapped, structure_of
 from .later import Later, Node
 
 UNKNOWN = ("unknown",)  # the path of what shares memory with something that is not recorded
@@ -79,7 +79,7 @@ def _structure(path: tuple) -> Any:
     structure: list[Any] = []
     for function, args, kwargs, k in path:
         structure.append((function, k))
-        flatten((args, kwargs), structure, [])
+        structure_of((args, kwargs), structure)
     return tuple(structure)
 
 
