@@ -1,4 +1,7 @@
-"""What `make wheel` built: the right files, and a package that works where nothing else is installed."""
+"""What `make wheel` built: the right files, and a package that works where nothing else is installed.
+
+With `--torch` and `--tests` it is tested there, beside another PyTorch than the one that `make` installs.
+"""
 
 import argparse
 import subprocess
@@ -11,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 AT_HOME = (".ci/", ".github/", ".gitignore", ".pre-commit-config.yaml")  # of the repository, not of the package
+NEEDS = ("pytest>=8", "hypothesis>=6.100", "matplotlib>=3.8", "nir>=1.0.4")  # of the tests, and of the doctests
 USE = """
 import sys
 import torch
@@ -46,11 +50,28 @@ def in_sdist(sdist: Path) -> set[str]:
     return names - {"PKG-INFO"}
 
 
+def used(wheel: Path, torch: str | None, tests: list[str]) -> None:
+    """Install the wheel into an empty environment, use it there, and run tests there."""
+    with tempfile.TemporaryDirectory() as place:
+        venv.create(place, with_pip=True)
+        python = str(Path(place) / "bin" / "python")
+        install = [python, "-m", "pip", "install", "--quiet", "--no-compile"]
+        version = [f"torch=={torch}"] if torch else ["-c", str(ROOT / "constraints.txt")]
+        subprocess.run([*install, *version, str(wheel)], check=True)
+        subprocess.run([python, "-I", "-W", "error", "-c", USE], cwd=place, check=True)
+        if tests:
+            subprocess.run([*install, *NEEDS], check=True)
+            settings = ["-c", "pyproject.toml", "--rootdir", ".", "-p", "no:cacheprovider"]
+            subprocess.run([python, "-m", "pytest", *settings, *tests], cwd=ROOT, check=True)
+
+
 def main() -> None:
     """Check the one wheel and the one sdist of a directory."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--contents", action="store_true", help="do not install the wheel")
+    parser.add_argument("--torch", help="the version to install it with; that of constraints.txt if not given")
+    parser.add_argument("--tests", nargs=argparse.REMAINDER, default=[], help="last: what pytest is to run there")
     options = parser.parse_args()
     (wheel,), (sdist,) = options.directory.glob("*.whl"), options.directory.glob("*.tar.gz")
     files = tracked()
@@ -59,14 +80,8 @@ def main() -> None:
     for found, wanted in ((in_wheel(wheel), package), (in_sdist(sdist), rest)):
         if found != wanted:
             sys.exit(f"missing: {sorted(wanted - found)}; too many: {sorted(found - wanted)}")
-    if options.contents:
-        return
-    with tempfile.TemporaryDirectory() as place:
-        venv.create(place, with_pip=True)
-        python = str(Path(place) / "bin" / "python")
-        constraints = str(ROOT / "constraints.txt")
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-c", constraints, str(wheel)], check=True)
-        subprocess.run([python, "-I", "-W", "error", "-c", USE], cwd=place, check=True)
+    if not options.contents:
+        used(wheel, options.torch, options.tests)
 
 
 if __name__ == "__main__":
