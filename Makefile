@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fuzz lint docs site bench gpu wheel clean
+.PHONY: demo test fuzz lint docs site bench gpu wheel other clean
 
 # What pip says goes into a file, and is shown where it fails.
 LOG := $(VENV)/install.log
@@ -51,9 +51,13 @@ gpu:  ## the first run on a GPU: right, then fast; at most twenty minutes, with 
 
 wheel: $(VENV)/.installed  ## wheel and sdist in dist: what is in them, and the wheel used in an empty environment
 	rm -rf dist
-	$(BIN)/python -m pip install --quiet "build>=1.2"
-	$(BIN)/python -m build --outdir dist
-	$(BIN)/python tests/wheel.py dist
+	$(BIN)/python -m build --outdir dist >> $(LOG)
+	$(BIN)/python tests/wheel.py dist $(WITH)
+
+OTHER ?= 2.14.1
+other: WITH = --torch $(OTHER) --tests --pyargs snntorch tests/test_package.py tests/golden tests/_time/test_zoo.py \
+  tests/_engine/test_operations.py tests/_engine/test_graph.py
+other: wheel  ## the wheel and a part of the tests beside another PyTorch, in an environment of several GB that is removed
 
 clean:
 	rm -rf $(VENV) dist demo_out docs/_build .pytest_cache .hypothesis .ruff_cache

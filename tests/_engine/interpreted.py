@@ -160,6 +160,7 @@ def test_compiled_whole(dtype):
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # opcheck's own, in torch 2.14
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_operators_are_registered_as_pytorch_wants(dtype):
     lif = snn.Leaky(0.9)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from snntorch._engine.calls import _CLAMP_SHARES
 from snntorch._engine.decomposition import interpret
 from snntorch._engine.graph import Graph, vjp
 from snntorch._engine.operations import OPERATIONS, PREDICATES
@@ -11,7 +12,9 @@ from snntorch._engine.program import gradient, load, program
 F64 = torch.float64
 
 
-ARITHMETIC = sorted(set(OPERATIONS) - PREDICATES - {"float", "where", "clamp_strictly", "clamp_sharing"})
+CLAMPS = {"clamp", "clamp_strictly", "clamp_sharing"}
+RUNNING = "clamp_sharing" if _CLAMP_SHARES else "clamp"  # between tensors
+ARITHMETIC = sorted(set(OPERATIONS) - PREDICATES - {"float", "where"} - CLAMPS | {RUNNING})
 
 
 @pytest.mark.parametrize("operation", ARITHMETIC)
@@ -47,9 +50,13 @@ SHARED = [
 ]  # fmt: skip
 STRICT = [(0, -1, 1, 1, 0, 0), (1, -1, 1, 0, 0, 0), (-1, -1, 1, 0, 0, 0), (2, -1, 1, 0, 0, 0), (NAN, -1, 1, 0, 0, 0)]
 
+EARLIER = [(0, 0, 1, 1, 0, 0), (1, 0, 1, 1, 0, 0), (-1, 0, 1, 0, 1, 0), (2, 0, 1, 0, 0, 1)]  # as torch 2.13 has it
 
-@pytest.mark.parametrize(("operation", "recorded"), [("clamp_sharing", SHARED), ("clamp_strictly", STRICT)])
-def test_clamp_as_torch_2_14_has_it(operation, recorded):
+
+@pytest.mark.parametrize(
+    ("operation", "recorded"), [("clamp_sharing", SHARED), ("clamp_strictly", STRICT), ("clamp", EARLIER)]
+)
+def test_clamp_as_each_version_has_it(operation, recorded):
     graph = Graph()
     leaves = [graph("input", k) for k in range(3)]
     cotangents = vjp(graph, {graph(operation, *leaves): graph("grad", 0)}, leaves)

@@ -106,7 +106,6 @@ def test_make_fx(ran_before):
         torch.testing.assert_close(graph(other), module.forward(other))
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")  # torch.func.jvp's own, in 2.14
 def test_torch_func_on_the_default_backend():
     lif, x = snn.Leaky(0.9, learn_beta=True).double(), 2 * torch.rand(T, B, F, dtype=torch.float64)
     params = {k: v.detach() for k, v in lif.named_parameters()}
