@@ -3,7 +3,7 @@
 Measured on the 360 test images: the ReLU network is right on 99.7 %, the spiking one on 89.2 % after 8 steps, 98.1 %
 after 16, and 99.7 % after 32. T = 32 keeps it within 1 % of the ReLU network.
 
-Run it: python examples/convert_digits.py
+    python examples/convert_digits.py
 """
 
 import torch

@@ -5,7 +5,7 @@ NIR graph, read the file back, and compare every output spike of every test imag
 in which they spike, which is what NIR says of a LIF neuron. Measured on the 360 test images, on one thread: 97.5 %
 after training, 97.2 % with 4 bits, and of 9,477 output spikes none differs.
 
-Run it: python examples/deploy_digits.py
+    python examples/deploy_digits.py
 """
 
 from pathlib import Path

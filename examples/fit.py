@@ -1,6 +1,6 @@
 """A training loop with a progress bar: short enough to copy into your own code and change.
 
-Run it: python examples/fit.py
+    python examples/fit.py
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ threads add in another order):
     8 bits          97.8 %, and 97.5 % if the trained weights are only rounded
     4 bits          98.1 %, and 96.9 % if the trained weights are only rounded
 
-Run it: python examples/quantise_digits.py
+    python examples/quantise_digits.py
 """
 
 import copy

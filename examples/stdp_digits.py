@@ -8,7 +8,7 @@ neuron is called after the digit that it fires for most.
 The scheme is that of P. U. Diehl and M. Cook, "Unsupervised learning of digit recognition using
 spike-timing-dependent plasticity", Frontiers in Computational Neuroscience 9, 2015.
 
-Run it: python examples/stdp_digits.py
+    python examples/stdp_digits.py
 """
 
 from __future__ import annotations
