@@ -128,3 +128,24 @@ def test_recompute_holds_the_input_the_outputs_and_a_state_a_segment():
 )
 def test_what_takes_a_sequence_piece_by_piece_holds_nothing_of_it(run):
     assert_growth(run, -COURSE / 50, COURSE / 50, few=2 * LENGTH, many=6 * LENGTH)
+
+
+def test_recompute_holds_what_it_returns_once():
+    """With states that are passed, which are returned at every step."""
+
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.fc, self.lif = Watching(), nn.Linear(IN, HIDDEN), snn.Leaky(0.9)
+
+        def forward(self, x, mem):
+            return self.lif(self.fc(self.first(x)), mem)
+
+    def run(_, steps):
+        x, mem = torch.cat(list(frames(steps))), torch.zeros(BATCH, HIDDEN, requires_grad=True)
+        spk, mem = snn.unroll(Step(), x, mem, recompute=LENGTH)
+        spk[:, :, 0].sum().backward()
+
+    returned, gradient = 2 * COURSE, COURSE
+    notes = (3 * COURSE + 32_000) / LENGTH
+    assert_growth(run, returned, returned + gradient + BATCH * IN + notes, few=3 * LENGTH, many=9 * LENGTH)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .._engine import asked, backend
+from .._neurons.neurons import SpikingNeuron
 from .._neurons.states import running_again
 from .arguments import fill, hollow
 from .held import Held, aside
@@ -31,34 +32,117 @@ def unroll_in_segments(
     steps = len(x) if num_steps is None else num_steps
     if lengths is not None:
         lengths = checked(lengths, x.shape[1 if num_steps is None else 0], steps)
-    outputs: list[list[Tensor]] = []
+    rows: list[_Rows] = []
     template: Any = None
+    pool = _Pool(module, -(-steps // length))
     for start in range(0, steps, length):
         number = min(length, steps - start)
         piece = x[start : start + number] if num_steps is None else x
         left = None if lengths is None else (lengths - start).clamp(0, number)
         given = None if num_steps is None else number
-        segment = _Segment(unroll, module, num_steps=given, lengths=left)
+        segment = _Segment(pool, unroll, module, num_steps=given, lengths=left)
         out = checkpoint(segment, piece, *states, use_reentrant=False)
         if states:
-            states = [o[-1] for o in out[len(out) - len(states) :]]
+            states = [o[-1].clone() for o in out[len(out) - len(states) :]]  # alone, not with the rows before
         found: list[Tensor] = []
         template = hollow(out, found)
-        outputs.append(found)
-    return fill(template, [torch.cat(column) for column in zip(*outputs, strict=True)])
+        rows = rows or [_Rows(steps, o) for o in found]
+        for row, o in zip(rows, found, strict=True):
+            row.add(o)
+        del out, found
+    return fill(template, [row.joined() for row in rows])
+
+
+# What is kept of a segment would lie between what is freed of it, and the next segment would find no hole that is large
+# enough: memory grew by several megabytes a segment. So it moves to one place, which is made beforehand.
+
+
+class _Rows:
+    """An output's place, filled segment by segment."""
+
+    def __init__(self, steps: int, first: Tensor) -> None:
+        self.whole = first.new_empty((steps, *first.shape[1:]))
+        self.filled = 0
+        self.sources: list[tuple[slice, Tensor]] = []
+
+    def add(self, rows: Tensor) -> None:
+        """The next ones, which are free to go then."""
+        place = slice(self.filled, self.filled + len(rows))
+        self.filled = place.stop
+        with torch.no_grad():
+            self.whole[place] = rows
+        if rows.requires_grad:
+            self.sources.append((place, _Handle.apply(rows)))
+
+    def joined(self) -> Tensor:
+        """All of them, with their gradients."""
+        if not self.sources:
+            return self.whole
+        places, handles = zip(*self.sources, strict=True)
+        return _Joined.apply(self.whole, places, *handles)
+
+
+class _Handle(torch.autograd.Function):
+    """Stands for a tensor in the graph, without its memory."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        return rows.new_empty(()).expand(rows.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]
+
+
+class _Joined(torch.autograd.Function):
+    """The rows whose handles these are."""
+
+    @staticmethod
+    def forward(ctx: Any, whole: Tensor, places: Sequence[slice], *handles: Tensor) -> Tensor:
+        ctx.places = places
+        return whole.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(grads[0][place] for place in ctx.places)
+
+
+class _Pool:
+    """A place for the states that neurons hold when a segment begins."""
+
+    def __init__(self, module: nn.Module, segments: int) -> None:
+        self.neurons = {m for m in module.modules() if isinstance(m, SpikingNeuron)}
+        self.segments = segments
+        self.places: dict[tuple[nn.Module, str], Tensor] = {}
+        self.begun = 0
+
+    def move(self, held: Held) -> None:
+        """Let it hold copies of neurons' states."""
+        for module, attributes in held.attributes:
+            for name in module.states if module in self.neurons else ():  # type: ignore[union-attr]
+                state = attributes.get(name)
+                if type(state) is Tensor and state.grad_fn is not None:
+                    place = self.places.get((module, name))
+                    if place is None or place.shape[1:] != state.shape or place.dtype != state.dtype:
+                        place = self.places[module, name] = state.new_empty((self.segments, *state.shape))
+                    copy = place[self.begun]
+                    copy.copy_(state.detach())
+                    attributes[name] = copy.detach().requires_grad_()
+        self.begun += 1
 
 
 class _Segment:
     """A few steps, which run once, and again in the backward pass from what the modules held before."""
 
-    def __init__(self, unroll: Callable[..., Any], module: nn.Module, **settings: Any) -> None:
-        self.unroll, self.module, self.settings = unroll, module, settings
+    def __init__(self, pool: _Pool, unroll: Callable[..., Any], module: nn.Module, **settings: Any) -> None:
+        self.pool, self.unroll, self.module, self.settings = pool, unroll, module, settings
         self.backend = asked()
         self.before: Held | None = None
 
     def __call__(self, x: Tensor, *states: Tensor) -> Any:
         if self.before is None:
             self.before = Held(self.module, copies=True)
+            self.pool.move(self.before)
             return self.unroll(self.module, x, *states, **self.settings)
         with aside(self.module, self.before), running_again(), backend(self.backend):
             return self.unroll(self.module, x, *states, **self.settings)
