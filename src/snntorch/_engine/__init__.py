@@ -11,6 +11,7 @@ from . import decomposition as decomposition  # registers the operators, which e
 from .choose import ONE_EACH as ONE_EACH
 from .choose import choices as choices
 from .choose import computes as computes
+from .choose import expands as expands
 from .choose import listening as listening
 from .choose import note as note
 from .plans import program_text as program_text

@@ -152,16 +152,15 @@ def _of_shapes(call: Call) -> str:
 def of_parameters(params: Sequence[Tensor], shape: torch.Size) -> str:
     """A parameter that does not broadcast to the states."""
     for tensor in params:
-        if not _broadcasts(tensor, shape):
+        if tensor.numel() != 1 and not expands(tensor.shape, shape):
             return f"a parameter of shape {tuple(tensor.shape)} does not broadcast to the states' {tuple(shape)}"
     return ""
 
 
-def _broadcasts(tensor: Tensor, shape: torch.Size) -> bool:
-    if tensor.numel() == 1:
-        return True
-    sizes = zip(reversed(tensor.shape), reversed(shape), strict=False)
-    return tensor.dim() <= len(shape) and all(size == 1 or size == full for size, full in sizes)
+def expands(small: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether a tensor of one shape can be expanded to the other."""
+    sizes = zip(reversed(small), reversed(shape), strict=False)
+    return len(small) <= len(shape) and all([size == 1 or size == full for size, full in sizes])
 
 
 _lacks: dict[torch.device, str] = {}  # device -> what its kernels lack there, or nothing

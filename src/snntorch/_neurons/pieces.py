@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import surrogate
+from .._engine import expands
 
 
 def reset(mem: Tensor, fired: Tensor, threshold: Tensor, reset_mechanism: str) -> Tensor:
@@ -61,12 +62,6 @@ def initial_tensor(name: str, value: Any) -> Tensor:
     if tensor.device.type != "meta" and bool(tensor.isnan().any()):
         raise ValueError(f"{name} must not be NaN, got {value}")
     return tensor
-
-
-def expands(small: Sequence[int], shape: Sequence[int]) -> bool:
-    """Whether a tensor of one shape can be expanded to the other."""
-    sizes = zip(reversed(small), reversed(shape), strict=False)
-    return len(small) <= len(shape) and all([size == 1 or size == full for size, full in sizes])
 
 
 def fitted(name: str, value: Tensor, shape: Sequence[int]) -> Tensor:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from .._engine import computes as state_dtype  # of states, at least float32: else slow decays would vanish
+from .._engine import expands
 from .._engine.private import backward_pass, recorded, surviving, transformed
 from .caller import warn
 from .fresh import is_fresh, marked_fresh
-from .pieces import expands, fitted
+from .pieces import fitted
 from .registry import Registry
 from .traced import BEFORE, settle
 
