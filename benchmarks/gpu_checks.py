@@ -54,9 +54,10 @@ def both(neuron: nn.Module, x: Tensor) -> Iterator[tuple[list[Tensor], list[Tens
     """Outputs and gradients of a neuron over time, by kernels and then operation by operation."""
     for backend in ("fused", "eager"):
         leaf = x.detach().requires_grad_()
+        snn.utils.reset(neuron)
         states = [torch.zeros(0, device=x.device)] * len(neuron.states)  # type: ignore[arg-type]
         with snn.backend(backend):  # type: ignore[arg-type]
-            out = snn.unroll(neuron, leaf, *states)
+            out = [snn.unroll(neuron, leaf)] if neuron.init_hidden else snn.unroll(neuron, leaf, *states)
         weights = [torch.linspace(-1, 1.5, o.numel(), device=o.device).to(o.dtype).view_as(o) for o in out]
         learnt = [p for p in neuron.parameters() if p.requires_grad]
         yield [o.detach() for o in out], list(torch.autograd.grad(list(out), [leaf, *learnt], weights))
@@ -81,9 +82,11 @@ def drawn(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> Tensor:
     return (0.8 * (noise + 0.3)).to(device, dtype)
 
 
-def sequence(device: str, *, kind: str, dtype: torch.dtype, size: int, steps: int) -> None:
-    """A neuron over dense input, `[T, 1, N]`."""
-    equals_eager(device, NEURONS[kind](size), drawn((steps, 1, size), dtype, device))
+def sequence(device: str, *, kind: str, dtype: torch.dtype, size: int, steps: int, alone: bool = False) -> None:
+    """A neuron over dense input, `[T, 1, N]`; with its spikes `alone` asked for, it may compute its states again."""
+    neuron: Any = NEURONS[kind](size)
+    neuron.init_hidden = alone
+    equals_eager(device, neuron, drawn((steps, 1, size), dtype, device))
 
 
 def recurrent(device: str, *, dtype: torch.dtype, features: int, steps: int) -> None:
@@ -267,6 +270,10 @@ def checks(full: bool) -> Iterator[tuple[str, Check]]:
         if full or (i + j + k) % 4 == 0:
             options: dict[str, Any] = {"kind": kind, "dtype": dtype, "size": size, "steps": time}
             yield f"{kind}, {_name(dtype)}, N={size}, T={time}", partial(sequence, **options)
+    some = ((8192, 131072), (7, 8, 40, 257)) if full else ((65,), (17,))  # around the number of steps of a chunk
+    for kind, dtype, size, time in itertools.product(NEURONS, dtypes if full else dtypes[:2], *some):
+        options = {"kind": kind, "dtype": dtype, "size": size, "steps": time, "alone": True}
+        yield f"{kind}, spikes alone, {_name(dtype)}, N={size}, T={time}", partial(sequence, **options)
     for name in LAYOUTS:
         for dtype in dtypes if full else dtypes[:2]:
             yield f"{name} input, {_name(dtype)}", partial(layout, name=name, dtype=dtype)

@@ -4,7 +4,8 @@
 
 Writes `tests/_engine/kernels/machine_code.txt`, which a change of the printer changes in review; `--only` prints the
 rows that have a text, and `--show` the loop of one of them, instruction by instruction. A kernel is compiled as it is
-launched for 16·512 neurons whose spikes alone are asked for, in training. A row says
+launched for 16·512 neurons whose spikes alone are asked for, in training; what is computed again on the way back is
+part of its step. A row says
 
 - registers of a thread, and bytes or registers of it that are spilled to memory;
 - bits of the narrowest load and store of a thread that the loop over time makes of what changes with it;
@@ -34,6 +35,7 @@ from gpu_checks import NEURONS
 import snntorch as snn
 from snntorch._engine import triton_printer
 from snntorch._engine.gpu import Kernel
+from snntorch._engine.over_time import fewer_bytes
 from snntorch._engine.plans import plan
 from snntorch._engine.printing import Source
 from snntorch._engine.tape import step_gradient, tape
@@ -53,8 +55,10 @@ LATENCY = {"LDS": 29, "LDG": 479, "LDGSTS": 479, "BAR": 22, "MUFU": 24}
 OTHERS, READ = 24, 12  # of other instructions without a fixed latency, and until one has read its registers
 
 
-def sources(neuron: snn.SpikingNeuron, spikes_alone: bool = False) -> dict[str, tuple[Source, int]]:
-    """The kernels of a neuron forward and backward, and how many of its outputs are no states."""
+def sources(
+    neuron: snn.SpikingNeuron, spikes_alone: bool = False, dtype: torch.dtype = torch.float32
+) -> dict[str, tuple[Source, int]]:
+    """The kernels of a neuron on inputs of a dtype, forward and backward, and how many of its outputs are no states."""
     arguments = neuron.step_arguments(torch.float32)
     found = plan(neuron, (True,), len(neuron.states), arguments, torch.float32, torch.device("cpu"), costly=True)
     program: Any = found.program
@@ -64,10 +68,12 @@ def sources(neuron: snn.SpikingNeuron, spikes_alone: bool = False) -> dict[str, 
     asked = (*[True] * program.free, *[not spikes_alone] * program.states)
     kept = tape(program, False, asked, needs).courses
     written = (*asked[: program.free], *[a or k for a, k in zip(asked[program.free :], kept, strict=True)])
+    again = fewer_bytes(program, needs, sum(written) - sum(asked), dtype, torch.float32)
+    kept = (True,) * program.states if again else kept
     step = step_gradient(program, needs, (*asked, *[True] * program.states), kept)
-    forward = triton_printer.print_forward(program, dense, written)
-    backward = triton_printer.print_backward(step, dense, len(program.outputs))
-    return {"forward": (forward, program.free), "backward": (backward, program.free)}
+    forward = triton_printer.print_forward(program, dense, asked if again else written, chunks=again)
+    back = triton_printer.print_backward_by_chunks if again else triton_printer.print_backward
+    return {"forward": (forward, program.free), "backward": (back(step, dense, len(program.outputs)), program.free)}
 
 
 def compiled(source: Source, free: int, dtype: str, target: str, size: int = SIZE) -> Any:
@@ -160,7 +166,7 @@ def cycles(loop: list[Instruction], rounds: int = 40) -> float:
     return (now - begun) / rounds
 
 
-def nvidia(made: Any, writes: int, target: str) -> list[str]:
+def nvidia(made: Any, writes: float, target: str) -> list[str]:
     """A row's facts."""
     loop = nvidia_loop(made.asm["cubin"])
     names = [operation(text) for text, _ in loop if not text.startswith("@!PT")]  # which never runs
@@ -178,7 +184,7 @@ def nvidia(made: Any, writes: int, target: str) -> list[str]:
 # -- AMD's
 
 
-def amd(made: Any, writes: int) -> list[str]:
+def amd(made: Any, writes: float) -> list[str]:
     """A row's facts."""
     text = made.asm["amdgcn"]
     code = [line.split(";")[0].strip() for line in text.splitlines()]
@@ -219,7 +225,7 @@ def rows(only: str = "", show: bool = False) -> Iterator[str]:
         name = f"{kind}, {direction}, {dtype}, {target}"
         if only not in name or kind == "one-to-one":
             continue
-        source, free = sources(make(SIZE), spikes_alone=True)[direction]
+        source, free = sources(make(SIZE), spikes_alone=True, dtype=DTYPES[dtype])[direction]
         made = compiled(source, free, dtype, target)
         yield row(name, made, source)
         if show:
@@ -228,7 +234,10 @@ def rows(only: str = "", show: bool = False) -> Iterator[str]:
 
 def row(name: str, made: Any, source: Source) -> str:
     """The line of a compiled kernel."""
+    options = Kernel(source, torch.float32).options(SIZE, [SIZE] * len(source.distances))
     writes = len(source.arrays["Y"] if "Y" in source.arrays else source.arrays["DX"])
+    if "Y" in source.arrays:
+        writes += len(source.arrays["B"]) / options["UNROLL"]  # once a round
     target = name.split(", ")[-1]
     cells = nvidia(made, writes, target) if target.startswith("sm") else amd(made, writes)
     return f"{name:44}" + "".join(f"{cell:>13}" for cell in cells)

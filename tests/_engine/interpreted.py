@@ -70,7 +70,86 @@ def test_half_precision_is_read_and_written_as_it_is_and_states_kept_in_float32(
     spk.sum().backward()
     forward, backward = ({name: t.dtype for name, t in call.items()} for call in launched)
     assert forward["X0"] == forward["Y0"] == backward["G0"] == backward["DX0"] == spk.dtype == x.grad.dtype == dtype
-    assert forward["S0"] == forward["Y1"] == backward["N0"] == backward["A0"] == torch.float32
+    assert forward["S0"] == forward["B0"] == backward["B0"] == backward["A0"] == torch.float32
+
+
+def again_and_read(monkeypatch, launched, call):
+    """Results where the states are computed again on the way back, and where their courses are kept."""
+    results = []
+    for again in (True, False):
+        launched.clear()
+        if not again:
+            monkeypatch.setattr(ops, "fewer_bytes", lambda *args: False)
+        results.append(call())
+        assert any("B0" in arrays for arrays in launched) is again
+    return results
+
+
+class Rooted(snn.SpikingNeuron):
+    """The gradient of a root meets infinity, so that steps without a cotangent are taken apart from the others."""
+
+    states = ("mem", "other")
+
+    @staticmethod
+    def step(x, mem, other, *, threshold, spike):
+        mem = 0.9 * mem + x + other.abs().sqrt()
+        return spike(mem - threshold), mem * 0.9, 0.5 * other + mem.square()
+
+
+NEURONS = {
+    "Leaky": lambda: snn.Leaky(torch.linspace(0.5, 0.99, N), learn_beta=True, init_hidden=True),
+    "Synaptic": lambda: snn.Synaptic(0.9, 0.8, learn_alpha=True, init_hidden=True),
+    "Alpha": lambda: snn.Alpha(0.9, 0.8, learn_beta=True, init_hidden=True),
+    "rooted": lambda: Rooted(init_hidden=True),
+}
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [
+    ("Leaky", torch.bfloat16), ("Synaptic", torch.float32), ("Alpha", torch.bfloat16), ("rooted", torch.float32),
+])  # fmt: skip
+def test_states_computed_again_are_those_that_were(monkeypatch, launched, kind, dtype):
+    """To the last bit, whatever the length leaves of a chunk, and with cotangents of the final states."""
+    for steps in (3, 8, 17):
+        x = (1.5 * torch.rand(steps, 1, N)).to(dtype).requires_grad_()
+
+        def results(x=x):
+            neuron = NEURONS[kind]()
+            first, second = snn.unroll(neuron, x), snn.unroll(neuron, x[:3] * 1)
+            learnt = [p for p in neuron.parameters() if p.requires_grad]
+            weights = [torch.linspace(-1, 2, o.numel()).to(dtype).view_as(o) for o in (first, second)]
+            return [first, second, *torch.autograd.grad([first, second], [x, *learnt], weights)]
+
+        with monkeypatch.context() as patch:
+            found, expected = again_and_read(patch, launched, results)
+        assert all(map(torch.equal, found, expected))
+
+
+def test_states_computed_again_have_second_derivatives(monkeypatch, launched):
+    x = torch.rand(9, 1, N, dtype=torch.float64, requires_grad=True)
+
+    def results():
+        lif = NEURONS["Synaptic"]().double()
+        (first,) = torch.autograd.grad(snn.unroll(lif, x).square().sum(), x, create_graph=True)
+        return [first, *torch.autograd.grad(first.square().sum(), (x, lif.alpha))]
+
+    found, expected = again_and_read(monkeypatch, launched, results)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "bytes"),
+    [("Leaky", torch.float32, 4), ("Leaky", torch.bfloat16, 2.5), ("Synaptic", torch.float32, 5),
+     ("Synaptic", torch.bfloat16, 3), ("Synaptic", torch.float64, 10)],
+)  # fmt: skip
+def test_bytes_kept_for_each_neuron_and_step(kind, dtype, bytes):
+    steps, shape = 32, (3, N)
+    x, kept = torch.rand(steps, *shape).to(dtype).requires_grad_(), []
+    neuron = NEURONS[kind]()
+    neuron = neuron.double() if dtype == torch.float64 else neuron
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        snn.unroll(neuron, x)
+    kept = [t for t in kept if t.dim() == 3]
+    assert sum(t.nbytes for t in kept) == bytes * x.numel()
 
 
 WRITES = {"aten::copy_", "aten::fill_", "aten::zero_", "aten::sum", "aten::mul", "aten::add"}  # each a launch on a GPU

@@ -31,9 +31,14 @@ needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, re
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 
-def printed(lif):
+def printed(lif, **kwargs):
     """The kernels of a neuron whose spikes and membrane are asked for, forward and backward, by file name."""
-    return {direction: source for direction, (source, _) in gpu_code.sources(lif).items()}
+    return {direction: source for direction, (source, _) in gpu_code.sources(lif, **kwargs).items()}
+
+
+def by_chunks():
+    """Those of a neuron of two states whose spikes alone are asked for: it computes its states again."""
+    return printed(snn.Synaptic(0.9, 0.8, learn_alpha=True), spikes_alone=True)
 
 
 def learning_leaky():
@@ -46,6 +51,7 @@ def learning_leaky():
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_printed_kernels_are_those_reviewed(direction):
     assert printed(learning_leaky())[direction].text == (HERE / f"kernels/leaky_{direction}.triton.txt").read_text()
+    assert by_chunks()[direction].text == (HERE / f"kernels/synaptic_{direction}_by_chunks.triton.txt").read_text()
 
 
 def test_a_single_step_has_no_loop():
@@ -58,7 +64,7 @@ def test_a_single_step_has_no_loop():
 
 def test_time_and_size_are_no_constants():
     """So that another number of steps or of neurons compiles nothing."""
-    for source in printed(learning_leaky()).values():
+    for source in (*printed(learning_leaky()).values(), *by_chunks().values()):
         (runtime,) = re.findall(r"do_not_specialize=\[(.*)\]", source.text)
         assert runtime.startswith('"steps", "size"')
         assert all(f'"{name}"' in runtime for name in source.distances)
@@ -122,7 +128,7 @@ def same_triton():
 @pytest.mark.parametrize("target", ["sm_90", "gfx942"])
 def test_it_compiles(target, direction, dtype):
     """For GPUs that need not be there; where Triton is the one that wrote the file, to what was reviewed."""
-    source, free = gpu_code.sources(snn.Leaky(0.9), spikes_alone=True)[direction]
+    source, free = gpu_code.sources(snn.Leaky(0.9), spikes_alone=True, dtype=gpu_code.DTYPES[dtype])[direction]
     made = gpu_code.compiled(source, free, dtype, target)
     row = gpu_code.row(f"Leaky, {direction}, {dtype}, {target}", made, source)
     if same_triton():
@@ -160,6 +166,14 @@ def test_small_layers_take_several_steps_a_round(size, warp):
     assert (options["BLOCK"] == 2 * warp) == (options["UNROLL"] == 4) == (size < 2048 * warp)
     threads = options["num_warps"] * warp
     assert 2 <= options["BLOCK"] / threads <= 8
+
+
+@pytest.mark.parametrize("warp", [32, 64])
+@pytest.mark.parametrize("size", [1, 10**7])
+def test_few_neurons_wait_in_the_registers_of_a_thread(size, warp):
+    kernel = gpu.Kernel(by_chunks()["backward"], torch.float32)
+    options = kernel.options(size, [size], warp)
+    assert (options["BLOCK"], options["num_warps"], options["CHUNK"]) == (2 * warp, 1, 8)
 
 
 @pytest.mark.parametrize(("properties", "warp"), [({"warp_size": 64}, 64), ({"warp_size": 32}, 32), ({}, 32)])
@@ -265,3 +279,5 @@ def test_native_equals_eager(row):
 if __name__ == "__main__":
     for direction, source in printed(learning_leaky()).items():
         (HERE / "kernels" / f"leaky_{direction}.triton.txt").write_text(source.text)
+    for direction, source in by_chunks().items():
+        (HERE / "kernels" / f"synaptic_{direction}_by_chunks.triton.txt").write_text(source.text)

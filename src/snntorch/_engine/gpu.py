@@ -34,6 +34,7 @@ _REAL = {torch.float32: "float32", torch.float64: "float64"}
 _PROGRAMS, _GREATEST = 512, 1024
 _UNROLL = 4  # steps a round in the least blocks, where few run and waiting is what takes time
 _LEAST, _MOST = 2, 8  # values of a thread: two halves, 32 bits, are the least that is loaded ahead of its use
+CHUNK = 8  # steps whose states are computed again on the way back, and wait in registers
 _SHARED = 48 << 10  # bytes of fast memory that every GPU gives a block, where the values of steps to come arrive
 
 
@@ -46,7 +47,7 @@ class Kernel:
         self.source = source
         self._jit = _load(_HEADER.format(real=_REAL[dtype]) + source.text)
         moving = sum(len(source.arrays.get(kind, ())) for kind in "XGNS")
-        self._loops = "UNROLL" in source.text
+        self._rounds, self._chunks = (f"{name}: tl.constexpr" in source.text for name in ("UNROLL", "CHUNK"))
         self._bytes = max(moving, 1) * dtype.itemsize  # at most, for each neuron and step
 
     def options(self, size: int, strides: Sequence[int], warp: int = 32) -> dict[str, int]:
@@ -58,14 +59,19 @@ class Kernel:
             warp: see `warp_of`.
         """
         least = warp * _LEAST
-        block = min(max(_power_of_two(size // _PROGRAMS), least), _GREATEST)
+        again = self._chunks and not self._rounds
+        block = least if again else min(max(_power_of_two(size // _PROGRAMS), least), _GREATEST)
         # Products and sums are not contracted: every operation rounds, as PyTorch's do.
         options = {"BLOCK": block, "ALIGN": math.gcd(16, size, *strides),
                    "num_warps": max(1, block // (warp * _MOST)), "enable_fp_fusion": False}  # fmt: skip
-        if self._loops:
+        if self._rounds:
             ahead = min(max(_power_of_two(_SHARED // (block * self._bytes)), 2), 16)
             unroll = min(_UNROLL, ahead) if block == least else 1
             options |= {"UNROLL": unroll, "STAGES": ahead if unroll == 1 else ahead // unroll + 1}
+        if self._chunks:
+            options["CHUNK"] = CHUNK
+        if again:
+            options["STAGES"] = 3
         return options
 
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:

@@ -23,17 +23,19 @@ Kernel = cpu.Kernel | gpu.Kernel
 
 @functools.lru_cache(KERNELS)
 def forward_kernel(
-    program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype, device: str
+    program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype, device: str, chunks: bool = False
 ) -> Kernel:
     """The compiled kernel for a type of device; see `print_forward`."""
-    return _compiled("forward", program, (program, dense, written, single), dtype, device)
+    return _compiled("forward", program, (program, dense, written, single, *[True] * chunks), dtype, device)
 
 
 @functools.lru_cache(KERNELS)
 def backward_kernel(
-    step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype, device: str
+    step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype, device: str, chunks: bool = False
 ) -> Kernel:
-    """The compiled kernel for a type of device; see `print_backward`."""
+    """The compiled kernel for a type of device; see `print_backward`, with `chunks` `print_backward_by_chunks`."""
+    if chunks:
+        return _compiled("backward_by_chunks", step.program, (step, dense, outputs), dtype, device)
     return _compiled("backward", step.program, (step, dense, outputs, single), dtype, device)
 
 
@@ -42,7 +44,7 @@ def _compiled(direction: str, program: Program, printed: tuple, dtype: torch.dty
     source = getattr(printer, f"print_{direction}")(*printed)
     _show(source, f"{direction} of {_origins(program)}, {device}, {dtype}")
     kernel = compiler(source, dtype)
-    kernel.name = f"snntorch: {direction} of {_neurons(program)}"
+    kernel.name = f"snntorch: {direction.replace('_', ' ')} of {_neurons(program)}"
     return kernel
 
 

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from .absent import last_steps_apart, meets_infinity
-from .kernels import call, spread
+from .gpu import CHUNK
+from .kernels import Kernel, call, forward_kernel, pointers, spread
 from .memory import empty
 from .program import Program
 from .recent import KERNELS
 from .runner import Back, Runner, kind_of
-from .tape import Some
+from .tape import Some, step_gradient, tape
 
 
 def _rows(x: Tensor) -> tuple[Tensor, int]:
@@ -23,22 +24,44 @@ def _rows(x: Tensor) -> tuple[Tensor, int]:
     return x, x.stride(0) if x.shape[0] > 1 else 0
 
 
+def fewer_bytes(
+    program: Program, needs: tuple[bool, ...], courses: int, of_inputs: torch.dtype, dtype: torch.dtype
+) -> bool:
+    """Whether to keep the inputs, and the states before each chunk of steps, takes fewer bytes than to keep courses.
+
+    Args:
+        program: the step.
+        needs: for each input and then each parameter whether its cotangent is asked.
+        courses: how many states' courses are kept for a gradient alone.
+        of_inputs: the dtype of the inputs.
+        dtype: of the states.
+    """
+    kept = tape(program, False, (True,) * len(program.outputs), needs).inputs  # in any case
+    begins = program.states * dtype.itemsize / CHUNK
+    return kept.count(False) * of_inputs.itemsize + begins < courses * dtype.itemsize
+
+
 class BackInTime(Back):
     """All steps back."""
 
     single = False
 
-    def __init__(self, program: Program, needs: tuple[bool, ...], given: tuple[bool, ...], *args: Any) -> None:
+    def __init__(
+        self, program: Program, needs: tuple[bool, ...], given: tuple[bool, ...], kept: tuple[bool, ...], dense: tuple,
+        dtype: torch.dtype, of_inputs: torch.dtype, device: str, chunks: bool = False,
+    ) -> None:  # fmt: skip
         outputs = len(program.outputs)
-        super().__init__(program, needs, (*given[:outputs], *[True] * program.states), *args)
-        self._apart = not all(given[outputs:]) and meets_infinity(self.step, outputs)
+        arrives = (*given[:outputs], *[True] * program.states)
+        self._apart = not all(given[outputs:]) and meets_infinity(step_gradient(program, needs, arrives, kept), outputs)
+        chunks = chunks and not self._apart
+        super().__init__(program, needs, arrives, kept, dense, dtype, of_inputs, device, chunks)
         source, later = self.kernel.source, self.first["A"]
         self._later = slice(later, later + program.states)
         self._strided = [self.first[kind] + k for kind, k in source.stride_slots]
-        self._dense = [self.first[kind] + k for kind, k in source.slots if kind in "SN"]
-        of_inputs = zip(needs, self.step.inputs, strict=False)
+        self._dense = [self.first[kind] + k for kind, k in source.slots if kind in "SNB"]
+        asked = zip(needs, self.step.inputs, strict=False)
         # what a kernel does not write is zero
-        self._makes = [None if not need else torch.zeros if node is None else empty for need, node in of_inputs]
+        self._makes = [None if not need else torch.zeros if node is None else empty for need, node in asked]
 
     def __call__(
         self, steps: int, inputs: Some, states: Sequence[Tensor], params: Sequence[Tensor], courses: Some,
@@ -92,7 +115,20 @@ class OverTime(Runner):
         self._strided = [k for _, k in self.kernel.source.stride_slots]
         self._makes = [dtype if w else None for dtype, w in zip(self.dtypes, written, strict=True)]
 
-    def forward(self, steps: int, tensors: Sequence[Tensor]) -> list[Tensor]:
+    @functools.cached_property
+    def _by_chunks(self) -> tuple[Kernel, list[int]]:
+        """The kernel that keeps what the states are before each chunk of steps, and its pointers."""
+        dense, dtype, _, device = self.kind
+        kernel = forward_kernel(self.program, dense, self.written, False, dtype, device, chunks=True)
+        return kernel, pointers(kernel.source, self.first)
+
+    def by_chunks(self, steps: int, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """See `Runner.by_chunks`."""
+        return self.forward(steps, tensors, self._by_chunks)
+
+    def forward(
+        self, steps: int, tensors: Sequence[Tensor], by_chunks: tuple[Kernel, list[int]] | None = None
+    ) -> list[Tensor]:
         """What is written at every step, `[steps, ...]` each, then the final states."""
         n, m = self.counts
         arrays: list[Any] = list(tensors)
@@ -107,8 +143,14 @@ class OverTime(Runner):
         if self.spreads:
             arrays[m:] = spread(arrays[m:], shape)
         arrays += courses
-        call(self.kernel, steps, shape.numel(), [arrays[k] for k in self.pointers], strides)
-        return [c for c in courses if c is not None] + finals
+        results = [c for c in courses if c is not None] + finals
+        kernel, places = by_chunks or (self.kernel, self.pointers)
+        if by_chunks is not None:
+            begins = [empty((-(-steps // CHUNK), *shape), self.dtype, device) for _ in finals]
+            arrays += begins
+            results += begins
+        call(kernel, steps, shape.numel(), [arrays[k] for k in places], strides)
+        return results
 
 
 _over_time = functools.lru_cache(KERNELS)(OverTime)

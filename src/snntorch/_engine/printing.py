@@ -44,36 +44,45 @@ class Source:
         return [f"{kind}{k}_stride" for kind, k in self.stride_slots]
 
 
-def forward_source(program: Program, body: "Body", traces: Sequence[bool], single: bool) -> Source:
+def forward_source(
+    program: Program, body: "Body", traces: Sequence[bool], single: bool, chunks: bool = False
+) -> Source:
     """What the kernel of a program takes, without text.
 
     Pointers: `X` inputs `[steps, size]`; `P` parameters, `[size]` where dense, else `[1]`; `S` states `[size]`, the
-    initial ones before and the final ones after; for each output with a trace `Y` `[steps, size]`. A single step
-    leaves `S` alone and writes the new states to `F`.
+    initial ones before and the final ones after; for each output with a trace `Y` `[steps, size]`; with `chunks` for
+    each state `B` `[chunks, size]`, what it is before each chunk of steps. A single step leaves `S` alone and writes
+    the new states to `F`.
     """
     inputs, params = (sorted(body.graph.leaves(body.live, kind)) for kind in ("input", "param"))
     states = range(program.states)
     arrays = {
         "X": inputs, "P": params, "S": states,
         "Y": [k for k, wanted in enumerate(traces) if wanted], "F": states if single else (),
+        "B": states if chunks else (),
     }  # fmt: skip
     return _source(arrays, {"X": inputs}, single)
 
 
-def backward_source(gradient: Gradient, outputs: int, single: bool) -> Source:
+def backward_source(gradient: Gradient, outputs: int, single: bool, again: "Body | None" = None) -> Source:
     """What the kernel of a gradient takes, without text.
 
     Pointers: `X` and `P` as forward; `N` the states' course `[steps, size]` and `S` the initial states `[size]`; `G`
     the outputs' cotangents `[steps, size]`; `A` those of the states `[size]`, the final ones' before and the initial
     ones' after; `DX` the inputs' cotangents `[steps, size]`; `DP` sums for the parameters' `[size]`, zero before. A
-    single step leaves `A` alone and writes the states' cotangents to `DS`.
+    single step leaves `A` alone and writes the states' cotangents to `DS`. Where the states are computed `again`, `B`
+    `[chunks, size]`, what they are before each chunk of steps, is in the place of `N` and `S`.
     """
     needs = {kind: sorted(leaves) for kind, leaves in gradient.needs.items()}
     states = range(len(gradient.states))
+    if again is not None:
+        for kind in ("input", "param"):
+            needs[kind] = sorted({*needs[kind], *again.graph.leaves(again.live, kind)})
     given = [k for k in needs["grad"] if k < outputs]
     arrays = {
         "X": needs["input"], "P": needs["param"],
-        "N": sorted(gradient.needs["new"] if single else gradient.saved), "S": needs["state"], "G": given,
+        "N": () if again else sorted(gradient.needs["new"] if single else gradient.saved),
+        "S": () if again else needs["state"], "B": states if again else (), "G": given,
         "A": [k - outputs for k in needs["grad"] if k >= outputs] if single else states,
         "DX": [k for k, n in enumerate(gradient.inputs) if n is not None],
         "DP": [k for k, n in enumerate(gradient.params) if n is not None],
@@ -95,14 +104,16 @@ class Body:
         roots: the nodes that are asked for.
         forms: how each operation is written.
         early: whether a leaf, given its kind and number, is known before the loops.
+        prefix: what the names of its nodes begin with.
     """
 
     def __init__(
-        self, nodes: Sequence[Node], roots: Iterable[int], forms: dict[str, str], early: Callable[[str, int], bool]
-    ) -> None:
+        self, nodes: Sequence[Node], roots: Iterable[int], forms: dict[str, str], early: Callable[[str, int], bool],
+        prefix: str = "v",
+    ) -> None:  # fmt: skip
         self.graph = Graph(nodes)
         self.live = self.graph.reachable(roots)
-        self.forms = forms
+        self.forms, self.prefix = forms, prefix
         self.constants: dict[str, str] = {}  # literal -> name
         self.names: dict[int, str] = {}
         self.early = self.computed_from(early)
@@ -135,8 +146,8 @@ class Body:
                 self.names[i] = f"{operation[0]}{operands[0]}"
                 lines.append(f"{self.names[i]} = {load(operation, operands[0])}")
             else:
-                self.names[i] = f"v{i}"
-                lines.append(f"v{i} = {self.forms[operation].format(*(self.names[k] for k in operands))}")
+                self.names[i] = f"{self.prefix}{i}"
+                lines.append(f"{self.names[i]} = {self.forms[operation].format(*(self.names[k] for k in operands))}")
         return lines
 
 

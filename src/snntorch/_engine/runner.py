@@ -4,6 +4,7 @@ The kernel of a small net takes microseconds, and so do a dozen lines of Python.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -53,8 +54,8 @@ class Runner:
         n, m = program.inputs, program.inputs + program.states
         self.kernel = forward_kernel(program, dense, written, self.single, dtype, device)
         results = m + program.params
-        first = {"X": 0, "S": n, "P": m, "Y": results, "F": results + program.free}
-        self.counts, self.pointers = (n, m), pointers(self.kernel.source, first)
+        self.first = {"X": 0, "S": n, "P": m, "Y": results, "F": results + program.free, "B": results + len(written)}
+        self.counts, self.pointers = (n, m), pointers(self.kernel.source, self.first)
         self.dtypes = [of_inputs] * program.free + [dtype] * program.states
         numbers = iter(range(len(written) + program.states))
         self.courses = [next(numbers) if w else None for w in written]
@@ -68,6 +69,10 @@ class Runner:
             steps: number of steps, 0 for a single one.
             tensors: inputs, states and parameters.
         """
+        raise NotImplementedError
+
+    def by_chunks(self, steps: int, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """As `forward`; then what the states are before each chunk of steps, `[chunks, ...]` each."""
         raise NotImplementedError
 
     def __call__(self, steps: int, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -97,7 +102,13 @@ class Runner:
 class Taped:
     """A runner, what it keeps for backward, and its ways back.
 
+    A course that is neither written nor kept is computed again on the way back: from the inputs, and from what the
+    states are before each chunk of steps.
+
     Attributes:
+        again: whether one is.
+        forward: `Runner.forward`, or `Runner.by_chunks` where one is.
+        results: how many of the first things that it gives are the caller's.
         keeps: where each thing that is kept stands among what the runner takes and gives; None in the place of others.
         arrives: where the cotangent of each thing that the step returns, over time and then of the final states, stands
             among those of what the runner gives; None for those that it does not give.
@@ -109,8 +120,16 @@ class Taped:
         self.runner = runner
         self.tape: Tape = tape(program, runner.single, runner.written, (*needs[:n], *needs[m:]))
         self.arrives = [*runner.courses, *runner.finals]
+        self.results = len(runner.finals) + sum(runner.written)
+        self.forward = runner.forward
         results = m + program.params
         new = runner.finals if runner.single else runner.courses[program.free :]
+        self.again = any([keep and k is None for k, keep in zip(new, self.tape.courses, strict=True)])
+        if self.again:
+            every = (True,) * program.states
+            self.tape = replace(self.tape, inputs=(True,) * n, courses=every)
+            self.forward = runner.by_chunks
+            new = [self.results + k for k in range(program.states)]
         self.keeps = [
             *[k if keep else None for k, keep in enumerate(self.tape.inputs)],
             *range(n, results),
@@ -124,9 +143,15 @@ class Taped:
         if found is None:
             tape = self.tape
             found = self._backs[given] = self.runner.back(
-                tape.program, tape.needs, given, tape.courses, *self.runner.kind
+                tape.program, tape.needs, given, tape.courses, *self.runner.kind, *[True] * self.again
             )
         return found
+
+    def courses(self, steps: int, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The states after every step, computed again; with a gradient where one is asked for."""
+        program = self.runner.program
+        runner = type(self.runner)(program, (*[False] * program.free, *[True] * program.states), *self.runner.kind)
+        return runner(steps, tensors)[: program.states]
 
 
 class Back:
@@ -142,25 +167,27 @@ class Back:
         dtype: of states and parameters, in which it computes.
         of_inputs: the dtype of the inputs.
         device: the type of device.
+        chunks: whether of the courses what the states are before each chunk of steps is given, and all are kept.
     """
 
     single: bool
 
     def __init__(
         self, program: Program, needs: tuple[bool, ...], given: tuple[bool, ...], kept: tuple[bool, ...],
-        dense: tuple[bool, ...], dtype: torch.dtype, of_inputs: torch.dtype, device: str,
+        dense: tuple[bool, ...], dtype: torch.dtype, of_inputs: torch.dtype, device: str, chunks: bool = False,
     ) -> None:  # fmt: skip
         n, m, outputs = program.inputs, program.states, len(program.outputs)
         self.step = step_gradient(program, needs, given, kept)
         self.program, self.needs, self.dtype, self.of_inputs = program, needs, dtype, of_inputs
         self.spreads = True in dense
-        self.kernel = backward_kernel(self.step, dense, outputs, self.single, dtype, device)
+        self.chunks = chunks
+        self.kernel = backward_kernel(self.step, dense, outputs, self.single, dtype, device, chunks)
         params = n + m
         new = params + program.params
         grads = new + m
         later = grads + outputs
         results = later + m
-        self.first = {"X": 0, "S": n, "P": params, "N": new, "G": grads, "A": later,
+        self.first = {"X": 0, "S": n, "P": params, "N": new, "B": new, "G": grads, "A": later,
                       "DX": results, "DS": results + n, "DP": results + n + m}  # fmt: skip
         self.params = slice(params, new)
         self.pointers = pointers(self.kernel.source, self.first)
@@ -176,7 +203,7 @@ class Back:
             inputs: as in forward; read only where the gradient needs them.
             states: the states before.
             params: the parameters.
-            courses: the states after every step, where kept.
+            courses: the states after every step, where kept; with `chunks`, before each chunk.
             cotangents: of what the step returns, at every step, then those of the final states.
         """
         raise NotImplementedError
@@ -188,12 +215,12 @@ class ByKernel(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, taped: Taped, steps: int, *tensors: Tensor) -> tuple:
         """See `Runner.forward`; `tensors` are inputs, states and parameters."""
-        results = taped.runner.forward(steps, tensors)
+        results = taped.forward(steps, tensors)
         arrays = (*tensors, *results)
         ctx.taped, ctx.steps = taped, steps
         ctx.save_for_backward(*[None if k is None else arrays[k] for k in taped.keeps])
         ctx.set_materialize_grads(False)
-        return tuple(results)
+        return tuple(results[: taped.results])
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> tuple:
@@ -202,9 +229,13 @@ class ByKernel(torch.autograd.Function):
         inputs, states, params, courses = split(taped.tape.program, kept(ctx))
         full = [None if k is None else cotangents[k] for k in taped.arrives]
         if torch.is_grad_enabled():
+            if taped.again:
+                courses = taped.courses(ctx.steps, [*inputs, *states, *params])
             of_inputs, of_states, of_params = run_back(taped.tape, ctx.steps, full, courses, inputs, states, params)
             return None, None, *of_inputs, *of_states, *of_params
         back = taped.back(tuple([c is not None for c in full]))
+        if taped.again and not back.chunks:
+            courses = taped.courses(ctx.steps, [*inputs, *states, *params])
         return None, None, *back(ctx.steps, inputs, states, params, courses, full)
 
 

@@ -21,15 +21,20 @@ _JUMPS = PREDICATES | {"sign", "ceil", "floor", "round", "trunc", "fmod", "remai
 
 _KERNEL = """\
 @triton.jit(do_not_specialize=[{runtime}])
-def kernel({arguments}, BLOCK: tl.constexpr, ALIGN: tl.constexpr{unroll}):
+def kernel({arguments}, {constants}):
 {lines}
 """
 
 
-def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool], single: bool = False) -> Source:
-    """The kernel that runs a program over time; arguments and pointers as `numba_printer.print_forward` says."""
+def print_forward(
+    program: Program, dense: Sequence[bool], traces: Sequence[bool], single: bool = False, chunks: bool = False
+) -> Source:
+    """The kernel that runs a program over time; arguments and pointers as `numba_printer.print_forward` says.
+
+    With `chunks` it keeps what the states are before each chunk of steps, for `print_backward_by_chunks`.
+    """
     body = _body(program.nodes, [n for k, n in enumerate(program.outputs) if traces[k] or k >= program.free])
-    source, states = forward_source(program, body, traces, single), range(program.states)
+    source, states = forward_source(program, body, traces, single, chunks), range(program.states)
 
     def load(kind: str, k: int) -> str:
         if kind == "param":
@@ -48,8 +53,11 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
         before += [f"state{k} = {_load(f'S{k} + here')}" for k in states]
         during += [f"state{k} = {new[k]}" for k in states]
         after = [_store(f"S{k}", f"state{k}") for k in states]
-        lines = [*before, *_over_time(source, "", during), *after]
-    return _printed(source, body, lines, single)
+        first = "lanes < tl.where(t % CHUNK == 0, neurons - first, 0)"
+        keep = [f"tl.store(B{k} + t // CHUNK * neurons + here, state{k}, {first})" for k in source.arrays["B"]]
+        lines = [*before, *_over_time(source, "", during, keep), *after]
+    constants = () if single else ("UNROLL", "STAGES", "CHUNK") if chunks else ("UNROLL", "STAGES")
+    return _printed(source, body, lines, constants)
 
 
 def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, single: bool = False) -> Source:
@@ -86,7 +94,80 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
         after = [_store(f"A{k}", f"adjoint{k}") for k in states]
         after += [_store(f"DP{k}", f"sum{k}") for k in source.arrays["DP"]]
         lines = ["last = steps - 1", *before, *_over_time(source, "last", [*rows, *during]), *after]
-    return _printed(source, body, lines, single)
+    return _printed(source, body, lines, () if single else ("UNROLL", "STAGES"))
+
+
+def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs: int) -> Source:
+    """As `print_backward`, from the states before each chunk of steps: those in it are computed again, from the input.
+
+    The last steps, fewer than a chunk, come first; what is computed for steps after them is not used.
+    """
+    program, body = gradient.program, _body(_rounded_less(gradient.nodes), gradient.roots)
+    new = program.outputs[program.free :]
+    again = _body(program.nodes, new, "w")
+    again.constants = body.constants
+    source, states = backward_source(gradient, outputs, False, again), range(program.states)
+    read = again.graph.leaves(again.live, "input")
+    kept = [("state", k) for k in sorted(gradient.needs["state"])]
+    kept += [("input", k) for k in sorted(gradient.needs["input"] & read)]
+    kept += [("new", k) for k in sorted(gradient.needs["new"])]
+    distances = _distances(source)
+
+    def load(kind: str, k: int) -> str:
+        if kind == "param":
+            return _load_param(k, dense)
+        return f"tl.load({kind}{k}_now + step * {distances[f'{kind}{k}']} + lanes, there, 0).to(REAL)"
+
+    def load_again(kind: str, k: int) -> str:
+        return f"state{k}" if kind == "state" else load("X" if kind == "input" else kind, k)
+
+    def load_back(kind: str, k: int) -> str:
+        if (kind, k) in kept:
+            return f"{kind}{k}_at[step]"
+        if kind == "grad" and k >= outputs:
+            return f"adjoint{k - outputs}"
+        return load({"input": "X", "grad": "G"}.get(kind, kind), k)
+
+    def here(variable: str, value: str) -> str:
+        return f"{variable} = {value} if whole else tl.where(step < rest, {value}, {variable})"
+
+    value, value_again = _values(body, dense), _values(again, dense)
+    before = list(dict.fromkeys([*again.lines(True, load_again), *body.lines(True, load_back)]))
+    before += [f"adjoint{k} = {_load(f'A{k} + here')}" for k in states]
+    before += [f"sum{k} = tl.zeros((BLOCK,), REAL)" for k in source.arrays["DP"]]
+    there = "there = inside if whole else lanes < tl.where(step < rest, neurons - first, 0)"
+    name = {"state": "state", "input": "i", "new": "state"}
+    keep = [(kind, f"{kind}{k}_at += ({name[kind]}{k},)") for kind, k in kept]
+    forth = [there, *again.lines(False, load_again)]
+    forth += [line for kind, line in keep if kind != "new"]
+    forth += [f"state{k} = {value_again(new[k])}" for k in states]
+    forth += [line for kind, line in keep if kind == "new"]
+    back = [there, *body.lines(False, load_back)]
+    back += [
+        f"tl.store(DX{k}_now + step * neurons + lanes, {value(gradient.inputs[k])}, there)" for k in source.arrays["DX"]
+    ]
+    back += [here(f"sum{k}", f"sum{k} + {value(gradient.params[k])}") for k in source.arrays["DP"]]
+    back += [here(f"adjoint{k}", value(gradient.states[k])) for k in states]
+    lines = [
+        *before,
+        "rest = steps % CHUNK",
+        "last = (steps - 1) // CHUNK",
+        *(f"{array}_now = {array} + first + last * CHUNK * {distance}" for array, distance in distances.items()),
+        *(f"B{k}_now = B{k} + first + last * neurons" for k in states),
+        "for whole in tl.static_range(2):",
+        "    for chunk in tl.range(0, steps // CHUNK if whole else tl.minimum(rest, 1), num_stages=STAGES):",
+        *(f"        state{k} = {_load(f'B{k}_now + lanes')}" for k in states),
+        *(f"        {kind}{k}_at = ()" for kind, k in kept),
+        "        for step in tl.static_range(CHUNK):",
+        *(f"            {line}" for line in forth),
+        "        for step in tl.static_range(CHUNK - 1, -1, -1):",
+        *(f"            {line}" for line in back),
+        *(f"        {array}_now -= CHUNK * {distance}" for array, distance in distances.items()),
+        *(f"        B{k}_now -= neurons" for k in states),
+        *(_store(f"A{k}", f"adjoint{k}") for k in states),
+        *(_store(f"DP{k}", f"sum{k}") for k in source.arrays["DP"]),
+    ]
+    return _printed(source, body, lines, ("CHUNK", "STAGES"))
 
 
 def _rounded_less(nodes: Sequence[Node]) -> list[Node]:
@@ -96,8 +177,8 @@ def _rounded_less(nodes: Sequence[Node]) -> list[Node]:
     return [("quotient", *n[1:]) if n[0] == "div" and i not in seen else n for i, n in enumerate(nodes)]
 
 
-def _body(nodes: Sequence[Node], roots: Iterable[int]) -> Body:
-    body = Body(nodes, roots, _FORMS, lambda kind, k: kind == "param")
+def _body(nodes: Sequence[Node], roots: Iterable[int], prefix: str = "v") -> Body:
+    body = Body(nodes, roots, _FORMS, lambda kind, k: kind == "param", prefix)
     body.constants = {"0.0": "ZERO", "1.0": "ONE"}
     return body
 
@@ -131,10 +212,18 @@ def _place(array: str, single: bool) -> str:
     return f"{array} + here" if single else f"{array}_now + lanes"
 
 
-def _over_time(source: Source, last: str, lines: Iterable[str]) -> list[str]:
-    """The lines at every step, or from the `last` one back to the first: in rounds of UNROLL, then what is left."""
-    next_row = {f"{kind}{k}": f"{kind}{k}_next" for kind, numbers in source.strides.items() for k in numbers}
-    next_row |= {f"{kind}{k}": "neurons" for kind in ("Y", "N", "DX") for k in source.arrays.get(kind, ())}
+def _distances(source: Source) -> dict[str, str]:
+    """For each array over time how far the next step is."""
+    found = {f"{kind}{k}": f"{kind}{k}_next" for kind, numbers in source.strides.items() for k in numbers}
+    return found | {f"{kind}{k}": "neurons" for kind in ("Y", "N", "DX") for k in source.arrays.get(kind, ())}
+
+
+def _over_time(source: Source, last: str, lines: Iterable[str], rounds: Iterable[str] = ()) -> list[str]:
+    """The lines at every step, or from the `last` one back to the first: in rounds of UNROLL, then what is left.
+
+    Lines of `rounds` come before each round.
+    """
+    next_row = _distances(source)
     begin = {array: f"{array} + first + {last} * {distance}" if last else f"{array} + first"
              for array, distance in next_row.items()}  # fmt: skip
     each = [*lines, *(f"{array}_now {'-' if last else '+'}= {distance}" for array, distance in next_row.items())]
@@ -143,12 +232,13 @@ def _over_time(source: Source, last: str, lines: Iterable[str]) -> list[str]:
         "whole = steps // UNROLL * UNROLL",
         "for left in tl.static_range(2 if UNROLL > 1 else 1):",
         "    for t in tl.range(left * whole, steps if left else whole, 1 if left else UNROLL, num_stages=STAGES):",
+        *(f"        {line}" for line in rounds),
         "        for step in tl.static_range(1 if left else UNROLL):",
         *(f"            {line}" for line in each),
     ]
 
 
-def _printed(source: Source, body: Body, lines: list[str], single: bool) -> Source:
+def _printed(source: Source, body: Body, lines: list[str], constants: Sequence[str]) -> Source:
     runtime = ["steps", "size", *source.distances]
     head = [f"{name} = tl.full((), {value}, REAL)" for value, name in body.constants.items()]
     head += ["neurons = size.to(tl.int64) * ALIGN"]
@@ -164,7 +254,7 @@ def _printed(source: Source, body: Body, lines: list[str], single: bool) -> Sour
     text = _KERNEL.format(
         runtime=", ".join(f'"{name}"' for name in runtime),
         arguments=", ".join([*source.pointers, *runtime]),
-        unroll="" if single else ", UNROLL: tl.constexpr, STAGES: tl.constexpr",
+        constants=", ".join(f"{name}: tl.constexpr" for name in ("BLOCK", "ALIGN", *constants)),
         lines=indented([*head, *lines], 1),
     )
     return replace(source, text=text)
