@@ -143,3 +143,25 @@ def test_it_costs_what_it_costs_by_hand(name):
         assert not more, what
     assert counted["layerwise"]["nodes"] == counted["by hand"]["nodes"]
     assert 0 < counted["layerwise"]["bytes"] <= counted["by hand"]["bytes"]
+
+
+def test_a_recurrent_neuron_between_whose_steps_something_stands_is_as_deep_as_in_the_loop():
+    """Each step is the single one, not a sequence of one."""
+
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rlif, self.norm = snn.RLeaky(0.9, linear_features=5), nn.LayerNorm(5)
+
+        def forward(self, x):
+            spk, mem = torch.zeros_like(x[0]), torch.zeros_like(x[0])
+            for now in x:
+                spk, mem = self.rlif(now, spk, mem)
+                mem = self.norm(mem)
+            return [mem]
+
+    net, x = Normed(), torch.rand(T, B, 5)
+    ways = [nodes(way(x)) for way in (net, snn.layerwise(net))]
+    for name in set(ways[0]) - {"AccumulateGrad"}:
+        assert ways[1].count(name) <= ways[0].count(name), name
+    assert "Feedback" not in ways[1]

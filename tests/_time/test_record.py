@@ -1,6 +1,7 @@
 """Recording: where it ends, what it notices, what it leaves behind, what it says."""
 
 import gc
+import re
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import snntorch as snn
+from snntorch._engine import choices
 from snntorch._time.explain import paths
 from snntorch._time.patches import recorder_now
 
@@ -255,6 +257,63 @@ def test_a_setting_that_changes_at_every_step_leaves_learning_as_it_is(backend):
     with snn.backend(backend):
         found = run(lambda net: snn.unroll(net, x))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+
+
+class Bounded(snn.Leaky):
+    """A decay that a weight makes at every step, as people write it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(beta=0.5, **kwargs)
+        self.w = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x, mem=None):
+        self.beta = torch.clamp(self.w.sigmoid(), 0.01, 0.99)
+        return super().forward(x, mem)
+
+
+def test_a_setting_that_a_weight_makes_is_one_for_all_steps():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif, self.out = nn.Linear(4, 5), Bounded(), Bounded()
+
+        def forward(self, x):
+            mem, rest, trace = torch.zeros(B, 5, dtype=x.dtype), torch.zeros(B, 5, dtype=x.dtype), []
+            for now in x:
+                spk, mem = self.lif(self.fc(now), mem)
+                _, rest = self.out(spk, rest)
+                trace.append(rest)
+            return torch.stack(trace)
+
+    torch.manual_seed(0)
+    net, x = Net().double(), torch.rand(T, B, 4, dtype=F64) * 4
+    run = snn.layerwise(net)
+    found, expected = ([out := way(x), *torch.autograd.grad((out**2).sum(), net.parameters())] for way in (run, net))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    assert type(net.lif.beta) is torch.Tensor
+    with choices() as made:
+        run(x)
+    assert {path for who, path, _ in made if isinstance(who, Bounded)} == {"fused cpu"}
+
+
+def test_after_settings_at_some_steps_the_rest_runs_as_it_is_called(capsys):
+    class Scheduled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lif = snn.Leaky(0.9, init_hidden=True)
+
+        def forward(self, x):
+            snn.utils.reset(self)
+            out = []
+            for t, now in enumerate(x):
+                self.lif.threshold = torch.tensor(1 + 0.1 * t, dtype=x.dtype)
+                out.append(self.lif(now))
+            return torch.stack(out)
+
+    net, x = Scheduled().double(), torch.rand(T, B, 4, dtype=F64) * 2
+    assert torch.equal(snn.layerwise(net)(x), net(x))
+    snn.explain(snn.layerwise(net), x)
+    assert re.search(r"Leaky +stepped +its threshold is set at every step", capsys.readouterr().out)
 
 
 def test_explain_names_the_line_that_looks(capsys):

@@ -287,6 +287,10 @@ class SpikingNeuron(ResetMechanism, Published):
         wanted: Sequence[bool],
     ) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
         """As `over_time`, of the projected inputs."""
+        if steps == 1:  # in a loop that the whole net feeds back through, where nothing is shared between steps
+            now = projected if static else projected[0]
+            train, state = run(self, self.drive(now, *state), state, arguments)
+            return [train[k][None] if w else None for k, w in enumerate(wanted)], state
         if type(self).drive is SpikingNeuron.drive or not self.recurs:
             return run(self, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted)
         feedback = self.linear_feedback

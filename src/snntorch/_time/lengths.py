@@ -223,8 +223,6 @@ class _Stopped:
 
     def leave(self) -> None: ...
 
-    def about_to_set(self, module: nn.Module, name: str) -> None: ...
-
 
 def called(ends: Ends, function: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
     """A function whose neurons are called as they are, each sample to its own end."""

@@ -25,6 +25,7 @@ def alone(later: Later) -> Tensor:
             continue
         todo.pop()
         if node.batch is None:
+            node.group.calls = 1
             node.group.run([node])
             node.group.nodes.remove(node)
     return later.node.value(later.out)

@@ -38,8 +38,9 @@ class Recorder(FunctionRecorder):
         self.sequences, self.ends = sequences, ends
         self._entered = False  # whether PyTorch shows this its functions
         self._places_of_modules: dict[Any, int] = {}  # numbered, with the places around them
-        self._neurons: dict[SpikingNeuron, list[Any]] = {}  # with their states before
+        self.neurons: dict[SpikingNeuron, list[Any]] = {}  # with their states before
         self._ways: dict[nn.Module, str] = {}  # of the modules that were called
+        self.sets = 0  # how often what was recorded ran as a neuron's attribute was about to change
         self._passed: tuple | None = None  # the arguments of a neuron's call that is to be called as a whole
 
     @ends
@@ -58,7 +59,7 @@ class Recorder(FunctionRecorder):
                 self.flush()
                 out = resolved(out)
             except BaseException:
-                for neuron, before in self._neurons.items():
+                for neuron, before in self.neurons.items():
                     neuron._store(before)
                 raise
             self._leave()
@@ -68,9 +69,9 @@ class Recorder(FunctionRecorder):
         super()._forget()
         self._again: dict[Any, Again] = {}
 
-    def stop(self, reason: str) -> None:
-        """Run what is recorded, and from now on what is called."""
-        super().stop(reason)
+    def stop(self, reason: str, by: Any = None) -> None:
+        """Run what is recorded, and from now on what is called; `by` is the module that is the reason."""
+        super().stop(reason, by)
         self._settle_neurons()
 
     def leave(self) -> None:
@@ -80,7 +81,7 @@ class Recorder(FunctionRecorder):
             self.__exit__(None, None, None)
 
     def _settle_neurons(self) -> None:
-        for neuron in self._neurons:
+        for neuron in self.neurons:
             neuron._store([self._own_value(getattr(neuron, name)) for name in neuron.states])
 
     def _own_value(self, value: Any) -> Any:
@@ -150,11 +151,6 @@ class Recorder(FunctionRecorder):
         """Calls were made after those that were recorded: `other` gives the last ones like them."""
         self._changed = {key: other(node) for key, node in self._changed.items()}
 
-    def about_to_set(self, module: nn.Module, name: str) -> None:
-        """An attribute is to change: what was called before runs with what it is."""
-        if isinstance(module, SpikingNeuron) and module in self._neurons and name not in module.states:
-            self.flush()
-
     def _layer(self, call: Callable, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         """A layer of PyTorch's, looked through unless it is known what that comes to."""
         x: Any = args[0] if len(args) == 1 and not kwargs else None
@@ -220,8 +216,8 @@ class Recorder(FunctionRecorder):
             courses, finals = neuron.over_time(x[None], values, 1, False, [True] * (1 + len(values)))
             return courses[0][0], finals
         group = self._neuron_group(neuron, input_, state, context_now())
-        if neuron not in self._neurons:
-            self._neurons[neuron] = [getattr(neuron, name) for name in neuron.states]
+        if neuron not in self.neurons:
+            self.neurons[neuron] = [getattr(neuron, name) for name in neuron.states]
         before = group.linked(state)
         taken = (input_,) if before is not None else (input_, *state)
         inputs = tuple([(t.node, t.out) if type(t) is Later else t for t in taken])

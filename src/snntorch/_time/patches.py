@@ -13,6 +13,7 @@ from .._neurons.neurons import SpikingNeuron
 from . import sites
 from .later import resolved
 from .layers import refuse_a_step
+from .settings import about_to_set
 
 _active = threading.local()
 
@@ -78,8 +79,8 @@ def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 def _set(neuron: SpikingNeuron, name: str, value: Any) -> None:
     recorder = recorder_now()
-    if recorder is not None:
-        recorder.about_to_set(neuron, name)
+    if recorder is not None and not recorder.stopped and name not in neuron.states:
+        value = about_to_set(recorder, neuron, name, value)
     nn.Module.__setattr__(neuron, name, value)
 
 

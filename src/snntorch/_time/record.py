@@ -20,7 +20,6 @@ from .groups import FunctionGroup, Group, ModuleGroup, SelectGroup, StackGroup, 
 from .infer import Context, Inferred, context_now, infer, meta_of
 from .later import Later, Meta, Node, resolved
 from .look import alone, stand_in
-from .patches import recording
 from .recording import Place, Recording
 from .sites import line, site
 from .writes import UNKNOWN, memory_of, note_view, rebind
@@ -34,11 +33,11 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         self.stopped = ""  # why calls run at once
         self.looks = 0  # how often a value was read
 
-    def stop(self, reason: str) -> None:
-        """Run what is recorded, and from now on what is called."""
+    def stop(self, reason: str, by: Any = None) -> None:
+        """Run what is recorded, and from now on what is called; `by` is the module that is the reason."""
         if not self.stopped:
             self.stopped = reason
-            note(self.path[0] if self.path else self, "stepped", reason)
+            note(by or (self.path[0] if self.path else self), "stepped", reason)
         self.flush()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -279,12 +278,12 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         if all([type(t) is not Later or t.node.static for t in tensors]):
             if isinstance(function, nn.Module):
                 note(function, "stepped", "what it gives can't be told before it runs")
-            with recording(None):
+            with self.at_once():
                 args, kwargs = mapped(alone, (args, kwargs), lambda t: type(t) is Later)
                 result = function(*args, **kwargs)
             return self.given(result) if type(result) is Tensor else result
         self.stop(f"{line()}: {name} needs a value")
-        with recording(None):
+        with self.at_once():
             return function(*resolved(args), **resolved(kwargs))
 
 

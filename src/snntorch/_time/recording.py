@@ -1,7 +1,8 @@
 """What is recorded so far: calls in groups, values that somebody holds, tensors that are read and written."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -67,14 +68,22 @@ class Recording:
             groups = list(self.pending)
             self.together |= any([len(g.nodes) > 1 and not isinstance(g, SelectGroup) for g in groups])
             self._forget()
-            before, self.runs = self.runs, True
             try:
-                with recording(None):
+                with self.at_once():
                     run_pending(groups)
             finally:
-                self.runs = before
                 for group in groups:
                     group.place = None  # which knows the group, and values: they are not to wait for a collection
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Run what is called, of which nothing is recorded."""
+        before, self.runs = self.runs, True
+        try:
+            with recording(None):
+                yield
+        finally:
+            self.runs = before
 
     def place_of(self, key: Any, telling: Any) -> Place:
         """A place in the code, with its arguments; `telling` whether to come there again begins a new step."""

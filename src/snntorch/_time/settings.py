@@ -1,0 +1,34 @@
+"""Attributes of neurons that a forward sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .._neurons.keywords import keywords
+from .._neurons.neurons import SpikingNeuron
+from .later import Later
+from .look import alone
+
+_SETS = 3  # after which nothing is recorded any more
+
+
+def about_to_set(recorder: Any, neuron: SpikingNeuron, name: str, value: Any) -> Any:
+    """What an attribute that is not a state is set to; what was called before runs with what the attribute is.
+
+    What a weight makes, such as `self.beta = self.w.sigmoid()` in a forward, is the same tensor at every step.
+    """
+    step: Callable | None = getattr(type(neuron), "step", None)
+    if type(value) is Later and value.node.static and step is not None and name in keywords(step):
+        with recorder.at_once():
+            value = alone(value)
+    held = neuron._buffers.get(name)
+    if held is None:
+        held = vars(neuron).get(name)
+    if value is not held and neuron in recorder.neurons and recorder.pending:
+        recorder.sets += 1
+        if recorder.sets < _SETS:
+            recorder.flush()
+        else:
+            recorder.stop(f"its {name} is set at every step", neuron)
+    return value
