@@ -1,5 +1,7 @@
 """What a recorded forward runs is what one would fold by hand: operators, nodes of the graph and bytes are counted."""
 
+from collections import Counter
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -139,7 +141,10 @@ def test_it_costs_what_it_costs_by_hand(name):
         backward, _ = operators(lambda out=out: sum(t.sum() for t in out).backward())
         counted[way] = {"forward": forward, "backward": backward, "nodes": nodes(out), "bytes": kept(run)[0]}
     for what in "forward", "backward":
-        more = {n: c for n, c in counted["layerwise"][what].items() if c > counted["by hand"][what].get(n, 0)}
+        ours, allowed = counted["layerwise"][what], Counter(counted["by hand"][what])
+        if name == "convolutional":  # the places of each pooling's maxima are kept in fewer bytes
+            allowed.update({"_to_copy": 2, "copy_": 2})
+        more = {n: c for n, c in ours.items() if c > allowed[n]}
         assert not more, what
     assert counted["layerwise"]["nodes"] == counted["by hand"]["nodes"]
     assert 0 < counted["layerwise"]["bytes"] <= counted["by hand"]["bytes"]
