@@ -30,10 +30,10 @@ class SpikingNeuron(ResetMechanism, Published):
         step(input, *states, *, parameters...) -> (spk, *new_states)
 
     Its keyword-only arguments name attributes of the module: tensors (`beta`, `threshold`), `spike` (the spike
-    function), `factor` (the graded spikes factor), `reset_mechanism`, or any other setting. States and tensors arrive
-    in the input's dtype, or in float32 where that is half precision. A mapping `resting` may say what a state starts
-    from: a number, or the name of an attribute, which may be learnt; else it is 0. From the step derive the module's
-    call, the stored states, reset, detach and `snntorch.unroll`.
+    function), `factor` (the graded spikes factor), `reset_mechanism`, or any other setting; `**rest` for those of the
+    step it overrides. States and tensors arrive in the input's dtype, float32 where that is half precision. A mapping
+    `resting` may say what a state starts from: a number, or the name of an attribute, which may be learnt; else it is
+    0. From the step derive the module's call, the stored states, reset, detach and `snntorch.unroll`.
 
     Args:
         threshold: membrane potential above which the neuron spikes; a number or a tensor that broadcasts against the
@@ -172,7 +172,7 @@ class SpikingNeuron(ResetMechanism, Published):
         """The step's keyword arguments, read from the module now; tensors in `dtype`."""
         parameters, buffers = self._parameters, self._buffers
         arguments = {}
-        for name in keywords(type(self).step):
+        for name in keywords(type(self)):
             value = parameters.get(name)  # where getattr of nn.Module would look last
             if value is None:
                 value = buffers.get(name)

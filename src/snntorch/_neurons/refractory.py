@@ -9,6 +9,7 @@ from torch import Tensor
 from .base import SpikingNeuron
 from .derived import derived
 from .emission import is_step
+from .keywords import keywords, steps
 
 Neuron = TypeVar("Neuron", bound=SpikingNeuron)
 
@@ -64,7 +65,7 @@ def _check(neuron: Any) -> None:
         raise TypeError(f"neuron must be one of single steps, with a membrane potential of its own, got {name}")
     if "waiting" in neuron.states:
         raise TypeError(f"this {name} has a refractory period already: set its refractory_steps")
-    late = "spiked" in type(neuron).step.__code__.co_names and neuron.reset_delay
+    late = any("spiked" in step.__code__.co_names for step in steps(type(neuron))) and neuron.reset_delay
     if late and neuron.reset_mechanism != "none" and not is_step(neuron.spike_grad):
         raise TypeError(f"this {name} resets late, by what a spike function that is no step emitted before it waited")
 
@@ -87,9 +88,10 @@ def _with_period(cls: Any) -> dict[str, Any]:
             after[0] = torch.where(waits, 0.0, after[0])
         return spk, *after, torch.where(waits, waiting - 1, torch.where(spk != 0, refractory_steps, 0.0))
 
-    own = [p for p in inspect.signature(inner).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    period = inspect.Parameter("refractory_steps", inspect.Parameter.KEYWORD_ONLY)
-    step.__signature__ = inspect.Signature([*own, period])  # type: ignore[attr-defined]
+    parameters = inspect.signature(inner).parameters.values()
+    own = [p for p in parameters if p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)]
+    named = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in (*keywords(cls), "refractory_steps")]
+    step.__signature__ = inspect.Signature([*own, *named])  # type: ignore[attr-defined]
     made: dict[str, Any] = {"states": (*cls.states, "waiting"), "step": staticmethod(step)}
     if cls.drive is not SpikingNeuron.drive:
         made["drive"] = lambda self, projected, *states: cls.drive(self, projected, *states[:count])
