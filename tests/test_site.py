@@ -53,7 +53,8 @@ async function look(page, width) {
     wide: doc.documentElement.scrollWidth,
     high: doc.documentElement.scrollHeight,
     images: doc.images.length,
-    unsaid: [...doc.querySelectorAll("article img")].filter(i => !i.alt || i.alt.includes("/")).map(i => i.src),
+    unsaid: [...doc.querySelectorAll("article img")].filter(i => !i.alt || /\\.(svg|png|gif)$/.test(i.alt))
+      .map(i => i.src),
     equations: equations.length,
     flat: equations.filter(m => m.offsetParent && m.getBoundingClientRect().height < 5).length,
     raw: (doc.querySelector("article").innerText.match(/\\\\(frac|begin|mathrm)/g) || []).length,
