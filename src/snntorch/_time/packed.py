@@ -54,17 +54,16 @@ def _pack(tensor: Tensor) -> _Kept:
     if tensor.numel() >= _SMALL and _is_plain(tensor):
         order = sorted(range(tensor.dim()), key=lambda d: (-tensor.stride(d), d))
         dense = tensor.permute(order)
-        if dense.is_contiguous():
-            small, make = _smaller(dense.flatten())
-            if small is not None:
-                shape, back = dense.shape, sorted(range(tensor.dim()), key=order.__getitem__)
-                there = _while_it_lives(tensor, version)
+        if dense.is_contiguous() and (smaller := _smaller(dense.flatten())):
+            small, make = smaller
+            shape, back = dense.shape, sorted(range(tensor.dim()), key=order.__getitem__)
+            there = _while_it_lives(tensor, version)
 
-                def again(small: Tensor) -> Tensor:
-                    found = there()
-                    return make(small).view(shape).permute(back) if found is None else found
+            def again(small: Tensor) -> Tensor:
+                found = there()
+                return make(small).view(shape).permute(back) if found is None else found
 
-                return _Kept(small, version, again)
+            return _Kept(small, version, again)
     return _Kept(tensor, version)
 
 
@@ -101,7 +100,7 @@ def _unpack(kept: _Kept) -> Tensor:
     return kept.tensor
 
 
-def _smaller(flat: Tensor) -> tuple[Tensor | None, Callable[[Tensor], Tensor]]:
+def _smaller(flat: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]] | None:
     """The same values in fewer bytes, and how to make them again; None where there is no such way."""
     dtype, count = flat.dtype, len(flat)
     words = flat.view(bits.WORDS[dtype.itemsize])
@@ -125,11 +124,7 @@ def _smaller(flat: Tensor) -> tuple[Tensor | None, Callable[[Tensor], Tensor]]:
     for smaller in candidates:
         if smaller.itemsize < dtype.itemsize and _holds(smaller, flat, words):
             return flat.to(smaller), lambda small: small.to(dtype)
-    return None, _same
-
-
-def _same(tensor: Tensor) -> Tensor:
-    return tensor
+    return None
 
 
 def _holds(smaller: torch.dtype, flat: Tensor, words: Tensor) -> bool:
