@@ -259,6 +259,30 @@ def test_a_setting_that_changes_at_every_step_leaves_learning_as_it_is(backend):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
+def test_a_net_whose_calls_wait_for_each_other_is_seldom_recorded():
+    """Unless they are large: then it is not their recording that takes the time."""
+
+    class FedBack(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lif, self.norm, self.recorded = snn.Leaky(0.9), nn.LayerNorm(4), []
+
+        def forward(self, x):
+            self.recorded.append(recorder_now() is not None)
+            mem = torch.zeros_like(x[0])
+            for now in x:
+                spk, mem = self.lif(now, mem)
+                mem = self.norm(mem) - 0.1 * spk
+            return mem
+
+    for samples, expected in (B, [True, False, True, False, False, True]), (1 << 14, [True] * 6):
+        net = FedBack()
+        fast = snn.layerwise(net)
+        for _ in expected:
+            fast(torch.rand(3, samples, 4))
+        assert net.recorded == expected
+
+
 class Bounded(snn.Leaky):
     """A decay that a weight makes at every step, as people write it."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._engine.private import as_subclass
-from .groups import Group, SelectGroup
+from .groups import Group
 from .infer import meta_of
 from .later import Batch, Later, Meta, Node
 from .patches import recording
@@ -42,7 +42,7 @@ class Recording:
         self.handles: list[weakref.ref] = []  # of all that stands for something
         self.number = 0
         self.runs = False  # what is recorded, now
-        self.together = False  # whether several calls of a group have run, beside `x[t]`
+        self.together = self.alone = 0  # calls that ran with others, and by themselves; see `run_pending`
         self._forget()
 
     def _forget(self) -> None:
@@ -66,11 +66,11 @@ class Recording:
         """Run what is recorded."""
         if self.pending:
             groups = list(self.pending)
-            self.together |= any([len(g.nodes) > 1 and not isinstance(g, SelectGroup) for g in groups])
             self._forget()
             try:
                 with self.at_once():
-                    run_pending(groups)
+                    together, alone = run_pending(groups)
+                self.together, self.alone = self.together + together, self.alone + alone
             finally:
                 for group in groups:
                     group.place = None  # which knows the group, and values: they are not to wait for a collection

@@ -4,13 +4,21 @@ import heapq
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from .groups import Group, WriteGroup
+from .groups import Group, SelectGroup, WriteGroup
 from .later import Node
 from .neuron_group import NeuronGroup
 
+_SMALL = 1 << 15  # elements, up to which a call takes less time than its recording
 
-def run_pending(groups: Sequence[Group]) -> None:
-    """Run every call of the groups that somebody needs."""
+
+def run_pending(groups: Sequence[Group]) -> tuple[int, int]:
+    """Run every call of the groups that somebody needs.
+
+    Returns:
+        How many calls ran with others of their group, but for `x[t]`, and how many small ones by themselves because
+        they feed back on each other.
+    """
+    together = alone = 0
     _mark(sorted([node for group in groups for node in group.nodes], key=_number))
     for group in groups:
         group.nodes = [node for node in group.nodes if node.live and node.batch is None]
@@ -21,12 +29,15 @@ def run_pending(groups: Sequence[Group]) -> None:
         if len(component) == 1 and component[0] not in needs[component[0]]:
             group = component[0]
             nodes, group.nodes = group.nodes, []
+            together += len(nodes) if len(nodes) > 1 and not isinstance(group, SelectGroup) else 0
             group.run(nodes)
         else:
-            _run_in_turn(component)
+            counts = _run_in_turn(component)
+            together, alone = together + counts[0], alone + counts[1]
     for group in writes:
         nodes, group.nodes = group.nodes, []
         group.run(nodes)
+    return together, alone
 
 
 _number = attrgetter("number")
@@ -121,22 +132,15 @@ def _components(needs: dict[Group, dict[Group, None]]) -> list[list[Group]]:
     return found
 
 
-def _run_in_turn(component: Sequence[Group]) -> None:
-    """Run calls that feed back on each other: the earliest that can run, with those of its group that can too."""
+def _run_in_turn(component: Sequence[Group]) -> tuple[int, int]:
+    """Run calls that feed back on each other: the earliest that can run, with those of its group that can too.
+
+    Returns:
+        As `run_pending`.
+    """
+    together = alone = 0
+    waiting, followers = _order(component)
     nodes = [node for group in component for node in group.nodes]
-    members = set(map(id, nodes))
-    waiting: dict[int, int] = {}
-    followers: dict[int, list[Node]] = {}
-    for group in component:
-        before = None
-        for node in group.nodes:
-            needed = {id(b): b for b in _needed(node) if id(b) in members}
-            if before is not None and group.ordered:
-                needed[id(before)] = before
-            waiting[id(node)] = len(needed)
-            for b in needed:
-                followers.setdefault(b, []).append(node)
-            before = node
     ready = [(node.number, node) for node in nodes if not waiting[id(node)]]
     heapq.heapify(ready)
     ready_of: dict[Group, list[Node]] = {}
@@ -153,6 +157,10 @@ def _run_in_turn(component: Sequence[Group]) -> None:
         else:
             batch = sorted(ready_of.pop(group), key=lambda n: n.number)
         group.run(batch)
+        if len(batch) > 1:
+            together += len(batch)
+        elif _size(batch[0]) <= _SMALL:
+            alone += 1
         for done in batch:
             for follower in followers.get(id(done), ()):
                 waiting[id(follower)] -= 1
@@ -161,6 +169,32 @@ def _run_in_turn(component: Sequence[Group]) -> None:
                     ready_of.setdefault(follower.group, []).append(follower)
     for group in component:
         group.nodes = []
+    return together, alone
+
+
+def _order(component: Sequence[Group]) -> tuple[dict[int, int], dict[int, list[Node]]]:
+    """For each call of some groups, by identity, how many of these calls it waits for, and which wait for it."""
+    members = {id(node) for group in component for node in group.nodes}
+    waiting: dict[int, int] = {}
+    followers: dict[int, list[Node]] = {}
+    for group in component:
+        before = None
+        for node in group.nodes:
+            needed = {id(b): b for b in _needed(node) if id(b) in members}
+            if before is not None and group.ordered:
+                needed[id(before)] = before
+            waiting[id(node)] = len(needed)
+            for b in needed:
+                followers.setdefault(b, []).append(node)
+            before = node
+    return waiting, followers
+
+
+def _size(node: Node) -> int:
+    """The number of elements of a call's first output."""
+    assert node.batch is not None
+    first = node.batch.courses[0]
+    return 0 if first is None else first.numel()
 
 
 def _needed(node: Node) -> Iterator[Node]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from .._neurons.keywords import keywords
@@ -18,8 +17,8 @@ def about_to_set(recorder: Any, neuron: SpikingNeuron, name: str, value: Any) ->
 
     What a weight makes, such as `self.beta = self.w.sigmoid()` in a forward, is the same tensor at every step.
     """
-    step: Callable | None = getattr(type(neuron), "step", None)
-    if type(value) is Later and value.node.static and step is not None and name in keywords(step):
+    kind = type(neuron)
+    if type(value) is Later and value.node.static and hasattr(kind, "step") and name in keywords(kind):
         with recorder.at_once():
             value = alone(value)
     held = neuron._buffers.get(name)

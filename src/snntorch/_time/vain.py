@@ -1,4 +1,7 @@
-"""Forwards that look at a value before anything has run together: most of their calls are not recorded at all."""
+"""Forwards of which little runs together: most of their calls are not recorded at all.
+
+They look at a value before anything has run together, or most of what they call is small and waits for itself.
+"""
 
 import weakref
 from typing import Any
@@ -32,7 +35,9 @@ class InVain:
     def tell(self, owner: Any, recorder: Recorder) -> None:
         """What came of recording a call."""
         counts = self._counts(owner)
-        counts[1] = 0 if recorder.together or not recorder.stopped else min(2 * counts[1] or 1, _MOST)
+        looked = recorder.stopped and not recorder.together
+        in_vain = looked or recorder.alone > recorder.together
+        counts[1] = min(2 * counts[1] or 1, _MOST) if in_vain else 0
         counts[0] = counts[1]
 
     def _counts(self, owner: Any) -> list[int]:
