@@ -114,3 +114,24 @@ def test_a_sequences_forward_that_is_stepped_by_mistake_is_told(tool):
     else:
         with pytest.warns(UserWarning, match="takes the batch for time"):
             TOOLS[tool](whole, x)
+
+
+def test_explain_says_what_a_loop_over_time_needs():
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.lif = nn.BatchNorm2d(2), snn.Leaky(beta=0.9)
+
+        def forward(self, x):
+            mem = self.lif.init_leaky()
+            spikes = []
+            for now in x:
+                spk, mem = self.lif(self.norm(now), mem)
+                spikes.append(spk)
+            return torch.stack(spikes)
+
+    x = torch.rand(4, 3, 2, 5, 5)
+    with pytest.raises(ValueError, match=r"4D input .*\nexplain ran Loop as one time step.*snntorch.layerwise"):
+        snn.explain(Loop(), x)
+    snn.explain(snn.layerwise(Loop()), x)
+    snn.explain(Loop(), x, run=lambda net, x: net(x))

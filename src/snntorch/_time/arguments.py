@@ -89,10 +89,7 @@ def slots(template: Any, kinds: Any = Slot | Tensor) -> Iterator[Any]:
 
 
 def sign(args: Any, signature: list, tensors: list) -> None:
-    """What tells one call's arguments from another's at the same place in the code, and the tensors in them in order.
-
-    Of a tensor that is not there yet that is what is known of it; of another one, which it is.
-    """
+    """What tells one call's arguments from another's, but for the tensors that are there, and all tensors in order."""
     for value in args:
         kind = type(value)
         if kind is Later:
@@ -101,7 +98,7 @@ def sign(args: Any, signature: list, tensors: list) -> None:
         elif kind in _ATOMS:
             signature += (kind, value)
         elif isinstance(value, Tensor):
-            signature.append(id(value))
+            signature.append(Tensor)
             tensors.append(value)
         elif kind is tuple or kind is list or isinstance(value, tuple | list):
             signature += (kind, len(value))

@@ -39,7 +39,7 @@ def paths(
         if run is not None:
             run(module, x, *states)
         elif isinstance(module, nn.Module) and not is_layerwise(module):
-            unroll(module, x, *states, num_steps=num_steps)
+            _unrolled(module, x, *states, num_steps=num_steps)
         else:
             module(x, *states)
     steps = [(id(who), (path, why)) for who, path, why in made if path == "stepped"]
@@ -51,6 +51,22 @@ def paths(
         if not isinstance(who, SpikingNeuron) or last.get(id(who), (path, why)) == (path, why)
     )
     return list(dict.fromkeys(found))  # a stepped layer chooses at every step
+
+
+def _unrolled(module: nn.Module, x: Tensor, *states: Any, num_steps: int | None) -> None:
+    """Run a module over time; where it fails, say that it was taken for one time step, as its own code may not be."""
+    try:
+        unroll(module, x, *states, num_steps=num_steps)
+    except Exception as error:
+        if not type(module).__module__.startswith(("torch.", "snntorch.")):
+            error.args = (f"{error}\n{_ONE_STEP.format(type(module).__name__)}", *error.args[1:])
+        raise
+
+
+_ONE_STEP = (
+    "explain ran {0} as one time step, on one step of x after the other. If its forward holds the loop over time, call "
+    "explain(snntorch.layerwise(net), x), or pass run=lambda net, x: net(x)"
+)
 
 
 def explain(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .._engine import choices
-from .._engine.private import FakeTensorMode, any_autocast, memory
+from .._engine.private import FakeTensorMode, any_autocast, memory, unseen
 from . import dims
 from .arguments import Slot, fill, hollow
 from .fold import ELEMENTWISE, OF_LAST, PRODUCTS, RANKS
@@ -44,7 +44,8 @@ class Inferred(NamedTuple):
 
 def meta_of(tensor: Any) -> Meta:
     """Of a tensor that is there."""
-    return Meta(tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+    with unseen():
+        return Meta(tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
 
 
 @contextlib.contextmanager
@@ -99,14 +100,14 @@ def infer(
 
     Args:
         function: what is called.
-        args: positional arguments, with slots for tensors.
+        args: positional arguments, with tensors of any values or slots for them.
         kwargs: arguments by keyword, likewise.
         metas: of these tensors.
         context: how it runs.
-        key: stands for all of it but the metas; None where it must not be remembered.
+        key: stands for all of it but the tensors; None where it must not be remembered.
     """
     if key is not None:
-        key = (key, tuple(metas), context)
+        key = (key, context, *metas)
         if key in _known:
             _known.move_to_end(key)
             return _known[key]
@@ -147,7 +148,8 @@ def _infer(
             fakes = [fake.zero_() for fake in fakes]
         versions = [fake._version for fake in fakes]
         try:
-            returned = function(*fill(args, fakes), **fill(kwargs, fakes))
+            args, kwargs = fill(hollow((args, kwargs), []), fakes)
+            returned = function(*args, **kwargs)
         except Exception:  # what the call can't do without values, it may yet do with them
             return None
         tensors: list[Tensor] = []

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .._engine import note
-from .._engine.private import past_torch_function
+from .._engine.private import past_torch_function, unseen
 from . import known
-from .arguments import Slot, fill, hollow, leaves, mapped, sign, structure_of
+from .arguments import Slot, fill, hollow, leaves, mapped, sign
 from .groups import FunctionGroup, Group, ModuleGroup, SelectGroup, StackGroup, WriteGroup
 from .infer import Context, Inferred, context_now, infer, meta_of
 from .later import Later, Meta, Node, resolved
@@ -111,19 +111,20 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         """
         context = context_now()
         tensors: list[Any] = []
-        signature = [known_as, context, self.here, *site(), None]
+        signature = [known_as, context]
         sign(args, signature, tensors)
         if kwargs:
             signature += kwargs
             sign(kwargs.values(), signature, tensors)
         inputs = tuple([(t.node, t.out) for t in tensors if type(t) is Later])
+        given = [id(t) for t in tensors if type(t) is not Later]
         try:
-            place = self.place_of(tuple(signature), len(inputs) < len(tensors) or "module" in of_group)
+            place = self.place_of((self.here, *site(), *given, *signature), bool(given) or "module" in of_group)
         except TypeError:  # an argument without a hash
             return self._look(function, args, kwargs)
         group: Any = self.group_of(place, inputs)
         if group is None:
-            group = self._function_group(known_as, function, args, kwargs, tensors, context, of_group)
+            group = self._function_group(tuple(signature), function, args, kwargs, tensors, context, of_group)
             if group is None:
                 return self._look(function, args, kwargs)
             read = [memory_of(t) for t in tensors if type(t) is not Later]
@@ -184,15 +185,12 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             self._changed[node.group.changes] = node
 
     def _function_group(
-        self, known_as: Any, function: Any, args: Any, kwargs: Any, tensors: list, context: Context, of_group: dict
+        self, signature: tuple, function: Any, args: Any, kwargs: Any, tensors: list, context: Context, of_group: dict
     ) -> Group | None:
         """A new group; None where what the call gives can't be told before it runs."""
         module = of_group.get("module")
-        whole = hollow((args, kwargs), [])
         metas = [t.meta if type(t) is Later else meta_of(t) for t in tensors]
-        structure: list[Any] = [known_as]
-        structure_of((args, kwargs), structure)
-        inferred = infer(function, whole[0], whole[1], metas, context, tuple(structure) if module is None else None)
+        inferred = infer(function, args, kwargs, metas, context, signature if module is None else None)
         if inferred is None:
             return None
         name = getattr(function, "__name__", "").strip("_")
@@ -289,4 +287,5 @@ class FunctionRecorder(Recording, TorchFunctionMode):
 
 def learns(tensors: Sequence[Any]) -> bool:
     """Whether one of the tensors that are there asks for a gradient."""
-    return any([type(t) is not Later and t.requires_grad for t in tensors])
+    with unseen():
+        return any([type(t) is not Later and t.requires_grad for t in tensors])

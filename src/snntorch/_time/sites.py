@@ -1,5 +1,6 @@
 """Where in the user's code a call is made."""
 
+import functools
 import sys
 from collections.abc import Callable
 from types import CodeType
@@ -44,8 +45,15 @@ def line() -> str:
     """File and line of the user's code."""
     frame = sys._getframe(2)
     while frame is not None and frame.f_code is not _end:
-        name = frame.f_code.co_filename.replace("\\", "/")
-        if not any(part in name for part in _SKIPPED):
-            return f"{name.rsplit('/', 1)[-1]}:{frame.f_lineno}"
+        name = _of_user(frame.f_code.co_filename)
+        if name:
+            return f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
+
+
+@functools.lru_cache(1024)
+def _of_user(path: str) -> str:
+    """A file's name; empty where it is not the user's."""
+    path = path.replace("\\", "/")
+    return "" if any(part in path for part in _SKIPPED) else path.rsplit("/", 1)[-1]

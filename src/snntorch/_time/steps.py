@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .._engine.private import unseen
 from . import layers
 from .arguments import Slot
 from .groups import StackGroup
@@ -63,19 +64,13 @@ class Steps:
         if self.count > _ENOUGH or recorder.stopped or type(now) is not Later:
             return False
         if recorder.pending is self.pending and recorder.looks == self.looks:  # no value was read
-            step = self._step(now, out)
+            with unseen():
+                step = self._step(now, out)
         alike = step is not None and self.before is not None and step[1:] == self.before[1:]
         self.before, self.now = step, now
         return alike
 
     def _step(self, now: Later, out: Any) -> _Step | None:
-        modules = list(dict.fromkeys([*self.module.modules(), *self.recorder.modules]))
-        if modules != self.modules:
-            self.modules = modules
-            self.names = None if any([layers.forward_hooks(m) for m in modules]) else attributes_read(modules)
-        if self.names is None:
-            self.count = _ENOUGH
-            return None
         nodes = []
         for group in self.pending:
             for node in reversed(group.nodes):
@@ -85,6 +80,15 @@ class Steps:
         if len(nodes) != self.recorder.number - self.number:
             return None
         nodes.sort(key=lambda node: node.number)
+        if self.count == 1:  # it begins from other states than those that follow
+            return _Step(nodes, [], [])
+        modules = list(dict.fromkeys([*self.module.modules(), *self.recorder.modules]))
+        if modules != self.modules:
+            self.modules = modules
+            self.names = None if any([layers.forward_hooks(m) for m in modules]) else attributes_read(modules)
+        if self.names is None:
+            self.count = _ENOUGH
+            return None
         self.where = {now.node: "now"}
         for age, those in enumerate((nodes, self.before.nodes if self.before is not None else ())):
             self.where.update((node, (age, k)) for k, node in enumerate(those))
