@@ -127,3 +127,39 @@ def test_named_errors():
         _ = workload.acs
     with pytest.raises(ValueError, match=r"samples must be a positive int, got 0"), workload.batch(0):
         pass
+
+
+class Residual(nn.Module):
+    """One step of a module that looks at no value, with a norm over all steps or none."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 3, padding=1), norm
+        self.lif = snn.Leaky(beta=0.9, threshold=0.3, init_hidden=True)
+
+    def forward(self, x):
+        return self.lif(self.norm(self.conv(x))) + x
+
+
+def test_counting_looks_at_no_value_before_the_end():
+    """So that what runs together over time still does, and a norm over all steps gets them all."""
+    torch.manual_seed(0)
+    x = torch.rand(4, 2, 3, 6, 6)
+    net = Residual(nn.Identity())
+    counted = []
+    for run in (lambda: [net(now) for now in x], lambda: snn.unroll(net, x)):
+        snn.utils.reset(net)
+        workload = Workload(net)
+        with workload.batch(2):
+            run()
+        counted.append(workload.layers)
+    assert counted[0] == counted[1]
+    assert all(type(n) is int for layer in counted[1].values() for n in vars(layer).values())
+
+    net = Residual(snn.SequenceBatchNorm2d(3))
+    workload = Workload(net)
+    with workload.batch(2):
+        snn.unroll(net, x)
+    layers = workload.layers
+    assert layers["lif"].activations == x.numel() and 0 < layers["lif"].nonzero < x.numel()
+    assert layers["conv"].macs == layers["conv"].dense == 4 * 2 * 9 * 16**2

@@ -210,13 +210,18 @@ class SpikingNeuron(ResetMechanism, Published):
         elif self._by_methods():
             return self._returned(*self._run_by_methods(input_, state))
         else:
-            driven = self.drive(self.project(input_), *state)
-            arguments = self._arguments(input_.dtype, state)
-            emitting = listen(self, state, arguments)
-            (spk, *_), state = run(self, driven, state, arguments)
-            remember(self, state, emitting)
+            spk, state = self.one_step(input_, state)
         self._store(state)
         return self._returned(spk, state)
+
+    def one_step(self, input_: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The spikes and the states of one step, without regard to the stored ones."""
+        driven = self.drive(self.project(input_), *state)
+        arguments = self._arguments(input_.dtype, state)
+        emitting = listen(self, state, arguments)
+        (spk, *_), state = run(self, driven, state, arguments)
+        remember(self, state, emitting)
+        return spk, state
 
     def _broadcasts(self, shape: Sequence[int], state: Sequence[Tensor]) -> bool:
         """Whether an input of that shape is smaller than the states."""
@@ -287,10 +292,6 @@ class SpikingNeuron(ResetMechanism, Published):
         wanted: Sequence[bool],
     ) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
         """As `over_time`, of the projected inputs."""
-        if steps == 1:  # in a loop that the whole net feeds back through, where nothing is shared between steps
-            now = projected if static else projected[0]
-            train, state = run(self, self.drive(now, *state), state, arguments)
-            return [train[k][None] if w else None for k, w in enumerate(wanted)], state
         if type(self).drive is SpikingNeuron.drive or not self.recurs:
             return run(self, (projected,), state, arguments, steps=steps, varies=(not static,), wanted=wanted)
         feedback = self.linear_feedback

@@ -54,7 +54,7 @@ def is_activation(module: nn.Module) -> bool:
     return isinstance(module, SpikingNeuron | nn.ReLU | nn.Sigmoid) or is_neuron(module)
 
 
-def _operations(layer: Any, weight: Tensor) -> Callable[[Tensor], int]:
+def _operations(layer: Any, weight: Tensor) -> Callable[[Tensor], Tensor]:
     """Counts the pairs of an input and a weight that meet in the layer, where neither is zero.
 
     The count is linear in the batch and in the output channels, so both are summed first: one small product in place of
@@ -63,12 +63,18 @@ def _operations(layer: Any, weight: Tensor) -> Callable[[Tensor], int]:
     weight = (weight != 0).double()
     if isinstance(layer, nn.Linear):
         fan_out = weight.sum(0)
-        return lambda x: int(((x != 0).double().reshape(-1, x.shape[-1]).sum(0) * fan_out).sum())
+        return lambda x: ((x != 0).double().reshape(-1, x.shape[-1]).sum(0) * fan_out).sum().long()
     kernel = weight.unflatten(0, (layer.groups, -1)).sum(1)
     kind = type_before_parametrizations(layer)
     plain = object.__new__(kind)  # runs the layer's own forward, which may pad or crop, on this kernel
     plain.__dict__.update(layer.__dict__, _parameters={"weight": kernel, "bias": None})
-    return lambda x: int(plain.forward((x != 0).double().reshape(-1, *x.shape[1 - weight.dim() :]).sum(0)[None]).sum())
+    inputs = 1 - weight.dim()  # dimensions of one sample
+
+    def count(x: Tensor) -> Tensor:
+        found: Tensor = plain.forward((x != 0).double().reshape(-1, *x.shape[inputs:]).sum(0)[None])
+        return found.sum().long()
+
+    return count
 
 
 def _per_sample(kind: str, doc: str) -> Any:
@@ -161,19 +167,24 @@ class Workload:
             for name, module in self._activations.items():
                 hooks.enter_context(module.register_forward_pre_hook(partial(self._look, before[name])))
                 hooks.enter_context(module.register_forward_hook(partial(self._activate, name, before[name])))
-            yield self
+            try:
+                yield self
+            finally:
+                for layer in self.layers.values():
+                    vars(layer).update({kind: int(count) for kind, count in vars(layer).items()})
             self.samples += samples
 
     @torch.no_grad()
     def _connect(
         self, name: str, operations: Callable, dense: Callable, module: nn.Module, args: tuple, output: Any
     ) -> None:
+        # Tensors until the batch is over: a look at a value would stop what runs together over time.
         x, count = args[0].detach(), self.layers[name]
-        spiking = bool(((x == 0) | (x.abs() == 1)).all())
-        effective = operations(x)
-        count.acs += effective if spiking else 0
-        count.macs += 0 if spiking else effective
-        count.dense += dense(torch.ones_like(x))
+        spiking = ((x == 0) | (x.abs() == 1)).all()
+        effective: Any = operations(x)
+        count.acs = count.acs + effective * spiking
+        count.macs = count.macs + effective * ~spiking
+        count.dense = count.dense + dense(torch.ones_like(x))
         self._called.add(name)
 
     @staticmethod
@@ -186,11 +197,12 @@ class Workload:
     def _activate(self, name: str, before: list[Tensor], module: nn.Module, args: Any, output: Any) -> None:
         spikes, count = output[0] if isinstance(output, tuple) else output, self.layers[name]
         count.activations += spikes.numel()
-        count.nonzero += int(spikes.count_nonzero())
+        count.nonzero = count.nonzero + spikes.count_nonzero()
         if before:
             mem, last = module.mem.detach(), before[-1]  # type: ignore[union-attr,operator]
             first = len(before) == 1 or last.shape != mem.shape
-            count.membrane_updates += mem.numel() if first else int((mem != last).sum())
+            changed: Any = mem.numel() if first else (mem != last).sum()
+            count.membrane_updates = count.membrane_updates + changed
             del before[1:]
 
     # -- the metrics
