@@ -173,9 +173,7 @@ class SpikingNeuron(ResetMechanism, Published):
         parameters, buffers = self._parameters, self._buffers
         arguments = {}
         for name in keywords(type(self)):
-            value = parameters.get(name)  # where getattr of nn.Module would look last
-            if value is None:
-                value = buffers.get(name)
+            value = parameters.get(name, buffers.get(name))  # where getattr of nn.Module would look last
             if value is None:
                 value = getattr(self, name)
             if type(value) not in _PLAIN and isinstance(value, Tensor) and value.dtype is not dtype:
@@ -205,12 +203,9 @@ class SpikingNeuron(ResetMechanism, Published):
         if state and state[0].shape != input_.shape and self._broadcasts(input_.shape, state):
             input_ = input_.expand(state[0].shape)
         recorder = recording(input_, *state)
-        if recorder is not None:
-            spk, state = recorder.neuron(self, input_, state)
-        elif self._by_methods():
+        if recorder is None and self._by_methods():
             return self._returned(*self._run_by_methods(input_, state))
-        else:
-            spk, state = self.one_step(input_, state)
+        spk, state = self.one_step(input_, state) if recorder is None else recorder.neuron(self, input_, state)
         self._store(state)
         return self._returned(spk, state)
 
