@@ -219,7 +219,7 @@ DELAYS = {name: partial(delayed, layer=name) for name in ("Delay", "AxonalDelay"
 MODELS = {
     name: partial(of_literature, name=name) for name in ("SEW-ResNet", "VGG", "Spikformer", "QKFormer", "DelayNet")
 }
-NORMS = {kind: partial(normed, kind=kind) for kind in ("tdBN", "TEBN", "BNTT")}
+NORMS = {kind: partial(normed, kind=kind) for kind in ("SequenceBatchNorm", "tdBN", "TEBN", "BNTT", "SequenceDropout")}
 AS_DRAWN = {*DELAYS.values(), *NORMS.values(), *MODELS.values()}  # whose constructors draw their weights
 INPUT: dict[Any, tuple[int, ...]] = {  # of one sample
     linear_lif: (512,), mlp: (784,), convnet: (1, 28, 28), recurrent: (140,), SEW: (2, 16, 16), Attention: (64, 64),
@@ -605,7 +605,7 @@ for kind, net in DELAYS.items():  # a loop of SynapticDelay takes a quarter of a
     add(f"140-128-10 with {kind}, T=100, B=64", "modern", train, ways, net=net, T=100, B=64)
 ENDING = (*OUR_WAYS, "lengths")
 for kind, net in NORMS.items():  # BNTT cannot normalise the last steps, which a sample takes alone
-    ways = ("spikingjelly", "unroll", "lengths")[: 2 if kind == "BNTT" else 3]
+    ways = ("spikingjelly", "unroll", "lengths")[kind == "SequenceDropout" : 2 if kind == "BNTT" else 3]
     add(f"140-128-10 with {kind}, T=100, B=64", "modern", train, ways, net=net, T=100, B=64)
 add("MLP 784-512-512-10 and its samples' ends, T=30, B=100", "modern", train, ENDING, net=mlp, T=30, B=100)
 add("recurrent 140-128R-20 and its samples' ends, T=100, B=64", "modern", train, ENDING, net=recurrent, T=100, B=64)

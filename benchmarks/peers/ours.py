@@ -21,9 +21,11 @@ class Unmodified(SnnTorch):
         import snntorch as snn
 
         made = {
+            "SequenceBatchNorm": lambda: snn.SequenceBatchNorm1d(features),
             "tdBN": lambda: snn.ThresholdDependentBatchNorm1d(features),
             "TEBN": lambda: snn.TemporalEffectiveBatchNorm1d(features, steps),
             "BNTT": lambda: snn.BatchNormTT1d(features, steps),
+            "SequenceDropout": lambda: snn.SequenceDropout(0.5),
         }
         return made[kind]()
 

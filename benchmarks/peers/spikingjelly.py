@@ -89,6 +89,7 @@ class SpikingJelly(Multistep):
         from spikingjelly.activation_based import layer
 
         made = {
+            "SequenceBatchNorm": lambda: layer.BatchNorm1d(features, step_mode="m"),
             "tdBN": lambda: layer.ThresholdDependentBatchNorm1d(1.0, 1.0, features),
             "TEBN": lambda: layer.TemporalEffectiveBatchNorm1d(steps, features),
             "BNTT": lambda: layer.BatchNormThroughTime1d(steps, features, step_mode="m"),

@@ -90,6 +90,7 @@ class Recorder(FunctionRecorder):
 
     def _leave(self) -> None:
         """Leave nothing of what was recorded behind."""
+        self.end()
         self._settle_neurons()
         for module in self._ways:
             for held in (vars(module), module._buffers):
@@ -103,6 +104,7 @@ class Recorder(FunctionRecorder):
                 node.batch = Batch([later.resolve()])
                 later.bind(node, 0)
                 later.base, later.path, later.views = None, (), None
+                later.recorder = None  # which holds more
 
     # -- calls of modules
 

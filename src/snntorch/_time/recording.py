@@ -65,15 +65,18 @@ class Recording:
     def flush(self) -> None:
         """Run what is recorded."""
         if self.pending:
-            groups = list(self.pending)
+            groups, places = list(self.pending), self._places
             self._forget()
             try:
                 with self.at_once():
                     together, alone = run_pending(groups)
                 self.together, self.alone = self.together + together, self.alone + alone
             finally:
-                for group in groups:
-                    group.place = None  # which knows the group, and values: they are not to wait for a collection
+                _part(places)
+
+    def end(self) -> None:
+        """Nothing is recorded any more."""
+        _part(self._places)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -147,6 +150,13 @@ class Recording:
         node.handles[out] = reference = weakref.ref(later)
         self.handles.append(reference)
         return later
+
+
+def _part(places: dict[Any, Place]) -> None:
+    """Let groups not know their places, which know them, and values: they are not to wait for a collection."""
+    for place in places.values():
+        for group in place.groups:
+            group.place = None
 
 
 def _moved_on(now: Sequence[Any], before: Sequence[Any]) -> bool:

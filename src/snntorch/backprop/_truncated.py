@@ -99,8 +99,7 @@ def TBPTT(
             learning-rate schedule, a log.
 
     Returns:
-        The loss per step, averaged over batches, or the mean over batches of `sum over chunks of loss * k / T`. A
-        detached scalar.
+        The loss per step, a detached scalar, which is the mean over batches of `sum over chunks of loss * k / T`.
 
     Raises:
         ValueError: `num_steps` beside `time_var=True` or missing without it, `K > num_steps`, `time_first=False`
