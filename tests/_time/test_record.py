@@ -532,6 +532,27 @@ def test_what_is_recorded_is_freed_with_the_results():
         gc.enable()
 
 
+def test_what_somebody_keeps_keeps_nothing_else():
+    """As a count that a hook adds up, over calls."""
+    kept = [torch.zeros(())]
+
+    class Counted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif = nn.Linear(3, 4), snn.Leaky(0.9, init_hidden=True)
+
+        def forward(self, x):
+            spk = self.lif(self.fc(x))
+            kept[0] = kept[0] + spk.detach().sum()
+            return spk
+
+    net = Counted()
+    for _ in range(3):
+        snn.unroll(net, torch.rand(6, 2, 3))
+    gc.collect()
+    assert not [o for o in gc.get_objects() if type(o).__name__ in ("Recorder", "NeuronGroup")]
+
+
 def test_the_first_call_of_a_process_imports_nothing_heavy():
     program = """
 import sys, torch, snntorch as snn

@@ -238,12 +238,8 @@ def _apart() -> Iterator[None]:
         yield
         return
     outer.flush()
-    before, outer.runs = outer.runs, True
-    try:
-        with recording(None):
-            yield
-    finally:
-        outer.runs = before
+    with outer.at_once():
+        yield
 
 
 @contextmanager

@@ -90,7 +90,7 @@ class Recorder(FunctionRecorder):
 
     def _leave(self) -> None:
         """Leave nothing of what was recorded behind."""
-        self.end()
+        self._forget()
         self._settle_neurons()
         for module in self._ways:
             for held in (vars(module), module._buffers):
@@ -214,9 +214,7 @@ class Recorder(FunctionRecorder):
     def neuron(self, neuron: SpikingNeuron, input_: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """One step of a neuron: what stands for its spikes and its new states."""
         if self.stopped:
-            x, *values = (resolved(t) for t in (input_, *state))
-            courses, finals = neuron.over_time(x[None], values, 1, False, [True] * (1 + len(values)))
-            return courses[0][0], finals
+            return neuron.one_step(resolved(input_), resolved(list(state)))
         group = self._neuron_group(neuron, input_, state, context_now())
         if neuron not in self.neurons:
             self.neurons[neuron] = [getattr(neuron, name) for name in neuron.states]

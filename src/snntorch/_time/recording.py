@@ -43,10 +43,14 @@ class Recording:
         self.number = 0
         self.runs = False  # what is recorded, now
         self.together = self.alone = 0  # calls that ran with others, and by themselves; see `run_pending`
+        self._placed: list[Group] = []
         self._forget()
 
     def _forget(self) -> None:
         """Begin anew, as all that was recorded runs."""
+        for group in self._placed:
+            group.place = None  # which knows the group, and values: they are not to wait for a collection
+        self._placed.clear()
         self.pending: dict[Group, None] = {}
         self.reads: set[int] = set()  # memory that pending calls read; their groups keep it alive
         self.writes: set[int] = set()  # and that they write
@@ -65,18 +69,11 @@ class Recording:
     def flush(self) -> None:
         """Run what is recorded."""
         if self.pending:
-            groups, places = list(self.pending), self._places
+            groups = list(self.pending)
             self._forget()
-            try:
-                with self.at_once():
-                    together, alone = run_pending(groups)
-                self.together, self.alone = self.together + together, self.alone + alone
-            finally:
-                _part(places)
-
-    def end(self) -> None:
-        """Nothing is recorded any more."""
-        _part(self._places)
+            with self.at_once():
+                together, alone = run_pending(groups)
+            self.together, self.alone = self.together + together, self.alone + alone
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -115,6 +112,7 @@ class Recording:
         """A new group, of the call that `group_of` was asked for last."""
         place.groups.append(group)
         group.place = place
+        self._placed.append(group)
 
     def owner(self) -> nn.Module | None:
         """The module whose forward is being recorded."""
@@ -150,13 +148,6 @@ class Recording:
         node.handles[out] = reference = weakref.ref(later)
         self.handles.append(reference)
         return later
-
-
-def _part(places: dict[Any, Place]) -> None:
-    """Let groups not know their places, which know them, and values: they are not to wait for a collection."""
-    for place in places.values():
-        for group in place.groups:
-            group.place = None
 
 
 def _moved_on(now: Sequence[Any], before: Sequence[Any]) -> bool:

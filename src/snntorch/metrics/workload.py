@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from .._neurons.neurons import SpikingNeuron
-from .._time.later import Later
 from ..functional.probe._recorder import is_neuron
 from .energy import Energy, EnergyModel
 from .static import CONNECTIONS
@@ -76,11 +75,6 @@ def _operations(layer: Any, weight: Tensor) -> Callable[[Tensor], Tensor]:
         return found.sum().long()
 
     return count
-
-
-def _there(count: Any) -> Any:
-    """A count, whose value is there where what was counted has run."""
-    return count.resolve() if type(count) is Later and count.node.batch is not None else count
 
 
 def _per_sample(kind: str, doc: str) -> Any:
@@ -188,9 +182,9 @@ class Workload:
         x, count = args[0].detach(), self.layers[name]
         spiking = ((x == 0) | (x.abs() == 1)).all()
         effective: Any = operations(x)
-        count.acs = _there(count.acs) + effective * spiking
-        count.macs = _there(count.macs) + effective * ~spiking
-        count.dense = _there(count.dense) + dense(torch.ones_like(x))
+        count.acs = count.acs + effective * spiking
+        count.macs = count.macs + effective * ~spiking
+        count.dense = count.dense + dense(torch.ones_like(x))
         self._called.add(name)
 
     @staticmethod
@@ -203,12 +197,12 @@ class Workload:
     def _activate(self, name: str, before: list[Tensor], module: nn.Module, args: Any, output: Any) -> None:
         spikes, count = output[0] if isinstance(output, tuple) else output, self.layers[name]
         count.activations += spikes.numel()
-        count.nonzero = _there(count.nonzero) + spikes.count_nonzero()
+        count.nonzero = count.nonzero + spikes.count_nonzero()
         if before:
             mem, last = module.mem.detach(), before[-1]  # type: ignore[union-attr,operator]
             first = len(before) == 1 or last.shape != mem.shape
             changed: Any = mem.numel() if first else (mem != last).sum()
-            count.membrane_updates = _there(count.membrane_updates) + changed
+            count.membrane_updates = count.membrane_updates + changed
             del before[1:]
 
     # -- the metrics
