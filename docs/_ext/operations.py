@@ -8,14 +8,14 @@ from snntorch._engine.calls import CALLS
 from snntorch._engine.operations import COMPOSED, OPERATIONS, PREDICATES
 
 PAGE = Path(__file__).parent.parent / "own-neuron.md"
-OPERATORS = {"and", "or", "not", "invert", "mod", "truediv"}  # Python's, which have no such name in PyTorch
+OPERATORS = {"and", "or", "not", "invert", "xor", "mod", "truediv"}  # Python's, which have no such name in PyTorch
 ROWS = {name: operation for operation, row in OPERATIONS.items() for name in (operation, *row.names)}
 del ROWS["float"]  # is of a predicate; a tensor's is a dtype
 
 
 def kind(name: str) -> str:
     """Under which heading a call stands."""
-    if name.startswith("is") or ROWS.get(name) in PREDICATES | {"where"}:
+    if name.startswith("is") or ROWS.get(name) in PREDICATES | {"where"} or "xor" in name:
         return "conditions"
     if name in COMPOSED:
         wanted = inspect.signature(COMPOSED[name]).parameters.values()

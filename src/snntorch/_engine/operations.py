@@ -244,6 +244,21 @@ def divide(a: Any, b: Any, rounding_mode: str | None = None) -> Any:
     return {"floor": lambda: floor_divide(a, b).detach(), "trunc": lambda: (a / b).trunc()}[rounding_mode]()
 
 
+def _elu(x: Any, alpha: Any = 1) -> Any:
+    below = x <= 0
+    return below.where(alpha * below.where(x, 0).expm1(), x)  # no exponential of what is large
+
+
+def _gelu(x: Any, approximate: str = "none") -> Any:
+    if approximate == "none":
+        return x * (0.5 * ((x * math.sqrt(0.5)).erf() + 1))
+    return 0.5 * x * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * (x * x * x))).tanh())
+
+
+def _xor(a: Any, b: Any) -> Any:
+    return ((a != 0) & (b == 0)) | ((a == 0) & (b != 0))
+
+
 def _softplus(x: Any, beta: Any = 1, threshold: Any = 20) -> Any:
     scaled = x * beta
     linear = scaled > threshold
@@ -275,11 +290,16 @@ COMPOSED: dict[str, Callable[..., Expression]] = {
     "isnan": lambda x: x != x,
     "isinf": lambda x: x.abs() == math.inf,
     "isfinite": lambda x: x.abs() < math.inf,
+    "bool": lambda x: x != 0,
+    **dict.fromkeys(("logical_xor", "bitwise_xor", "xor"), _xor),
     "relu": lambda x: (x <= 0).where(0, x),
     "relu6": lambda x: _hardtanh(x, 0, 6),
     "leaky_relu": lambda x, negative_slope=0.01: (x > 0).where(x, x * negative_slope),
     "hardtanh": _hardtanh,
     "hardsigmoid": _hardsigmoid,
+    "elu": _elu,
+    "gelu": _gelu,
     "softplus": _softplus,
+    "softsign": lambda x: x / (x.abs() + 1),
     "silu": lambda x: x * x.sigmoid(),
 }

@@ -62,7 +62,7 @@ def _reflected(name: str) -> Callable:
 for _name in ("add", "sub", "mul", "truediv", "mod", "pow"):
     setattr(Symbol, f"__{_name}__", _method(_name))
     setattr(Symbol, f"__r{_name}__", _reflected(_name))
-for _name in ("neg", "abs", "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "invert"):
+for _name in ("neg", "abs", "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "xor", "invert"):
     setattr(Symbol, f"__{_name}__", _method(_name))
 Symbol.__rtruediv__ = lambda self, number: self.reciprocal() * number  # type: ignore[attr-defined]  # as PyTorch does
 Symbol.__hash__ = object.__hash__  # type: ignore[method-assign]
