@@ -46,6 +46,16 @@ def reason(layer, x=None):
     return path.reason
 
 
+def accumulated(a, p):
+    total = a * 1
+    same = total
+    same += p
+    same *= 2
+    same -= a
+    same /= p
+    return total + same**2
+
+
 # name -> an expression of two tensors, one of them positive; `test_operations.py` has each operation by itself
 FUNCTIONS = {
     "clamp": lambda a, p: torch.clamp(a, -1, 1),
@@ -56,6 +66,7 @@ FUNCTIONS = {
     "logic": lambda a, p: ((a > 0) & (p > 1) | ~(a < 1)) * p,
     "methods": lambda a, p: a.mul(p).add(a).sub(1).div(2).sigmoid().tanh().pow(2).clamp_min(0).contiguous(),
     "dtype": lambda a, p: (a > 0).to(a.dtype) + (a > p).type_as(a) + (a > 1).to(p),
+    "operators in place": lambda a, p: accumulated(a, p),
     "float": lambda a, p: a.float().to(a.dtype) * 0 + a.double(),
 }  # fmt: skip
 

@@ -59,8 +59,17 @@ def _reflected(name: str) -> Callable:
     return lambda self, other: self.trace.call(name, (other, self), {})
 
 
+def _in_place(name: str) -> Callable:
+    def operate(self: Symbol, other: Any) -> Symbol:
+        self.number = self.trace.call(name, (self, other), {}).number  # under every name that the step gave it
+        return self
+
+    return operate
+
+
 for _name in ("add", "sub", "mul", "truediv", "mod", "pow"):
     setattr(Symbol, f"__{_name}__", _method(_name))
+    setattr(Symbol, f"__i{_name}__", _in_place(_name))
     setattr(Symbol, f"__r{_name}__", _reflected(_name))
 for _name in ("neg", "abs", "gt", "ge", "lt", "le", "eq", "ne", "and", "or", "xor", "invert"):
     setattr(Symbol, f"__{_name}__", _method(_name))
