@@ -992,7 +992,7 @@ HOSTILE = [
 
 
 def test_every_code_is_asked_for_hostile_inputs():
-    assert {*CALLS, "Events", "from_events"} == set(spikegen.__all__)
+    assert {*CALLS, "Events", "from_events"} == {name for name in vars(spikegen) if not name.startswith("_")}
     for name, arguments in CALLS.items():
         getattr(spikegen, name)(**arguments)
 

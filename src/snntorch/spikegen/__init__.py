@@ -19,64 +19,36 @@ address events                `to_events`                                 `from_
 ============================  ==========================================  ======================
 """
 
-from ._burst import burst
-from ._change import (
-    delta,
-    delta_decode,
-    moving_window,
-    moving_window_decode,
-    step_forward,
-    threshold_based,
-)
-from ._events import Events, from_events, to_events
-from ._latency import (
-    latency,
-    latency_code,
-    latency_code_linear,
-    latency_code_log,
-    latency_decode,
-)
-from ._latency_train import latency_interpolate
-from ._one_hot import from_one_hot, to_one_hot, to_one_hot_inverse
-from ._phase import phase, phase_decode
-from ._population import population, population_decode
-from ._rate import poisson, rate, rate_conv
-from ._rate_code import rate_interpolate, target_rate_code
-from ._targets import targets_convert, targets_latency, targets_rate
-from ._ttfs import ttfs, ttfs_decode
-
-__all__ = [
-    "Events",
-    "burst",
-    "delta",
-    "delta_decode",
-    "from_events",
-    "from_one_hot",
-    "latency",
-    "latency_code",
-    "latency_code_linear",
-    "latency_code_log",
-    "latency_decode",
-    "latency_interpolate",
-    "moving_window",
-    "moving_window_decode",
-    "phase",
-    "phase_decode",
-    "poisson",
-    "population",
-    "population_decode",
-    "rate",
-    "rate_conv",
-    "rate_interpolate",
-    "step_forward",
-    "target_rate_code",
-    "targets_convert",
-    "targets_latency",
-    "targets_rate",
-    "threshold_based",
-    "to_events",
-    "to_one_hot",
-    "to_one_hot_inverse",
-    "ttfs",
-    "ttfs_decode",
-]
+from ._burst import burst as burst
+from ._change import delta as delta
+from ._change import delta_decode as delta_decode
+from ._change import moving_window as moving_window
+from ._change import moving_window_decode as moving_window_decode
+from ._change import step_forward as step_forward
+from ._change import threshold_based as threshold_based
+from ._events import Events as Events
+from ._events import from_events as from_events
+from ._events import to_events as to_events
+from ._latency import latency as latency
+from ._latency import latency_code as latency_code
+from ._latency import latency_code_linear as latency_code_linear
+from ._latency import latency_code_log as latency_code_log
+from ._latency import latency_decode as latency_decode
+from ._latency_train import latency_interpolate as latency_interpolate
+from ._one_hot import from_one_hot as from_one_hot
+from ._one_hot import to_one_hot as to_one_hot
+from ._one_hot import to_one_hot_inverse as to_one_hot_inverse
+from ._phase import phase as phase
+from ._phase import phase_decode as phase_decode
+from ._population import population as population
+from ._population import population_decode as population_decode
+from ._rate import poisson as poisson
+from ._rate import rate as rate
+from ._rate import rate_conv as rate_conv
+from ._rate_code import rate_interpolate as rate_interpolate
+from ._rate_code import target_rate_code as target_rate_code
+from ._targets import targets_convert as targets_convert
+from ._targets import targets_latency as targets_latency
+from ._targets import targets_rate as targets_rate
+from ._ttfs import ttfs as ttfs
+from ._ttfs import ttfs_decode as ttfs_decode

@@ -4,29 +4,15 @@ Every rule here is a difference of two correlations, potentiation less depressio
 output side and something on the input side of the synapse.
 """
 
-from ._bcm import BCMLearner
-from ._bounds import WeightFunction, weight_bounds
-from ._correlation import Synapse
-from ._pair import (
-    STDPLearner,
-    stdp_conv1d_single_step,
-    stdp_conv2d_single_step,
-    stdp_linear_single_step,
-)
-from ._reward import RewardSTDPLearner, mstdp_linear_single_step, mstdpet_linear_single_step
-from ._triplet import TripletSTDPLearner
-
-__all__ = [
-    "BCMLearner",
-    "RewardSTDPLearner",
-    "STDPLearner",
-    "Synapse",
-    "TripletSTDPLearner",
-    "WeightFunction",
-    "mstdp_linear_single_step",
-    "mstdpet_linear_single_step",
-    "stdp_conv1d_single_step",
-    "stdp_conv2d_single_step",
-    "stdp_linear_single_step",
-    "weight_bounds",
-]
+from ._bcm import BCMLearner as BCMLearner
+from ._bounds import WeightFunction as WeightFunction
+from ._bounds import weight_bounds as weight_bounds
+from ._correlation import Synapse as Synapse
+from ._pair import STDPLearner as STDPLearner
+from ._pair import stdp_conv1d_single_step as stdp_conv1d_single_step
+from ._pair import stdp_conv2d_single_step as stdp_conv2d_single_step
+from ._pair import stdp_linear_single_step as stdp_linear_single_step
+from ._reward import RewardSTDPLearner as RewardSTDPLearner
+from ._reward import mstdp_linear_single_step as mstdp_linear_single_step
+from ._reward import mstdpet_linear_single_step as mstdpet_linear_single_step
+from ._triplet import TripletSTDPLearner as TripletSTDPLearner
