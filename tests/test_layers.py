@@ -12,7 +12,7 @@ import snntorch as snn
 from helpers import loop
 from snntorch._layers.bntt import BatchNormTT1d, BatchNormTT2d
 from snntorch._layers.delay import Delay
-from snntorch._layers.gradedspikes import GradedSpikes
+from snntorch._layers.graded_spikes import GradedSpikes
 from snntorch._layers.integrator import LeakyIntegrator, SynapticIntegrator
 
 MADE = {

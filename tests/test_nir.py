@@ -15,7 +15,7 @@ from torch import nn
 import snntorch as snn
 from snntorch import surrogate, utils
 from snntorch._layers.delay import Delay
-from snntorch._layers.gradedspikes import GradedSpikes
+from snntorch._layers.graded_spikes import GradedSpikes
 from snntorch._layers.integrator import LeakyIntegrator, SynapticIntegrator
 from snntorch._layers.scale import Scale
 from snntorch._layers.threshold import Threshold

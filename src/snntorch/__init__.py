@@ -18,7 +18,7 @@ from ._layers.delay import Delay as Delay
 from ._layers.dropout import SequenceDropout as SequenceDropout
 from ._layers.dropout import SequenceDropout1d as SequenceDropout1d
 from ._layers.dropout import SequenceDropout2d as SequenceDropout2d
-from ._layers.gradedspikes import GradedSpikes as GradedSpikes
+from ._layers.graded_spikes import GradedSpikes as GradedSpikes
 from ._layers.integrator import LeakyIntegrator as LeakyIntegrator
 from ._layers.integrator import SynapticIntegrator as SynapticIntegrator
 from ._layers.synapticdelay import SynapticDelay as SynapticDelay

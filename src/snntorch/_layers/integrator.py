@@ -28,7 +28,6 @@ class LeakyIntegrator(LIF):
 
     honours = frozenset()
     states = ("mem",)
-    mem: Tensor
     gain: Tensor
     rest: Tensor
 

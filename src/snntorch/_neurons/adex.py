@@ -48,7 +48,6 @@ class AdEx(Equations):
 
     states = ("mem", "adaptation")
     resting: Mapping[str, str | float] = {"mem": "E_L"}
-    mem: Tensor
     adaptation: Tensor
 
     def __init__(

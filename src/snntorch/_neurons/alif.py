@@ -42,7 +42,6 @@ class ALIF(LIF):
 
     honours = frozenset()
     states = ("mem", "adaptation")
-    mem: Tensor
     adaptation: Tensor
     rho: Tensor
     strength: Tensor

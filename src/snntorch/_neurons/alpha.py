@@ -46,7 +46,6 @@ class Alpha(LIF):
     held_while_refractory = states  # since its reset is of all of them
     syn_exc: Tensor
     syn_inh: Tensor
-    mem: Tensor
     alpha: Tensor
 
     def __init__(

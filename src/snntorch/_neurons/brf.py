@@ -50,7 +50,6 @@ class BRF(Equations):
     """
 
     states = ("mem", "imag", "refractory")
-    mem: Tensor
     imag: Tensor
     refractory: Tensor
     omega: Tensor

@@ -50,7 +50,6 @@ class EIF(Equations):
 
     states = ("mem",)
     resting: Mapping[str, str | float] = {"mem": "E_L"}
-    mem: Tensor
 
     def __init__(
         self,

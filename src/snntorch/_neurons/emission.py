@@ -94,13 +94,11 @@ class Emission(NamedTuple):
 
     def at(self, mem: Tensor) -> Tensor | None:
         """The spikes, where they belong to this potential or to what it is a detached view of."""
-        return self.spk if self._is_of(mem) and _version(mem) == self.version else None
-
-    def _is_of(self, mem: Tensor) -> bool:
         try:
-            return mem is self.mem() or mem.is_set_to(self.values)
+            same = mem is self.mem() or mem.is_set_to(self.values)
         except RuntimeError:  # of another level of `torch.func.vmap`
-            return False
+            return None
+        return self.spk if same and _version(mem) == self.version else None
 
 
 def _version(tensor: Tensor) -> int:

@@ -81,10 +81,15 @@ class Ends:
             self._made[key, device] = make().to(device, non_blocking=True)
         return self._made[key, device]
 
-    def _ended(self, times: Sequence[int], device: torch.device) -> Tensor:
-        """Which samples have ended before each of some steps, `[steps, B]`."""
+    def _ended(self, times: Sequence[int], device: torch.device, rows: bool = False) -> Tensor:
+        """Which samples have ended before each of some steps, `[steps, B]`; as `rows`, indices in one dimension."""
         times = tuple(times)
-        return self._once(("ended", times), device, lambda: torch.tensor(times)[:, None] >= self.lengths)
+
+        def make() -> Tensor:
+            ended = torch.tensor(times)[:, None] >= self.lengths
+            return ended.flatten().nonzero().flatten() if rows else ended
+
+        return self._once(("ended", times, rows), device, make)
 
     def _last(self, times: Sequence[int], device: torch.device, final: bool) -> tuple[Tensor, bool]:
         """Which of the calls so far is each sample's last, `[steps, B]` or `[1, B]`, from -1; and whether -1 is there.
@@ -101,12 +106,6 @@ class Ends:
             return alive[-1:] if final else alive
 
         return self._once(("last", times, final), device, make), self.shortest <= times[0]
-
-    def _ended_rows(self, times: Sequence[int], device: torch.device) -> Tensor:
-        """The same, as indices of steps and samples in one dimension."""
-        times = tuple(times)
-        make = lambda: (torch.tensor(times)[:, None] >= self.lengths).flatten().nonzero().flatten()  # noqa: E731
-        return self._once(("ended rows", times), device, make)
 
     def rows(self, time: int, device: torch.device) -> Tensor | None:
         """The samples that take a step; None where all do."""
@@ -128,7 +127,7 @@ class Ends:
         if times[-1] < self.shortest:
             return x
         if dim == 0 and x.is_contiguous():  # a copy, and rows written: half of a mask's time
-            return x.flatten(0, 1).index_fill(0, self._ended_rows(times, x.device), 0).view(x.shape)
+            return x.flatten(0, 1).index_fill(0, self._ended(times, x.device, rows=True), 0).view(x.shape)
         return x.masked_fill(self._ended(times, x.device).view(_view(x, dim)), 0)
 
     def held(

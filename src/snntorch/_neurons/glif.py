@@ -50,7 +50,6 @@ class GLIF(SpikingNeuron):
     honours = frozenset()
     states = ("spk", "mem")
     spk: Tensor
-    mem: Tensor
     alpha, beta, gamma = between("alpha"), between("beta"), between("gamma")
     tau, leak = between("tau"), between("leak")
     v_reset, conductance = between("v_reset"), between("conductance")

@@ -47,7 +47,6 @@ class IntegerLeaky(LIF):
 
     honours = frozenset()
     states = ("mem",)
-    mem: Tensor
 
     def __init__(
         self,

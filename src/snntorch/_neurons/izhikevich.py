@@ -45,7 +45,6 @@ class Izhikevich(Equations):
 
     states = ("mem", "recovery")
     resting: Mapping[str, str | float] = {"mem": "rest", "recovery": "resting_recovery"}
-    mem: Tensor
     recovery: Tensor
     b: Tensor
     rest: Tensor

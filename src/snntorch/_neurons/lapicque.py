@@ -44,7 +44,6 @@ class Lapicque(LIF):
     """
 
     states = ("mem",)
-    mem: Tensor
     R: Tensor
     C: Tensor
     time_step: Tensor

@@ -37,7 +37,6 @@ class Leaky(LIF):
     """
 
     states = ("mem",)
-    mem: Tensor
 
     def __init__(
         self,

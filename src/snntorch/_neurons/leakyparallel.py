@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from .._engine import program_text, run, run_feedback
 from ..surrogate import SpikeGrad, no_gradient, resolve
-from .describe import described
 from .neurons import SpikingNeuron, graded, initial_tensor
 from .states import state_dtype
 
@@ -137,10 +136,7 @@ class LeakyParallel(nn.Module):
         self.to(device)
 
     _register: Any = SpikingNeuron.register_value
-
-    def extra_repr(self) -> str:
-        """What differs from the defaults."""
-        return described(self)
+    extra_repr: Any = SpikingNeuron.extra_repr
 
     def forward(self, input_: Tensor) -> Tensor:
         """Run over `[T, B, input_size]`; see the class."""

@@ -14,14 +14,8 @@ class ResetMechanism(nn.Module):
     reset_mechanism_val: Tensor
 
     def _register_reset_mechanism(self, value: str) -> None:
-        self._check_reset_mechanism(value)
-        self._reset_mechanism = value
-        self.register_buffer("reset_mechanism_val", torch.tensor(RESET_MECHANISMS[value]))
-
-    @staticmethod
-    def _check_reset_mechanism(value: str) -> None:
-        if value not in RESET_MECHANISMS:
-            raise ValueError(f"reset_mechanism must be one of {', '.join(RESET_MECHANISMS)}, got {value!r}")
+        self.register_buffer("reset_mechanism_val", torch.tensor(0))
+        self.reset_mechanism = value
 
     @property
     def reset_mechanism(self) -> str:
@@ -30,7 +24,8 @@ class ResetMechanism(nn.Module):
 
     @reset_mechanism.setter
     def reset_mechanism(self, value: str) -> None:
-        self._check_reset_mechanism(value)
+        if value not in RESET_MECHANISMS:
+            raise ValueError(f"reset_mechanism must be one of {', '.join(RESET_MECHANISMS)}, got {value!r}")
         self._reset_mechanism = value
         self.reset_mechanism_val = torch.full_like(self.reset_mechanism_val, RESET_MECHANISMS[value])
 

@@ -45,7 +45,6 @@ class NoisyLeaky(LIF):
 
     honours = frozenset()
     states = ("mem",)
-    mem: Tensor
     width: Tensor
 
     def __init__(

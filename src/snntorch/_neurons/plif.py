@@ -42,7 +42,6 @@ class PLIF(SpikingNeuron):
 
     honours = frozenset()
     states = ("mem",)
-    mem: Tensor
     w: Tensor
 
     def __init__(

@@ -16,6 +16,7 @@ class _Parallel(SpikingNeuron):
 
     honours = frozenset()
     takes_sequence = True
+    num_steps: int | None = None  # that a sequence must have
     weight: Tensor
 
     def __init__(
@@ -30,15 +31,13 @@ class _Parallel(SpikingNeuron):
 
     def forward(self, input_: Tensor) -> Tensor:  # type: ignore[override]
         """Run over `[T, B, ...]`; see the class."""
-        self._check(input_)
+        if input_.dim() < 2 or self.num_steps not in (None, len(input_)):
+            steps = "T" if self.num_steps is None else self.num_steps
+            raise ValueError(f"input_ must be [{steps}, B, ...], got shape {tuple(input_.shape)}")
         x = input_.to(state_dtype(input_.dtype))
         h = (self.mixing(x.shape[0]).to(x.dtype) @ x.flatten(1)).view(x.shape)
         threshold = self.threshold.to(h.dtype).view(-1, *(1,) * (h.dim() - 1))
         return self.spike_grad(h - threshold).to(input_.dtype)
-
-    def _check(self, input_: Tensor) -> None:
-        if input_.dim() < 2:
-            raise ValueError(f"input_ must be [T, B, ...], got shape {tuple(input_.shape)}")
 
 
 class PSN(_Parallel):
@@ -80,10 +79,6 @@ class PSN(_Parallel):
         weight = nn.init.kaiming_uniform_(torch.empty(num_steps, num_steps), a=math.sqrt(5))
         super().__init__(weight, _one_each(threshold, num_steps), spike_grad, surrogate_disable)
         self.num_steps = num_steps
-
-    def _check(self, input_: Tensor) -> None:
-        if input_.dim() < 2 or input_.shape[0] != self.num_steps:
-            raise ValueError(f"input_ must be [{self.num_steps}, B, ...], got shape {tuple(input_.shape)}")
 
 
 class MaskedPSN(PSN):

@@ -33,6 +33,7 @@ class Published(Stateful):
 
     honours: ClassVar[frozenset[str]] = HOOKS  # what a subclass of the user's may override
     overrides: tuple[str, ...] = ()  # what this neuron does override
+    mem: Tensor  # of neurons that have a membrane potential
     reset: Tensor  # while a step runs by the methods: 1 where the one before spiked
     _reset_mechanism: str
     inhibition: bool

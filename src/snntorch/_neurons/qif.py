@@ -44,7 +44,6 @@ class QIF(Equations):
 
     states = ("mem",)
     resting: Mapping[str, str | float] = {"mem": "rest"}
-    mem: Tensor
     rest: Tensor
 
     def __init__(

@@ -46,7 +46,6 @@ class RLeaky(Recurrent, LIF):
 
     states = ("spk", "mem")
     spk: Tensor
-    mem: Tensor
 
     def __init__(
         self,

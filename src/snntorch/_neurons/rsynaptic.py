@@ -48,7 +48,6 @@ class RSynaptic(Recurrent, LIF):
     states = ("spk", "syn", "mem")
     spk: Tensor
     syn: Tensor
-    mem: Tensor
 
     def __init__(
         self,

@@ -46,7 +46,6 @@ class SConv2dLSTM(SpikingNeuron):
 
     states = ("syn", "mem")
     syn: Tensor
-    mem: Tensor
 
     def __init__(
         self,

@@ -36,7 +36,6 @@ class SLSTM(SpikingNeuron):
 
     states = ("syn", "mem")
     syn: Tensor
-    mem: Tensor
 
     def __init__(
         self,

@@ -39,7 +39,6 @@ class Synaptic(LIF):
 
     states = ("syn", "mem")
     syn: Tensor
-    mem: Tensor
 
     def __init__(
         self,

@@ -45,7 +45,6 @@ class TwoCompartment(SpikingNeuron):
     honours = frozenset()
     states = ("dendrite", "mem")
     dendrite: Tensor
-    mem: Tensor
 
     def __init__(
         self,

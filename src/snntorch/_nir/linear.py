@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from .._layers.gradedspikes import GradedSpikes
+from .._layers.graded_spikes import GradedSpikes
 from .._layers.of_functions import with_weights
 from .._layers.scale import Scale
 from .exporting import Context, as_array, nir_node

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._layers.gradedspikes import GradedSpikes
+from .._layers.graded_spikes import GradedSpikes
 from .._layers.scale import Scale
 from .._neurons.leaky import Leaky
 from .._neurons.recurrent import RecurrentOneToOne
