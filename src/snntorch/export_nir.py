@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
+from ._layers.of_functions import unique
 from ._nir.batch_norm import fold_batch_norms
 from ._nir.equations import DT, KEY, check_dt
 from ._nir.exporting import Context, Exporter, Part, Shape
 from ._nir.gain import fold_gains
 from ._nir.layers import finder
-from ._nir.trace import Call, Signal, follow, unique
+from ._nir.trace import Call, Signal, follow
 
 if TYPE_CHECKING:
     import nir

@@ -42,24 +42,13 @@ def backward_kernel(
 def _compiled(direction: str, program: Program, printed: tuple, dtype: torch.dtype, device: str) -> Kernel:
     printer, compiler = _MAKERS[PACKAGES[device]]
     source = getattr(printer, f"print_{direction}")(*printed)
-    _show(source, f"{direction} of {_origins(program)}, {device}, {dtype}")
+    origins = sorted(program.origins) or ["an exported program"]
+    if os.environ.get("SNNTORCH_PRINT", "0") not in ("", "0"):  # each kernel as it is compiled, or loaded
+        print(f"# {direction} of {', '.join(origins)}, {device}, {dtype}\n{source.text}", file=sys.stderr, flush=True)
     kernel = compiler(source, dtype)
-    kernel.name = f"snntorch: {direction.replace('_', ' ')} of {_neurons(program)}"
+    neurons = sorted({origin.partition(" (")[0] for origin in origins})
+    kernel.name = f"snntorch: {direction.replace('_', ' ')} of {', '.join(neurons)}"
     return kernel
-
-
-def _origins(program: Program) -> str:
-    return ", ".join(sorted(program.origins)) or "an exported program"
-
-
-def _neurons(program: Program) -> str:
-    return ", ".join(sorted({origin.partition(" ")[0] for origin in program.origins})) or "an exported program"
-
-
-def _show(source: Source, title: str) -> None:
-    """With `SNNTORCH_PRINT=1`, print each kernel as it is compiled, or loaded, to the standard error."""
-    if os.environ.get("SNNTORCH_PRINT", "0") not in ("", "0"):
-        print(f"# {title}\n{source.text}", file=sys.stderr, flush=True)
 
 
 def spread(params: Sequence[Tensor], shape: torch.Size) -> list[Tensor]:

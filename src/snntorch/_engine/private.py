@@ -34,9 +34,9 @@ def outside_graphs(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def transforming() -> bool:
-    """Whether a `torch.func` transform is running: its tensors have no memory of their own (2.3)."""
-    return torch._C._are_functorch_transforms_active()
+transforming = torch._C._are_functorch_transforms_active  # `torch.func`: its tensors have no memory of their own (2.3)
+recorded = torch._C._is_tracing  # `torch.jit.is_tracing`, in a tenth of its time (1.0)
+function_mode = torch.overrides._get_current_function_mode  # the innermost one, None where there is none (2.0)
 
 
 def forward_differentiating() -> bool:
@@ -78,18 +78,8 @@ class Draws(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def function_mode() -> object:
-    """The innermost function mode, None where there is none (2.0)."""
-    return torch.overrides._get_current_function_mode()
-
-
 # Whether autocast is on for any device; where it can't be told at once, it may be (2.1).
 any_autocast: Callable[[], bool] = getattr(torch._C, "_is_any_autocast_enabled", lambda: True)
-
-
-def recorded() -> bool:
-    """`torch.jit.is_tracing`, in a tenth of its time (1.0)."""
-    return torch._C._is_tracing()
 
 
 def recording_trace() -> object:

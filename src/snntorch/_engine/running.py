@@ -233,7 +233,10 @@ def _eager(
     dtype = inputs[0].dtype
     native = computes(dtype)
     states = _in(native, states)
-    arguments = {name: _cast(native, value) for name, value in arguments.items()}
+    arguments = {  # numbers of another type are indices or masks, or no tensors
+        name: value.to(native) if isinstance(value, Tensor) and value.is_floating_point() else value
+        for name, value in arguments.items()
+    }
     tensors = [value for value in arguments.values() if isinstance(value, Tensor)]
 
     def once(now: Sequence[Tensor], states: Sequence[Tensor]) -> list[Any]:
@@ -262,8 +265,3 @@ def _eager(
 
 def _in(dtype: torch.dtype, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     return [t.to(dtype) for t in tensors] if any([t.dtype != dtype for t in tensors]) else tensors
-
-
-def _cast(dtype: torch.dtype, value: Any) -> Any:
-    """Numbers of another type are indices or masks, or no tensors."""
-    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value

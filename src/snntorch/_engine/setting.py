@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -45,14 +45,14 @@ class backend:
         if _blocks.get():
             _enter(self, False)
         else:
-            _Bare.call(self)
+            _call(self)
 
     def __enter__(self) -> "backend":
         blocks = _blocks.get()
         if blocks and blocks[-1] == (self, False):  # what looked like a bare call was none
             _blocks.set(blocks[:-1])
         else:
-            _Bare.withdraw(self)
+            _withdraw(self)
         _enter(self, True)
         return self
 
@@ -64,12 +64,12 @@ class backend:
             _blocks.set(blocks[: places[-1]])
             _tell_compilers()
         else:
-            _Bare.withdraw(self)
+            _withdraw(self)
 
     def __call__(self, function: Function) -> Function:
         """The function, which runs with this choice."""
         _blocks.set(tuple(block for block in _blocks.get() if block != (self, False)))
-        _Bare.withdraw(self)
+        _withdraw(self)
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
@@ -91,30 +91,24 @@ class backend:
 _blocks: ContextVar[tuple[tuple[backend, bool], ...]] = ContextVar("snntorch.backend", default=())
 
 
-class _Bare:
-    """The bare calls that may still turn out to begin a `with` block, the last one last."""
+_FIRST = os.environ.get("SNNTORCH_BACKEND", "auto")
+# The bare calls that may still turn out to begin a `with` block, the last one last.
+_calls: list[tuple[str, weakref.ref]] = []
+_lock = threading.Lock()
 
-    lock = threading.Lock()
-    first = os.environ.get("SNNTORCH_BACKEND", "auto")
-    calls: ClassVar[list[tuple[str, weakref.ref]]] = []
-    now = first
 
-    @classmethod
-    def call(cls, choice: backend) -> None:
-        with cls.lock:
-            gone = [k for k, (_, object) in enumerate(cls.calls) if object() is None]  # those hold for good
-            cls.calls = [*cls.calls[gone[-1] if gone else 0 :], (choice.name, weakref.ref(choice))]
-            cls._settle()
+def _call(choice: backend) -> None:
+    global _calls
+    with _lock:
+        gone = [k for k, (_, object) in enumerate(_calls) if object() is None]  # those hold for good
+        _calls = [*_calls[gone[-1] if gone else 0 :], (choice.name, weakref.ref(choice))]
+        _tell_compilers()
 
-    @classmethod
-    def withdraw(cls, choice: backend) -> None:
-        with cls.lock:
-            cls.calls = [call for call in cls.calls if call[1]() is not choice]
-            cls._settle()
 
-    @classmethod
-    def _settle(cls) -> None:
-        cls.now = cls.calls[-1][0] if cls.calls else cls.first
+def _withdraw(choice: backend) -> None:
+    global _calls
+    with _lock:
+        _calls = [call for call in _calls if call[1]() is not choice]
         _tell_compilers()
 
 
@@ -123,7 +117,7 @@ def _enter(choice: backend, entered: bool) -> None:
     _tell_compilers()
 
 
-_compiling = _Bare.first  # what torch.compile reads, which knows no context variables, and guards globals alone (2.11)
+_compiling = _FIRST  # what torch.compile reads, which knows no context variables, and guards globals alone (2.11)
 
 
 def _tell_compilers() -> None:
@@ -136,8 +130,8 @@ def asked() -> str:
     if torch.compiler.is_compiling():
         return _compiling
     blocks = _blocks.get()
-    return blocks[-1][0].name if blocks else _Bare.now
+    return blocks[-1][0].name if blocks else _calls[-1][0] if _calls else _FIRST
 
 
-if _Bare.first not in BACKENDS:
-    raise ValueError(f"SNNTORCH_BACKEND must be one of {', '.join(BACKENDS)}, got {_Bare.first!r}")
+if _FIRST not in BACKENDS:
+    raise ValueError(f"SNNTORCH_BACKEND must be one of {', '.join(BACKENDS)}, got {_FIRST!r}")

@@ -1,7 +1,8 @@
 """Functions that are layers: what `torch.nn.functional` calls with weights and sizes as arguments."""
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -92,3 +93,9 @@ def flattened(before: Sequence[int], after: Sequence[int]) -> tuple[int, int] | 
             if (*before[:start], math.prod(before[start : end + 1]), *before[end + 1 :]) == tuple(after):
                 return start, end
     return None
+
+
+def unique(name: str, taken: Container[str]) -> str:
+    """The name, with a number behind it where it is taken."""
+    candidates = itertools.chain((name,), (f"{name}_{i}" for i in itertools.count(1)))
+    return next(candidate for candidate in candidates if candidate not in taken)

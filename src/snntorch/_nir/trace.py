@@ -13,7 +13,7 @@ from .._layers.batchnorm import SequenceBatchNorm1d, SequenceBatchNorm2d
 from .._layers.bntt import _BatchNormTT
 from .._layers.dropout import SequenceDropout
 from .._layers.feedback import Feedback
-from .._layers.of_functions import FUNCTIONS, flattened
+from .._layers.of_functions import FUNCTIONS, flattened, unique
 from .._layers.scale import Scale
 from .._neurons.neurons import SpikingNeuron
 from .._time.arguments import slots
@@ -238,8 +238,3 @@ class Trace:
             return None
         path = self.reading.paths.get(call.owner, "")
         return ((self._call(f"{path}.{name}" if path else name, layer, x, call), "out"),)
-
-
-def unique(name: str, taken: Any) -> str:
-    candidates = (name, *(f"{name}_{i}" for i in range(1, len(taken) + 2)))
-    return next(candidate for candidate in candidates if candidate not in taken)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
-from .._layers.of_functions import AVERAGES, MAXIMA, WEIGHTED, flattened
+from .._layers.of_functions import AVERAGES, MAXIMA, WEIGHTED, flattened, unique
 from .._layers.scale import Scale
 from .._layers.spikemax import SpikeMax
 from .._neurons.leaky import Leaky
@@ -206,11 +206,7 @@ class Conversion:
         path = self.reading.paths.get(call.owner, "")
         if not _is_layer(call.owner):
             path = f"{path}.{call.name}" if path else call.name
-        name = stem = (path or call.name) + suffix
-        for i in range(1, len(self.modules) + 1):
-            if name not in self.modules:
-                break
-            name = f"{stem}_{i}"
+        name = unique((path or call.name) + suffix, self.modules)
         self.modules[name] = layer
         return self.graph.create_node("call_module", name, (x,), name="value")
 

@@ -1,6 +1,6 @@
 """Latency codes: the larger the value, the earlier its one spike."""
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -76,7 +76,7 @@ def latency(
         raise ValueError("num_steps must be given unless bypass=True")
     values = floating(data)
     within_unit(values)
-    times = _Code(num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon).times(values.detach())
+    times = _times(values.detach(), num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
     if clip:
         times = times.masked_fill(values < threshold, _NEVER)
     return emit(times, steps, on_target, off_target, interpolate, bypass).to(values.dtype)
@@ -116,7 +116,7 @@ def latency_code(
         (tensor([16.5...]), tensor([True]))
     """
     values = floating(data)
-    times = _Code(num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon).times(values)
+    times = _times(values, num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
     return times.to(values.dtype), values < threshold
 
 
@@ -195,7 +195,7 @@ def latency_decode(
         tensor([0.1000, 0.5000, 1.0000])
     """
     trains = floating(over_time(spikes, "spikes"), "spikes")
-    steps, start = _Code(len(trains), threshold, tau, first_spike_time, normalize, linear).checked(trains)
+    steps, start = _checked(trains, len(trains), threshold, tau, first_spike_time, normalize)
     if normalize and not linear:
         raise ValueError("normalize=True: the scale of a normalised logarithmic code is lost, it cannot be decoded")
     elapsed = (torch.arange(steps, dtype=torch.float64, device=trains.device) - start).clamp(min=0)
@@ -206,51 +206,46 @@ def latency_decode(
     return torch.tensordot(values.clamp(0, 1).to(trains.dtype), trains, dims=1)
 
 
-class _Code(NamedTuple):
-    """The settings of a latency code."""
+def _checked(
+    data: Tensor, num_steps: int | None, threshold: float, tau: float, first_spike_time: int, normalize: Normalize
+) -> tuple[int, int]:
+    """The checks of all latency codes; returns T (0 if not given) and f."""
+    real(threshold, "threshold")
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must lie in (0, 1), got {threshold}")
+    positive(tau, "tau")
+    start = whole(first_spike_time, "first_spike_time", least=0)
+    steps = given_steps(num_steps)
+    if steps and start >= steps:
+        raise ValueError(f"first_spike_time must be less than num_steps = {steps}, got {start}")
+    if start and data.numel() and data.max() > 1 and data.min() < 0:
+        raise ValueError("data must not go both above 1 and below 0 when first_spike_time is given")
+    if normalize not in (False, True, "sample"):
+        raise ValueError(f'normalize must be False, True or "sample", got {normalize!r}')
+    if normalize and not steps:
+        raise ValueError("num_steps must be given when the code is normalised")
+    return steps, start
 
-    num_steps: int | None
-    threshold: float
-    tau: float
-    first_spike_time: int
-    normalize: Normalize
-    linear: bool
-    epsilon: float = 1e-7
 
-    def checked(self, data: Tensor) -> tuple[int, int]:
-        """The checks of all latency codes; returns T (0 if not given) and f."""
-        real(self.threshold, "threshold")
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold must lie in (0, 1), got {self.threshold}")
-        positive(self.tau, "tau")
-        start = whole(self.first_spike_time, "first_spike_time", least=0)
-        steps = given_steps(self.num_steps)
-        if steps and start >= steps:
-            raise ValueError(f"first_spike_time must be less than num_steps = {steps}, got {start}")
-        if start and data.numel() and data.max() > 1 and data.min() < 0:
-            raise ValueError("data must not go both above 1 and below 0 when first_spike_time is given")
-        if self.normalize not in (False, True, "sample"):
-            raise ValueError(f'normalize must be False, True or "sample", got {self.normalize!r}')
-        if self.normalize and not steps:
-            raise ValueError("num_steps must be given when the code is normalised")
-        return steps, start
-
-    def times(self, data: Tensor) -> Tensor:
-        """Spike times in at least float32: in float16, ε would vanish and steps beyond 2048 merge."""
-        steps, start = self.checked(data)
-        real(self.epsilon, "epsilon")
-        x = at_least_float32(data)
-        if x.numel() == 0:
-            return x
-        over = tuple(range(1, x.dim())) if self.normalize == "sample" else tuple(range(x.dim()))
-        if self.linear:
-            times = (steps - 1 - start if self.normalize else self.tau) * (1 - x.clamp(min=self.threshold)) + start
-            if self.normalize and bool((times < 0).any()):
-                first, last = times.amin(over, keepdim=True), times.amax(over, keepdim=True)
-                times = (times - first) / (last - first).clamp(min=self.epsilon) * (steps - 1)
-            return times
-        x = x.clamp(min=self.threshold + self.epsilon)
-        times = self.tau * torch.log(x / (x - self.threshold))
-        if self.normalize:
-            times = times / times.amax(over, keepdim=True) * (steps - 1 - start)
-        return times + start
+def _times(
+    data: Tensor, num_steps: int | None, threshold: float, tau: float, first_spike_time: int, normalize: Normalize,
+    linear: bool, epsilon: float,
+) -> Tensor:  # fmt: skip
+    """Spike times in at least float32: in float16, ε would vanish and steps beyond 2048 merge."""
+    steps, start = _checked(data, num_steps, threshold, tau, first_spike_time, normalize)
+    real(epsilon, "epsilon")
+    x = at_least_float32(data)
+    if x.numel() == 0:
+        return x
+    over = tuple(range(1, x.dim())) if normalize == "sample" else tuple(range(x.dim()))
+    if linear:
+        times = (steps - 1 - start if normalize else tau) * (1 - x.clamp(min=threshold)) + start
+        if normalize and bool((times < 0).any()):
+            first, last = times.amin(over, keepdim=True), times.amax(over, keepdim=True)
+            times = (times - first) / (last - first).clamp(min=epsilon) * (steps - 1)
+        return times
+    x = x.clamp(min=threshold + epsilon)
+    times = tau * torch.log(x / (x - threshold))
+    if normalize:
+        times = times / times.amax(over, keepdim=True) * (steps - 1 - start)
+    return times + start

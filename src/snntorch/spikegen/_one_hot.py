@@ -29,9 +29,7 @@ def to_one_hot(targets: Tensor, num_classes: int) -> Tensor:
         raise ValueError(
             f"targets must lie in 0 … num_classes - 1 = {num_classes - 1}, got {label.min()} … {label.max()}"
         )
-    return torch.zeros(*label.shape, num_classes, device=label.device, dtype=torch.float32).scatter_(
-        -1, label[..., None], 1
-    )
+    return torch.nn.functional.one_hot(label, num_classes).to(torch.float32)
 
 
 def to_one_hot_inverse(one_hot: Tensor) -> Tensor:

@@ -52,10 +52,8 @@ def animator(
     """
     images = to_numpy(data, "data", ndim=(2, 3))
     images = images[: steps_shown(num_steps, len(images))]
-    if images.ndim == 2:
-        images, aspect = images[:, None], "auto"
-    else:
-        aspect = "equal"
+    aspect = "auto" if images.ndim == 2 else "equal"
+    images = images.reshape(len(images), -1, images.shape[-1])
     low, high = float(images.min()), float(images.max())
     ax.axis("off")
     frames = [[ax.imshow(image, cmap=cmap, vmin=low, vmax=high, aspect=aspect)] for image in images]

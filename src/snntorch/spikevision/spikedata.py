@@ -46,14 +46,8 @@ class _EventDataset(Dataset):
         if num_steps < 1 or dt <= 0 or ds < 1:
             raise ValueError(f"num_steps, dt and ds must be positive, got {num_steps}, {dt} and {ds}")
         self.num_steps, self.dt, self.size, self.ds = num_steps, dt, size, ds
-        self.events = _open(
-            type(self).__name__,
-            root,
-            train,
-            download,
-            transform=transform or self._frames,
-            target_transform=target_transform,
-        )
+        transforms = {"transform": transform or self._frames, "target_transform": target_transform}
+        self.events = _open(type(self).__name__, root, train, download, **transforms)
 
     def _frames(self, events: np.ndarray) -> Tensor:
         events = events.copy()

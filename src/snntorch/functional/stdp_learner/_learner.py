@@ -1,12 +1,10 @@
 """What all learners share: they watch a synapse and its neurons, and hand in the update."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from ..probe import InputMonitor, OutputMonitor
-from ._bounds import WeightFunction
+from ._bounds import WeightFunction, identity
 from ._correlation import Synapse
 
 
@@ -22,10 +20,12 @@ class Learner(nn.Module):
     trace_post: Tensor | None
 
     def __init__(
-        self, synapse: Synapse, sn: nn.Module, tau_pre: float, tau_post: float, f_pre: WeightFunction,
-        f_post: WeightFunction,
+        self, synapse: Synapse, sn: nn.Module, tau_pre: float, tau_post: float, f_pre: WeightFunction = identity,
+        f_post: WeightFunction = identity,
     ):  # fmt: skip
         super().__init__()
+        if not isinstance(synapse, Synapse):
+            raise NotImplementedError(f"synapse must be Linear, Conv1d or Conv2d, got {type(synapse).__name__}")
         self.synapse, self.sn = synapse, sn
         self.tau_pre, self.tau_post = tau_pre, tau_post
         self.f_pre, self.f_post = f_pre, f_post
@@ -73,11 +73,6 @@ class Learner(nn.Module):
 
 class TwoFactorLearner(Learner):
     """Learn from the spikes on both sides alone; a subclass defines the update that recorded spikes make."""
-
-    def __init__(self, synapse: Synapse, *args: Any):
-        if not isinstance(synapse, Synapse):
-            raise NotImplementedError(f"synapse must be Linear, Conv1d or Conv2d, got {type(synapse).__name__}")
-        super().__init__(synapse, *args)
 
     @torch.no_grad()
     def step(self, on_grad: bool = True, scale: float = 1.0) -> Tensor | None:

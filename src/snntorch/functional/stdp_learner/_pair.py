@@ -153,17 +153,6 @@ class STDPLearner(TwoFactorLearner):
         torch.Size([4, 8])
     """
 
-    def __init__(
-        self,
-        synapse: Synapse,
-        sn: nn.Module,
-        tau_pre: float,
-        tau_post: float,
-        f_pre: WeightFunction = identity,
-        f_post: WeightFunction = identity,
-    ):
-        super().__init__(synapse, sn, tau_pre, tau_post, f_pre, f_post)
-
     def _update(self, pre: Tensor, post: Tensor) -> Tensor:
         traces, taus = (self.trace_pre, self.trace_post), (self.tau_pre, self.tau_post)
         found = pair_rule(self.synapse, (pre, post), traces, taus, (self.f_pre, self.f_post))
