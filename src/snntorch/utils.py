@@ -33,7 +33,7 @@ def _states(net: nn.Module) -> list[tuple[str, Any, str]]:
 
 
 def reset(net: nn.Module) -> None:
-    """Set the hidden states of every neuron in a network to zero: call it before each new sequence.
+    """Set the hidden states of every neuron in a network to what it starts from, most to zero, before a new sequence.
 
     Args:
         net: a network, or a single neuron. Its parameters do not change, nor does any other network.

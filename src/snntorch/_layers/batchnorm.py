@@ -1,10 +1,25 @@
 """Batch normalisation over time and batch: one mean and one variance a channel for a whole sequence."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .._neurons.ends import ends_now
-from .valid import over_rows, uses_batch
+
+
+def uses_batch(norm: Any) -> bool:
+    """Whether what a norm of PyTorch gives, or keeps, depends on the whole batch."""
+    return norm.training or norm.running_mean is None
+
+
+def over_rows(normalise: Callable[[Tensor], Tensor], x: Tensor, rows: Tensor) -> Tensor:
+    """Some rows normalised, those of samples that have not ended, and zeros for the others."""
+    if not len(rows):
+        return torch.zeros_like(x)
+    made = normalise(x.index_select(0, rows))
+    return made.new_zeros(x.shape).index_copy_(0, rows, made)
 
 
 class _OverTime(nn.Module):
@@ -33,7 +48,7 @@ class _OverTime(nn.Module):
 
     def _of_one(self, input: Tensor) -> Tensor:
         """A single step, in evaluation."""
-        if input.dim() not in self._steps or self.training or self.running_mean is None:
+        if input.dim() not in self._steps or uses_batch(self):
             raise ValueError(
                 f"{type(self).__name__} takes a whole sequence {self._shape}, over which it normalises in training, "
                 f"got shape {tuple(input.shape)}: snntorch.unroll gives it one; in evaluation it takes single steps too"

@@ -203,7 +203,7 @@ class Stateful(nn.Module, metaclass=Registry):
         self._store(changed)
 
     def reset_mem(self) -> Any:
-        """Set the stored states to what the neuron starts from, zero, and return them, one tensor or a tuple."""
+        """Set the stored states to what the neuron starts from, mostly zero; return them, one tensor or a tuple."""
         if torch.compiler.is_compiling():  # empty stands for any shape: a program is to hold none of today's batch size
             states = [torch.zeros(0) for _ in self.states]
         else:

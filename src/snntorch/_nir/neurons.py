@@ -148,33 +148,27 @@ def _noted(layer: Any, context: Context) -> dict[str, Any]:
 
 def import_leaky(node: Node) -> nn.Module:
     """A Leaky, or the Lapicque that it was."""
-    v_leak, v_threshold, v_reset = _potentials(node)
     tau, r = _time_constants(node, "tau")
-    beta, gain = decay(tau, node.dt), snapped(leaky_gain(r, tau, node.dt))
-    settings = _resets(node, gain, v_leak, v_threshold, v_reset)
+    beta, settings = decay(tau, node.dt), _resets(node, snapped(leaky_gain(r, tau, node.dt)))
     if node.noted.get("neuron") != "Lapicque":
         return Leaky(beta=as_tensor(beta), **settings)
     del settings["reset_delay"]  # Lapicque's reset is always delayed
     time_step = float(node.noted["time_step"])
     C = tau * time_step / (r * node.dt)
-    settings["threshold"] = as_tensor(v_threshold)
+    settings["threshold"] = as_tensor(node.array("v_threshold", infinite=True))
     return Lapicque(R=as_tensor(r), C=as_tensor(C), time_step=time_step, **settings)
 
 
 def import_integrate_and_fire(node: Node) -> nn.Module:
     """A Leaky that does not leak."""
-    _, v_threshold, v_reset = _potentials(node)
-    gain = integrator_gain(node.array("r"), node.dt)
-    return Leaky(
-        beta=torch.ones(v_threshold.shape), **_resets(node, gain, np.zeros_like(v_threshold), v_threshold, v_reset)
-    )
+    settings = _resets(node, integrator_gain(node.array("r"), node.dt))
+    return Leaky(beta=torch.ones(settings["threshold"].shape), **settings)
 
 
 def import_synaptic(node: Node) -> nn.Module:
     """A Synaptic."""
-    v_leak, v_threshold, v_reset = _potentials(node)
     alpha, beta, gain = _synapse(node)
-    settings = _resets(node, gain, v_leak, v_threshold, v_reset)
+    settings = _resets(node, gain)
     if settings["reset_mechanism"] == "zero" and below_rest(settings["threshold"]):
         raise node.missing("the threshold of a CubaLIF must not lie below v_leak")
     return Synaptic(alpha=as_tensor(alpha), beta=as_tensor(beta), **settings)
@@ -218,21 +212,17 @@ def _synapse(node: Node) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return decay(tau_syn, node.dt), decay(tau_mem, node.dt), snapped(gain)
 
 
-def _potentials(node: Node) -> list[np.ndarray]:
-    """`v_leak`, `v_threshold`, `v_reset`; what is missing is 0, an infinite threshold is never reached."""
+def _resets(node: Node, gain: np.ndarray) -> dict[str, Any]:
+    """Threshold and reset of the scaled potential, as keyword arguments of a neuron.
+
+    Of `v_leak` and `v_reset` what is missing is 0; an infinite `v_threshold` is never reached.
+    """
     given = [name for name in ("v_leak", "v_reset") if node.values.get(name) is not None]
     for name in given:
         node.array(name)
     v_threshold, *others = node.arrays("v_threshold", *given, infinite=True)
     potentials = dict(zip(given, others, strict=True))
-    zero = np.zeros_like(v_threshold)
-    return [potentials.get("v_leak", zero), v_threshold, potentials.get("v_reset", zero)]
-
-
-def _resets(
-    node: Node, gain: np.ndarray, v_leak: np.ndarray, v_threshold: np.ndarray, v_reset: np.ndarray
-) -> dict[str, Any]:
-    """Threshold and reset of the scaled potential, as keyword arguments of a neuron."""
+    v_leak, v_reset = (potentials.get(name, np.zeros_like(v_threshold)) for name in ("v_leak", "v_reset"))
     mechanism = node.noted.get("reset_mechanism", "zero")
     target = 0.0 if mechanism == "subtract" else v_reset  # what is subtracted is the threshold, counted from 0
     if not np.allclose(target, v_leak, rtol=1e-6, atol=0):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
 from .._engine.private import CONVOLUTION, DROPOUT, NORMS
-from .._layers.valid import uses_batch
+from .._layers.batchnorm import uses_batch
 from .._neurons.neurons import SpikingNeuron
 from .fold import over_steps
 from .pooling import pooled_by

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from .._engine.private import NORMS, outside_graphs
+from .._layers.batchnorm import over_rows, uses_batch
 from .._layers.bntt import _BatchNormTT
-from .._layers.valid import over_rows, uses_batch
 from .._neurons.ends import Ends
 from .._neurons.neurons import SpikingNeuron
 from .arguments import mapped

@@ -41,8 +41,7 @@ def burst(
                 [1., 0., 0., 1., 0., 0., 0.],
                 [1., 0., 1., 0., 1., 0., 0.]])
     """
-    values = floating(data)
-    within_unit(values)
+    values = within_unit(floating(data))
     steps = required_steps(num_steps)
     max_spikes = whole(max_spikes, "max_spikes", least=1)
     min_interval = whole(min_interval, "min_interval", least=1)

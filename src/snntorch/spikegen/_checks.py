@@ -120,7 +120,8 @@ def real(value: float | Tensor, name: str) -> None:
         raise ValueError(f"{name} must be finite, got {value}")
 
 
-def within_unit(data: Tensor) -> None:
-    """Raise unless every element lies in [0, 1]; NaN does not."""
+def within_unit(data: Tensor) -> Tensor:
+    """`data`, every element of which lies in [0, 1]; NaN does not."""
     if not bool(((data >= 0) & (data <= 1)).all()):
         raise ValueError("data must lie in [0, 1], got values outside or NaN")
+    return data

@@ -74,8 +74,7 @@ def latency(
     steps = given_steps(num_steps)
     if not steps and not bypass:
         raise ValueError("num_steps must be given unless bypass=True")
-    values = floating(data)
-    within_unit(values)
+    values = within_unit(floating(data))
     times = _times(values.detach(), num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
     if clip:
         times = times.masked_fill(values < threshold, _NEVER)

@@ -30,8 +30,7 @@ def phase(data: Tensor, num_steps: int | None, period: int = 8) -> Tensor:
         >>> phase(torch.tensor([0.625]), num_steps=6, period=3).flatten()  # 0.625 = 0.101 in binary
         tensor([1., 0., 1., 1., 0., 1.])
     """
-    values = floating(data)
-    within_unit(values)
+    values = within_unit(floating(data))
     steps, period = required_steps(num_steps), _check_period(period)
     code = (at_least_float32(values) * 2**period).long().clamp(max=2**period - 1)
     shift = torch.arange(period - 1, -1, -1, device=values.device).view(-1, *[1] * values.dim())
