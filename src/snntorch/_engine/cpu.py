@@ -146,19 +146,12 @@ def _load(source: Source, real: str) -> tuple[Any, int]:
         name = f"{key}.kernel"
         with contextlib.suppress(OSError, ValueError):  # missing, vanished, another's or damaged
             return machine_code.load(key, cache.read(name))
-        file = _compile(key, text)
+        module = ModuleType("snntorch_kernel")
+        exec(text, module.__dict__)
+        file = machine_code.pack(key, module.compiled.inspect_llvm(), module.compiled.native_name)
         with contextlib.suppress(OSError):  # a full disk must not stop anyone
             cache.write(name, file)
         return machine_code.load(key, file)
 
 
 _MATH = Path(__file__).parent / "numba_math.py"
-
-
-def _compile(key: str, text: str) -> bytes:
-    from . import machine_code
-
-    module = ModuleType("snntorch_kernel")
-    exec(text, module.__dict__)
-    compiled = module.compiled
-    return machine_code.pack(key, compiled.inspect_llvm(), compiled.native_name)

@@ -23,22 +23,16 @@ LONGEST, MOST = 10**6, 10**9  # steps of a delay; values that a layer of delays 
 
 
 def export_delay(layer: Any, context: Context) -> nir.NIRNode:
-    """The delay in seconds."""
-    seconds = context.array(layer.steps, "steps") * context.dt
-    whole_steps(seconds, context.dt, f"layer {context.name!r}")
-    return nir_node("Delay", delay=seconds)
-
-
-def export_learnt_delay(layer: Any, context: Context) -> nir.NIRNode:
     """The delays in seconds; of a Gaussian its middle."""
-    steps = context.array(layer.delay.clamp(0, layer.max_delay), "delay")
-    if layer.width:
+    steps = context.array(layer.delays.clamp(0, layer.longest), "steps" if isinstance(layer, Delay) else "delay")
+    width = getattr(layer, "width", 0)
+    if width:
         warnings.warn(
-            f"layer {context.name!r}: NIR has sharp delays alone, so that the width {layer.width:g} is left out",
+            f"layer {context.name!r}: NIR has sharp delays alone, so that the width {width:g} is left out",
             UserWarning,
             stacklevel=3,
         )
-    seconds = (np.rint(steps) if layer.width == 0 else steps) * context.dt
+    seconds = (np.rint(steps) if width == 0 else steps) * context.dt
     whole_steps(seconds, context.dt, f"layer {context.name!r}")
     return nir_node("Delay", delay=seconds)
 
@@ -63,5 +57,5 @@ def import_delay(node: Node) -> nn.Module:
     return Delay(torch.as_tensor(steps.astype(np.int64)), init_hidden=True)
 
 
-EXPORTERS = {Delay: export_delay, AxonalDelay: export_learnt_delay, SynapticDelay: export_synaptic_delay}
+EXPORTERS = {Delay: export_delay, AxonalDelay: export_delay, SynapticDelay: export_synaptic_delay}
 IMPORTERS = {"Delay": import_delay}

@@ -185,7 +185,9 @@ class Conversion:
     def _fire(self, ref: Ref, call: Call) -> None:
         """Neurons for a ReLU, a gate for a maximum; what is linear is made when somebody asks for it."""
         if is_relu(call):
-            scale = self._scale_of(call)
+            scale = self.scales[id(call)]
+            if not scale.any():
+                raise ValueError(f"{self._where(call)} is never active on data, so it has no scale")
             neuron = Leaky(beta=1.0, threshold=1.0, init_hidden=True).to(self.one)
             self.made[ref] = self._layer(call, neuron, self.scaled(call.sources[0], scale)), scale
         elif call.name in MAXIMA and len(call.metas) == 1:
@@ -194,12 +196,6 @@ class Conversion:
             self.made[ref] = self._layer(call, gate, x), scale
         elif call.name not in {*WEIGHTED, *_SUMS, *_FACTORS, *_PASSING, "batch_norm"}:
             raise self._refusal(call)
-
-    def _scale_of(self, call: Call) -> Tensor:
-        scale = self.scales[id(call)]
-        if not scale.any():
-            raise ValueError(f"{self._where(call)} is never active on data, so it has no scale")
-        return scale
 
     def _layer(self, call: Call, layer: nn.Module, x: fx.Node, suffix: str = "") -> fx.Node:
         """A node for a layer, which bears the name of the one in its place."""

@@ -2,7 +2,6 @@
 
 import html
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
@@ -151,15 +150,6 @@ def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]
         yield from _layers(child, f"{name}.{child_name}" if name else child_name)
 
 
-@contextmanager
-def _undisturbed(net: nn.Module) -> Iterator[None]:
-    """Evaluate without gradients, from states of zero, and leave states and modes as they were."""
-    with torch.no_grad(), aside(net):
-        net.eval()
-        utils.reset(net)
-        yield
-
-
 def _chunks(net: nn.Module, x: Tensor | Iterable[Tensor]) -> Iterator[Tensor]:
     """The input in the pieces that it comes in."""
     if isinstance(x, Tensor):
@@ -198,7 +188,7 @@ def summary(
     run: Callable[[nn.Module, Tensor], Any] | None = None,
     energy: EnergyModel | None = None,
 ) -> Summary:
-    """Run a network once, in evaluation mode from states of zero, and say what every layer is, does and costs.
+    """Run a network once, in evaluation mode from freshly reset states, and say what every layer is, does and costs.
 
     The network's own states and modes are as before afterwards. Counts follow `Workload`; energy is an estimate
     whose assumptions are `EnergyModel`'s. A neuron is dead where it fires in no step of no sample of `x`, and
@@ -243,7 +233,9 @@ def summary(
     neurons = {name: m for name, m in modules.items() if is_activation(m) and not isinstance(m, nn.ReLU | nn.Sigmoid)}
     calls, chunks = Calls(modules, neurons), _chunks(net, x)
     batch = 0 if num_steps is not None or run is not None else 1  # where x counts the samples
-    with _undisturbed(net):
+    with torch.no_grad(), aside(net):  # which leaves states and modes as they were
+        net.eval()
+        utils.reset(net)
         if (first := next(chunks, None)) is None:
             raise ValueError("x must hold at least one chunk, got none")
         samples = first.shape[batch]
