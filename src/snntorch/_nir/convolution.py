@@ -7,9 +7,7 @@ from which import restores the layer. A kernel of an even and an odd size can't 
 takes `nir.read(path, type_check=False)`.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +16,11 @@ from torch import Tensor, nn
 from .._layers.of_functions import with_weights
 from .._neurons.recurrent import SameConv2d
 from .equations import KEY
-from .exporting import Context, as_array, nir_node
+from .exporting import Context, NIRNode, as_array, nir_node
 from .importing import Node
 
-if TYPE_CHECKING:
-    import nir
 
-
-def export_convolution(layer: Any, context: Context) -> nir.NIRNode:
+def export_convolution(layer: Any, context: Context) -> NIRNode:
     """Dense weights, and zeros for a bias that is missing."""
     if layer.padding_mode != "zeros":
         raise context.missing(f"padding mode {layer.padding_mode!r}")

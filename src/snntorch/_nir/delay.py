@@ -1,9 +1,7 @@
 """Delays by whole steps."""
 
-from __future__ import annotations
-
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,16 +11,13 @@ from .._layers.axonaldelay import AxonalDelay
 from .._layers.delay import Delay
 from .._layers.synapticdelay import SynapticDelay
 from .equations import whole_steps
-from .exporting import Context, nir_node
+from .exporting import Context, NIRNode, nir_node
 from .importing import Node
-
-if TYPE_CHECKING:
-    import nir
 
 LONGEST, MOST = 10**6, 10**9  # steps of a delay; values that a layer of delays keeps for one sample
 
 
-def export_delay(layer: Any, context: Context) -> nir.NIRNode:
+def export_delay(layer: Any, context: Context) -> NIRNode:
     """The delays in seconds; of a Gaussian its middle."""
     steps = context.array(layer.delays.clamp(0, layer.longest), "steps" if isinstance(layer, Delay) else "delay")
     width = getattr(layer, "width", 0)
@@ -37,7 +32,7 @@ def export_delay(layer: Any, context: Context) -> nir.NIRNode:
     return nir_node("Delay", delay=seconds)
 
 
-def export_synaptic_delay(layer: Any, context: Context) -> nir.NIRNode:
+def export_synaptic_delay(layer: Any, context: Context) -> NIRNode:
     """Raises NotImplementedError."""
     raise context.missing("delay of each weight")
 

@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    import nir
+    from nir import NIRNode as NIRNode
+else:
+    NIRNode = Any  # as nir is imported where it is wanted
 
 Shape = tuple[int, ...]
 
@@ -48,7 +50,7 @@ class Context:
         """The error that NIR lacks something."""
         return NotImplementedError(f"layer {self.name!r}: NIR has no {what}")
 
-    def typed(self, node: nir.NIRNode) -> nir.NIRNode:
+    def typed(self, node: NIRNode) -> NIRNode:
         """The node with the shapes that were seen, where it has none of its own."""
         node.input_type, node.output_type = {"input": np.array(self.in_shape)}, {"output": np.array(self.out_shape)}
         return node
@@ -58,13 +60,13 @@ class Context:
 class Part:
     """The nodes that stand for one layer, by the suffix of their names, and which of them give its outputs."""
 
-    nodes: dict[str, nir.NIRNode]
+    nodes: dict[str, NIRNode]
     exits: dict[str, str] = field(default_factory=lambda: {"out": ""})
     edges: list[tuple[str, str]] = field(default_factory=list)
     entry: str = ""
 
 
-Exporter = Callable[[Any, Context], "nir.NIRNode | Part"]
+Exporter = Callable[[Any, Context], "NIRNode | Part"]
 
 
 def as_array(value: Any) -> np.ndarray:
@@ -73,7 +75,7 @@ def as_array(value: Any) -> np.ndarray:
     return (tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor).numpy().copy()
 
 
-def nir_node(kind: str, **values: Any) -> nir.NIRNode:
+def nir_node(kind: str, **values: Any) -> NIRNode:
     """A node of the installed nir: before 1.0.8 it lacks `v_reset`, which is 0 here, CubaLI, and some metadata.
 
     Raises:

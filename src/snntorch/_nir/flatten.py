@@ -1,20 +1,15 @@
 """Flatten, whose dimensions NIR counts without the batch."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import nn
 
-from .exporting import Context, nir_node
+from .exporting import Context, NIRNode, nir_node
 from .importing import Node
 
-if TYPE_CHECKING:
-    import nir
 
-
-def export_flatten(layer: Any, context: Context) -> nir.NIRNode:
+def export_flatten(layer: Any, context: Context) -> NIRNode:
     """The range of a sample's dimensions."""
     start, end = layer.start_dim % context.rank, layer.end_dim % context.rank
     if end > start and any(start <= d <= end for d in context.ignored):

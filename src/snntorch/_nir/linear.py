@@ -1,22 +1,17 @@
 """Linear, Affine and Scale."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from .._layers.graded_spikes import GradedSpikes
 from .._layers.of_functions import with_weights
 from .._layers.scale import Scale
-from .exporting import Context, as_array, nir_node
+from .exporting import Context, NIRNode, as_array, nir_node
 from .importing import Node
 
-if TYPE_CHECKING:
-    import nir
 
-
-def export_linear(layer: Any, context: Context) -> nir.NIRNode:
+def export_linear(layer: Any, context: Context) -> NIRNode:
     """The weight as Linear, with a bias as Affine."""
     if len(context.in_shape) > 1:
         raise context.missing(f"Linear along the last of several dimensions, and its input is {context.in_shape}")
@@ -26,7 +21,7 @@ def export_linear(layer: Any, context: Context) -> nir.NIRNode:
     return nir_node("Affine", weight=weight, bias=as_array(layer.bias))
 
 
-def export_scale(layer: Any, context: Context) -> nir.NIRNode:
+def export_scale(layer: Any, context: Context) -> NIRNode:
     """The factor of each neuron."""
     factor = layer.scale if isinstance(layer, Scale) else layer.weights
     if isinstance(layer, GradedSpikes) and (layer.size == 1 or context.in_shape[-1:] == (layer.size,)):

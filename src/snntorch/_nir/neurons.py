@@ -1,10 +1,8 @@
 """LIF, CubaLIF and IF, and LI, CubaLI and I, which do not spike."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +17,11 @@ from .._neurons.rsynaptic import RSynaptic
 from .._neurons.stateleaky import StateLeaky
 from .._neurons.synaptic import Synaptic
 from .equations import KEY, decay, integrator_gain, leaky_gain, snapped, time_constant
-from .exporting import Context, Part, nir_node
+from .exporting import Context, NIRNode, Part, nir_node
 from .importing import Node, as_tensor
 from .linear import export_linear
 from .recurrence import below_rest, export_recurrent_weight
 from .threshold import check_spike, surrogate_name, threshold_node
-
-if TYPE_CHECKING:
-    import nir
 
 # -- to NIR
 
@@ -87,14 +82,14 @@ def export_linear_leaky(layer: Any, context: Context) -> Part:
     return part
 
 
-def export_integrator(layer: Any, context: Context) -> nir.NIRNode:
+def export_integrator(layer: Any, context: Context) -> NIRNode:
     """A neuron that does not spike."""
     if context.states:
         raise context.missing(f"signal for the state {', '.join(context.states)} of {type(layer).__name__}")
     return _membrane(layer, context, spikes=False)
 
 
-def _membrane(layer: Any, context: Context, spikes: bool) -> nir.NIRNode:
+def _membrane(layer: Any, context: Context, spikes: bool) -> NIRNode:
     """The membrane of any neuron, with (LIF, CubaLIF, IF) or without (LI, CubaLI, I) spikes."""
     dt = context.dt
     if isinstance(layer, Lapicque):

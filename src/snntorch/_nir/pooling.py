@@ -1,20 +1,15 @@
 """Average and sum pooling."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from torch import nn
 
-from .exporting import Context, nir_node
+from .exporting import Context, NIRNode, nir_node
 from .importing import Node
 
-if TYPE_CHECKING:
-    import nir
 
-
-def export_pool(layer: Any, context: Context) -> nir.NIRNode:
+def export_pool(layer: Any, context: Context) -> NIRNode:
     """AvgPool2d, or SumPool2d where the divisor is 1."""
     kernel, stride, padding = (
         np.array(value if isinstance(value, tuple) else (value, value))
@@ -28,7 +23,7 @@ def export_pool(layer: Any, context: Context) -> nir.NIRNode:
     return context.typed(nir_node(kind, kernel_size=kernel, stride=stride, padding=padding))
 
 
-def export_adaptive_pool(layer: Any, context: Context) -> nir.NIRNode:
+def export_adaptive_pool(layer: Any, context: Context) -> NIRNode:
     """The AvgPool2d that it is for the sample's size; one whose windows overlap unevenly is none."""
     if any(before % after for before, after in zip(context.in_shape[-2:], context.out_shape[-2:], strict=True)):
         raise context.missing(f"adaptive pooling of {context.in_shape[-2:]} to {context.out_shape[-2:]}")

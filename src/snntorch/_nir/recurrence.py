@@ -1,10 +1,8 @@
 """Weights that take a neuron's spikes back to it: RLeaky and RSynaptic are LIF and CubaLIF in such a loop."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +16,12 @@ from .._neurons.rleaky import RLeaky
 from .._neurons.rsynaptic import RSynaptic
 from .._neurons.synaptic import Synaptic
 from .convolution import export_convolution
-from .exporting import Context, nir_node
+from .exporting import Context, NIRNode, nir_node
 from .graph import Edge
 from .linear import export_linear
 
-if TYPE_CHECKING:
-    import nir
 
-
-def export_recurrent_weight(layer: Any, context: Context) -> nir.NIRNode:
+def export_recurrent_weight(layer: Any, context: Context) -> NIRNode:
     """The weight of a recurrent neuron as a node."""
     weight = layer.recurrent
     inner = replace(context, out_shape=context.in_shape)

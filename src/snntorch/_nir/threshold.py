@@ -1,8 +1,6 @@
 """A spike above a threshold, without memory; and what all spikes have in common."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,11 +8,8 @@ from torch import nn
 from .._layers.threshold import Threshold
 from ..surrogate import Surrogate
 from .equations import KEY
-from .exporting import Context, nir_node
+from .exporting import Context, NIRNode, nir_node
 from .importing import Node
-
-if TYPE_CHECKING:
-    import nir
 
 
 def check_spike(layer: Any, context: Context) -> None:
@@ -34,13 +29,13 @@ def surrogate_name(layer: Any) -> dict[str, str]:
     return {"spike_grad": repr(spike) if plain else getattr(inner, "__name__", type(inner).__name__)}
 
 
-def threshold_node(layer: Any, context: Context) -> nir.NIRNode:
+def threshold_node(layer: Any, context: Context) -> NIRNode:
     """A node for the layer's threshold, which may be a neuron's."""
     threshold = context.array(layer.threshold, "threshold")
     return nir_node("Threshold", threshold=threshold, metadata={KEY: surrogate_name(layer)})
 
 
-def export_threshold(layer: Any, context: Context) -> nir.NIRNode:
+def export_threshold(layer: Any, context: Context) -> NIRNode:
     """The threshold of each neuron."""
     check_spike(layer, context)
     return threshold_node(layer, context)
