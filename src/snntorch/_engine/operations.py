@@ -39,17 +39,11 @@ class Expression:
         return self.then("not", self)
 
 
-def _operator(operation: str, reflected: bool = False) -> Callable[[Expression, Any], Expression]:
-    if reflected:
-        return lambda self, other: self.then(operation, other, self)
-    return lambda self, other: self.then(operation, self, other)
-
-
-for _name, _operation in {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div"}.items():
-    setattr(Expression, f"__{_name}__", _operator(_operation))
-    setattr(Expression, f"__r{_name}__", _operator(_operation, reflected=True))
-for _name in ("gt", "ge", "lt", "le", "eq", "ne", "and", "or"):
-    setattr(Expression, f"__{_name}__", _operator(_name))
+for _name in ("add", "sub", "mul", "truediv", "gt", "ge", "lt", "le", "eq", "ne", "and", "or"):
+    _row = _name.removeprefix("true")
+    setattr(Expression, f"__{_name}__", lambda self, other, row=_row: self.then(row, self, other))
+    if _name in ("add", "sub", "mul", "truediv"):
+        setattr(Expression, f"__r{_name}__", lambda self, other, row=_row: self.then(row, other, self))
 
 
 @dataclass(frozen=True)
@@ -277,8 +271,7 @@ def _hardsigmoid(x: Any) -> Any:
 # what is composed of operations: name -> (expressions) -> expression
 COMPOSED: dict[str, Callable[..., Expression]] = {
     "add": lambda a, b, alpha=1: a + alpha * b,
-    "sub": lambda a, b, alpha=1: a - alpha * b,
-    "subtract": lambda a, b, alpha=1: a - alpha * b,
+    **dict.fromkeys(("sub", "subtract"), lambda a, b, alpha=1: a - alpha * b),
     "rsub": lambda a, b, alpha=1: b - alpha * a,
     **dict.fromkeys(("div", "divide", "true_divide", "truediv"), divide),
     "addcmul": lambda a, b, c, value=1: a + value * b * c,
