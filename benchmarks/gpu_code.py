@@ -68,7 +68,7 @@ def sources(
     asked = (*[True] * program.free, *[not spikes_alone] * program.states)
     kept = tape(program, False, asked, needs).courses
     written = (*asked[: program.free], *[a or k for a, k in zip(asked[program.free :], kept, strict=True)])
-    again = fewer_bytes(program, needs, sum(written) - sum(asked), dtype, torch.float32)
+    again = fewer_bytes(program, needs, sum(written) - sum(asked), (dense, torch.float32, dtype, "cuda"))
     kept = (True,) * program.states if again else kept
     step = step_gradient(program, needs, (*asked, *[True] * program.states), kept)
     forward = triton_printer.print_forward(program, dense, asked if again else written, chunks=again)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import snntorch as snn
-from snntorch._engine.numba_printer import Source, print_backward, print_forward
+from snntorch._engine.numba_printer import Source, print_backward, print_backward_by_chunks, print_forward
 from snntorch._engine.plans import plan
 from snntorch._engine.program import gradient
 
@@ -57,12 +57,17 @@ def sources(neuron: snn.SpikingNeuron) -> dict[str, Source]:
         suffix = "_single" if single else ""
         found["forward" + suffix] = print_forward(program, dense, traces, single)
         found["backward" + suffix] = print_backward(step, dense, n, single)
+        if not single:
+            found["backward_by_chunks"] = print_backward_by_chunks(step, dense, n)
     return found
 
 
 def golden() -> dict[str, str]:
     """File name -> text."""
-    kinds = {"leaky": ("forward", "backward", "forward_single", "backward_single")}
+    kinds = {
+        "leaky": ("forward", "backward", "forward_single", "backward_single"),
+        "adaptive": ("forward", "backward", "backward_by_chunks"),
+    }
     return {
         f"{name}_{kind}.py.txt": made[kind].text
         for name, make in NEURONS.items()

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from . import cache
+from .memory import empty
 from .numba_printer import BLOCK
 from .printing import Source
 
@@ -56,10 +57,10 @@ class Kernel:
     name = "snntorch"  # in profiles
 
     def __init__(self, source: Source, dtype: torch.dtype) -> None:
-        self.source = source
+        self.source, self._dtype, self._scratch = source, dtype, len(source.scratch)
         self._engine, address = _load(source, _REAL[dtype])  # the engine keeps the machine code alive
-        strides = sum(map(len, source.strides.values()))
-        arguments = [ctypes.c_int64] * 4 + [ctypes.c_void_p] * len(source.pointers) + [ctypes.c_int64] * strides
+        arguments = [ctypes.c_int64] * 4 + [ctypes.c_void_p] * len(source.pointers)
+        arguments += [ctypes.c_int64] * len(source.distances) + [ctypes.c_void_p] * self._scratch
         self._call: Callable[..., None] = ctypes.CFUNCTYPE(None, *arguments)(address)
 
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
@@ -69,15 +70,25 @@ class Kernel:
             raise ValueError("a tensor has no memory: its storage was freed")
         threads = torch.get_num_threads()
         if threads == 1 or steps * size < _WORTH_A_THREAD:
-            self._call(steps, size, 0, size, *pointers, *strides)
+            scratch = self._own(steps, size)
+            self._call(steps, size, 0, size, *pointers, *strides, *[c.data_ptr() for c in scratch])
             return
         piece = max(BLOCK, -(-size // (4 * threads * BLOCK)) * BLOCK) if size > BLOCK else -(-size // (4 * threads))
         starts = list(range(0, size, piece))
+        idle = [self._own(steps, piece) for _ in range(min(threads, len(starts)))]
 
         def work(start: int, _tensors: object = tensors) -> None:  # held, so that no thread ever writes to freed memory
-            self._call(steps, size, start, min(start + piece, size), *pointers, *strides)
+            scratch = idle.pop()
+            stop = min(start + piece, size)
+            self._call(steps, size, start, stop, *pointers, *strides, *[c.data_ptr() for c in scratch])
+            idle.append(scratch)
 
-        _share(work, starts, min(threads, len(starts)) - 1)
+        _share(work, starts, len(idle) - 1)
+
+    def _own(self, steps: int, size: int) -> Sequence[Tensor]:
+        """A thread's scratch, for blocks of a piece of that size."""
+        shape = self._scratch, steps + 1, min(BLOCK, size)
+        return empty(shape, self._dtype).unbind() if self._scratch else ()
 
 
 # Elements of a run below which handing half of it to another thread costs more than it saves.
@@ -136,8 +147,8 @@ def _wait(threads: list[LockType]) -> None:
 
 def _load(source: Source, real: str) -> tuple[Any, int]:
     """A kernel's machine code, from the disk where it is known."""
-    strides = sum(map(len, source.strides.values()))
-    types = ", ".join(["row"] * len(source.pointers) + ["int64"] * strides)
+    kinds = ["row"] * len(source.pointers) + ["int64"] * len(source.distances) + ["row"] * len(source.scratch)
+    types = ", ".join(kinds)
     text = _HEADER.format(real=real, block=BLOCK) + source.text + _FOOTER.format(real=real, types=types)
     with _compiling:  # which holds back forks from the first import of the compiler on
         from . import machine_code

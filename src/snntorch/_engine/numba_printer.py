@@ -4,7 +4,7 @@ A block's states stay in the cache while time runs. Arithmetic follows the progr
 kernel rounds as PyTorch does. Every pointer is to a dense row of neurons; a stride says how far the next time step is.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from .graph import Node
@@ -23,11 +23,13 @@ def kernel({arguments}):
 {uniform}
     for low in range(start, stop, BLOCK):
         high = min(low + BLOCK, stop)
-        for {time}:
-{row}
-            for i in range(low, high):
-{body}
+{loops}
 """
+_LOOP = """\
+        for {time}:
+{rows}
+            for i in range(low, high):
+{body}"""
 _SINGLE = """\
 {constants}
 
@@ -36,10 +38,17 @@ def kernel({arguments}):
     for i in range(start, stop):
 {body}
 """
+# From steps - 1 down to 0. Where LLVM sees that rows descend, it checks for overlap across all of them at once, of the
+# sums that every row adds to as well, finds some, and does not vectorise: 2 to 10 times slower.
+_BACK = ["t = abs(back + 1 - steps)", "row = t * size"]
 
 
-def _body(nodes: Sequence[Node], roots: Iterable[int], dense: Sequence[bool]) -> Body:
-    return Body(nodes, roots, _FORMS, lambda kind, k: kind == "param" and not dense[k])
+def _body(nodes: Sequence[Node], roots: Iterable[int], dense: Sequence[bool], prefix: str = "v") -> Body:
+    return Body(nodes, roots, _FORMS, lambda kind, k: kind == "param" and not dense[k], prefix)
+
+
+def _param(k: int, dense: Sequence[bool]) -> str:
+    return f"P{k}[i]" if dense[k] else f"P{k}[0]"
 
 
 def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool], single: bool = False) -> Source:
@@ -57,15 +66,19 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
 
     def load(kind: str, k: int) -> str:
         if kind == "param":
-            return f"P{k}[i]" if dense[k] else f"P{k}[0]"
-        return f"S{k}[i]" if kind == "state" else f"X{k}[i]" if single else f"X{k}[x{k}_row + i]"
+            return _param(k, dense)
+        if kind == "state":
+            return f"S{k}[i]"
+        return f"X{k}[i]" if single else f"X{k}[x{k}_row + i]"
 
     new = "F" if single else "S"
     uniform, varying = body.lines(True, load), body.lines(False, load)
     varying += [f"Y{k}[{at}] = {body.names[program.outputs[k]]}" for k in source.arrays["Y"]]
     varying += [f"{new}{k}[i] = {body.names[n]}" for k, n in enumerate(program.outputs[program.free :])]
-    rows = ["row = t * size", *(f"x{k}_row = t * X{k}_stride" for k in source.arrays["X"])]
-    return _printed(source, body, uniform, varying, single, rows, "t in range(steps)")
+    if single:
+        return _printed(source, body, _SINGLE, uniform, body=indented(varying, 2))
+    loop = _loop("t in range(steps)", ["row = t * size", *_strided(source, "X")], varying)
+    return _printed(source, body, _KERNEL, uniform, loops=loop)
 
 
 def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, single: bool = False) -> Source:
@@ -81,14 +94,70 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
     source = backward_source(gradient, outputs, single)
     at = "i" if single else "row + i"
 
-    def load(kind: str, k: int) -> str:
-        if kind == "param":
-            return f"P{k}[i]" if dense[k] else f"P{k}[0]"
+    def course(kind: str, k: int) -> str:
         if kind == "new":
             return f"N{k}[{at}]"
+        return f"S{k}[i]" if single else f"before{k}[before{k}_row + i]"
+
+    uniform, varying = _back(gradient, body, source, dense, outputs, course, single)
+    if single:
+        return _printed(source, body, _SINGLE, uniform, body=indented(varying, 2))
+    rows = [*_BACK, *_strided(source, "XG")]
+    for k in source.arrays["S"]:
+        rows += [f"before{k} = S{k} if t == 0 else N{k}", f"before{k}_row = 0 if t == 0 else row - size"]
+    return _printed(source, body, _KERNEL, uniform, loops=_loop("back in range(steps)", rows, varying))
+
+
+def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs: int) -> Source:
+    """As `print_backward`, from the initial states: all steps are one chunk.
+
+    For each block of neurons the states are computed again, from the inputs, into memory of the kernel's own: `W`, for
+    each state `[1 + steps, block]`, whose rows are the states before each step and after the last one.
+    """
+    program, body = gradient.program, _body(gradient.nodes, gradient.roots, dense)
+    new, states = program.outputs[program.free :], range(program.states)
+    again = _body(program.nodes, new, dense, "w")
+    again.constants = body.constants
+    source = backward_source(gradient, outputs, False, again)
+    source = replace(source, scratch=tuple([f"W{k}" for k in states]))
+
+    def course(kind: str, k: int) -> str:
+        return f"W{k}[{'after' if kind == 'new' else 'before'} + i]"
+
+    def load(kind: str, k: int) -> str:
+        if kind == "param":
+            return _param(k, dense)
+        return course(kind, k) if kind == "state" else f"X{k}[x{k}_row + i]"
+
+    forth = again.lines(True, load), again.lines(False, load)
+    uniform, varying = _back(gradient, body, source, dense, outputs, course)
+    store = [f"W{k}[after + i] = {again.names[n]}" for k, n in enumerate(new)]
+    places = ["before = t * width - low", "after = before + width"]
+    loops = [
+        "        for i in range(low, high):",
+        indented([f"W{k}[i - low] = B{k}[i]" for k in states], 3),
+        _loop("t in range(steps)", [*places, *_strided(source, "X")], [*forth[1], *store]),
+        _loop("back in range(steps)", [*_BACK, *places, *_strided(source, "XG")], varying),
+    ]
+    uniform = ["width = min(BLOCK, stop - start)", *dict.fromkeys([*forth[0], *uniform])]
+    return _printed(source, body, _KERNEL, uniform, loops="\n".join(loops))
+
+
+def _back(
+    gradient: Gradient, body: Body, source: Source, dense: Sequence[bool], outputs: int,
+    course: Callable[[str, int], str], single: bool = False,
+) -> tuple[list[str], list[str]]:  # fmt: skip
+    """What a step back does before the loops and in them; `course` says where states before and after it are."""
+    at = "i" if single else "row + i"
+
+    def load(kind: str, k: int) -> str:
+        if kind == "param":
+            return _param(k, dense)
+        if kind in ("new", "state"):
+            return course(kind, k)
         if kind == "grad" and k >= outputs:
             return f"A{k - outputs}[i]"
-        array = {"input": f"X{k}", "grad": f"G{k}", "state": f"S{k}" if single else f"before{k}"}[kind]
+        array = {"input": "X", "grad": "G"}[kind] + str(k)
         return f"{array}[i]" if single else f"{array}[{array.lower()}_row + i]"
 
     uniform, varying = body.lines(True, load), body.lines(False, load)
@@ -99,25 +168,23 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
         f"{'DS' if single else 'A'}{k}[i] = {'ZERO' if n is None else body.names[n]}"
         for k, n in enumerate(gradient.states)
     ]
-    # From steps - 1 down to 0. Where LLVM sees that rows descend, it checks for overlap across all of them at once, of
-    # the sums that every row adds to as well, finds some, and does not vectorise: 2 to 10 times slower.
-    rows = ["t = abs(back + 1 - steps)", "row = t * size"]
-    rows += [f"x{k}_row = t * X{k}_stride" for k in source.arrays["X"]]
-    rows += [f"g{k}_row = t * G{k}_stride" for k in source.arrays["G"]]
-    for k in source.arrays["S"]:
-        rows += [f"before{k} = S{k} if t == 0 else N{k}", f"before{k}_row = 0 if t == 0 else row - size"]
-    return _printed(source, body, uniform, varying, single, rows, "back in range(steps)")
+    return uniform, varying
 
 
-def _printed(
-    source: Source, body: Body, uniform: list[str], varying: list[str], single: bool, rows: list[str], time: str
-) -> Source:
-    text = (_SINGLE if single else _KERNEL).format(
-        constants="\n".join(f"{name} = real({value})" for value, name in body.constants.items()),
-        arguments=", ".join(["steps", "size", "start", "stop", *source.pointers, *source.distances]),
+def _strided(source: Source, kinds: str) -> list[str]:
+    """Where the rows of strided arrays begin."""
+    return [f"{kind.lower()}{k}_row = t * {kind}{k}_stride" for kind in kinds for k in source.arrays[kind]]
+
+
+def _loop(time: str, rows: list[str], body: list[str]) -> str:
+    return _LOOP.format(time=time, rows=indented(rows, 3), body=indented(body, 4))
+
+
+def _printed(source: Source, of: Body, template: str, uniform: list[str], **parts: str) -> Source:
+    text = template.format(
+        constants="\n".join(f"{name} = real({value})" for value, name in of.constants.items()),
+        arguments=", ".join(["steps", "size", "start", "stop", *source.pointers, *source.distances, *source.scratch]),
         uniform=indented(uniform, 1),
-        time=time,
-        row=indented(rows, 3),
-        body=indented(varying, 2 if single else 4),
+        **parts,
     )
     return replace(source, text=text)

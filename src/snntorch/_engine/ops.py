@@ -16,7 +16,6 @@ from .program import Program, load
 from .runner import kind_of
 from .single import SingleStep, single_step
 from .tape import keep, pull_back, split, tape
-from .target import PACKAGES
 
 
 def _program(key: Program | str) -> Program:
@@ -47,18 +46,14 @@ def written_now(
     program: Program | str, asked: tuple[bool, ...], inputs: Sequence[Tensor], states: Sequence[Tensor],
     params: Sequence[Tensor],
 ) -> tuple[bool, ...]:  # fmt: skip
-    """As `written`, where these tensors, in the mode that is on, tell what is kept.
-
-    On GPUs not what takes fewer bytes to compute again, in registers; on the CPU that takes longer than to read it.
-    """
+    """As `written`, where these tensors, in the mode that is on, tell what is kept: not what `fewer_bytes` spares."""
     if torch.is_grad_enabled():
         needs = tuple([t.requires_grad for t in (*inputs, *params)])
         if any(needs) or any([s.requires_grad for s in states]):
             found = written(program, needs, asked)
-            if PACKAGES[states[0].device.type] != "triton" or torch.compiler.is_compiling() or watched():
+            if torch.compiler.is_compiling() or watched():
                 return found
-            read, dtype = kind_of(inputs, states, params)[2], states[0].dtype
-            fewer = fewer_bytes(_program(program), needs, sum(found) - sum(asked), read, dtype)
+            fewer = fewer_bytes(_program(program), needs, sum(found) - sum(asked), kind_of(inputs, states, params))
             return asked if fewer else found
     return asked
 

@@ -15,6 +15,7 @@ from .program import Program
 from .recent import KERNELS
 from .runner import Back, Runner, kind_of
 from .tape import Some, step_gradient, tape
+from .target import PACKAGES
 
 
 def _rows(x: Tensor) -> tuple[Tensor, int]:
@@ -24,21 +25,23 @@ def _rows(x: Tensor) -> tuple[Tensor, int]:
     return x, x.stride(0) if x.shape[0] > 1 else 0
 
 
-def fewer_bytes(
-    program: Program, needs: tuple[bool, ...], courses: int, of_inputs: torch.dtype, dtype: torch.dtype
-) -> bool:
+def fewer_bytes(program: Program, needs: tuple[bool, ...], courses: int, kind: tuple) -> bool:
     """Whether to keep the inputs, and the states before each chunk of steps, takes fewer bytes than to keep courses.
+
+    On the CPU only where no input changes from step to step, so that nothing at all need be kept: else computing again
+    takes longer than reading.
 
     Args:
         program: the step.
         needs: for each input and then each parameter whether its cotangent is asked.
         courses: how many states' courses are kept for a gradient alone.
-        of_inputs: the dtype of the inputs.
-        dtype: of the states.
+        kind: of the arrays, see `kind_of`.
     """
-    kept = tape(program, False, (True,) * len(program.outputs), needs).inputs  # in any case
-    begins = program.states * dtype.itemsize / CHUNK
-    return kept.count(False) * of_inputs.itemsize + begins < courses * dtype.itemsize
+    _, dtype, of_inputs, device = kind
+    if PACKAGES[device] != "triton":
+        return courses > 0 and not program.inputs
+    more = tape(program, False, (True,) * len(program.outputs), needs).inputs.count(False)
+    return more * of_inputs.itemsize + program.states * dtype.itemsize / CHUNK < courses * dtype.itemsize
 
 
 class BackInTime(Back):
@@ -123,8 +126,11 @@ class OverTime(Runner):
         return kernel, pointers(kernel.source, self.first)
 
     def by_chunks(self, steps: int, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """See `Runner.by_chunks`."""
-        return self.forward(steps, tensors, self._by_chunks)
+        """See `Runner.by_chunks`; on the CPU all steps are one chunk."""
+        if PACKAGES[self.kind[-1]] == "triton":
+            return self.forward(steps, tensors, self._by_chunks)
+        n, m = self.counts
+        return [*self.forward(steps, tensors), *tensors[n:m]]
 
     def forward(
         self, steps: int, tensors: Sequence[Tensor], by_chunks: tuple[Kernel, list[int]] | None = None

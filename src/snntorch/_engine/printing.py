@@ -17,11 +17,13 @@ class Source:
         text: the function `kernel`, whose first or last arguments are its pointers and then its strides.
         arrays: its pointers in order, by kind: the numbers of the arrays of that kind.
         strides: its strides likewise.
+        scratch: names of the pointers after these, to memory that the kernel brings along.
     """
 
     text: str
     arrays: dict[str, tuple[int, ...]]
     strides: dict[str, tuple[int, ...]]
+    scratch: tuple[str, ...] = ()
 
     @functools.cached_property
     def slots(self) -> list[tuple[str, int]]:
