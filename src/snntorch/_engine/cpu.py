@@ -70,7 +70,7 @@ class Kernel:
             raise ValueError("a tensor has no memory: its storage was freed")
         threads = torch.get_num_threads()
         if threads == 1 or steps * size < _WORTH_A_THREAD:
-            scratch = self._own(steps, size)
+            scratch = self._own(steps, size) if self._scratch else ()
             self._call(steps, size, 0, size, *pointers, *strides, *[c.data_ptr() for c in scratch])
             return
         piece = max(BLOCK, -(-size // (4 * threads * BLOCK)) * BLOCK) if size > BLOCK else -(-size // (4 * threads))
@@ -87,8 +87,7 @@ class Kernel:
 
     def _own(self, steps: int, size: int) -> Sequence[Tensor]:
         """A thread's scratch, for blocks of a piece of that size."""
-        shape = self._scratch, steps + 1, min(BLOCK, size)
-        return empty(shape, self._dtype).unbind() if self._scratch else ()
+        return empty((self._scratch, steps + 1, min(BLOCK, size)), self._dtype).unbind()
 
 
 # Elements of a run below which handing half of it to another thread costs more than it saves.
