@@ -1,72 +1,126 @@
-"""A net's neurons with their synapses, run so that what a step's learning needs can be read off them."""
+"""A neuron of a net, run so that what a step's learning needs can be read off it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .._neurons.keywords import keywords
 from .._neurons.neurons import SpikingNeuron
-from .._neurons.noisyleaky import NoisyLeaky
-from .._neurons.recurrent import RecurrentOneToOne
-from ._traces import (
-    WEIGHTED,
-    StepDerivatives,
-    Synapses,
-    Traces,
-    carried,
-    gradients_of,
-)
-
-# Layers that keep channels apart, so that they may stand between weights and their neuron.
-_CHANNELWISE = (
-    nn.Identity, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d,
-    nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
-    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softplus,
-)  # fmt: skip
+from ._products import Product, Products
+from ._traces import Synapses, Traces, carried, gradients_of
 
 
 class Cell:
     """A neuron of the net, run so that the derivatives of one step can be read off it.
 
-    Its old states are leaves of the step's graph; so are copies of its learnable parameters, one value an element.
-    With `spike_decay`, the filtered spikes `f = spike_decay * f + spk` count as one more state.
+    Its old states are leaves of the step's graph; so are copies of the learnable parameters that its step takes, one
+    value an element. What its `drive` makes of input and states is its *currents*. With `spike_decay`, the filtered
+    spikes `f = spike_decay * f + spk` count as one more state.
+
+    Attributes:
+        parameters: those that its step may take, by name.
+        within: whether its drive reads a state elementwise, for each; a state that it mixes between neurons is cut
+            there. None until the first step has told.
+        synapses: the weights that reach it.
     """
 
-    def __init__(self, neuron: SpikingNeuron, synapses: list[Synapses], spike_decay: float) -> None:
+    def __init__(self, neuron: SpikingNeuron, spike_decay: float, called: list["Cell"]) -> None:
         self.neuron = neuron
-        self.synapses = synapses
-        self.learning = [s for s in synapses if s.parameters]  # a recurrent layer may be frozen
         self.spike_decay = spike_decay
-        weights = {id(p) for s in synapses if s.recurrent for p in s.parameters}
-        self.parameters = {n: p for n, p in neuron.named_parameters() if p.requires_grad and id(p) not in weights}
+        self.called = called  # in this step, the neurons so far
+        self.parameters = {n: p for n, p in neuron.named_parameters() if p.requires_grad}
+        self.within: list[bool] | None = None
+        self.read: list[bool] | None = None
+        self.synapses: list[Synapses] = []
         self.traces: dict[str, Traces] = {}
         self.before: list[Tensor] = []
+        self.currents: Sequence[Tensor] = ()
+        self.seen: list[Tensor] = []
+        self.copies: dict[str, nn.Parameter] = {}
 
-    def watch(self) -> Iterator[torch.utils.hooks.RemovableHandle]:
-        """Hooks that put leaves in the place of the neuron's input, states and parameters, and read what it makes."""
-        yield self.neuron.register_forward_pre_hook(self._begin, with_kwargs=True)
-        yield self.neuron.register_forward_hook(self._end, always_call=True)
+    @contextmanager
+    def watched(self, products: Products) -> Iterator[None]:
+        """Put leaves in the place of the neuron's states and parameters, and read what it makes of them."""
+        handles = (
+            self.neuron.register_forward_pre_hook(self._begin, with_kwargs=True),
+            self.neuron.register_forward_hook(self._end, always_call=True),
+        )
+        names = ("project", "drive") if _is_driven(self.neuron) else ()
+        try:
+            with products.around(self.neuron, names):
+                if names:
+                    of_project, of_drive = (self.neuron.__dict__[name] for name in names)
+                    self.neuron.__dict__["project"] = lambda x: self._with_originals(of_project, x)
+                    self.neuron.__dict__["drive"] = lambda *args: self._drive(of_drive, *args)
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
-    def _begin(self, neuron: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    def _begin(self, neuron: nn.Module, args: tuple, kwargs: dict) -> None:
+        name = type(neuron).__name__
+        if self in self.called:
+            raise ValueError(f"every neuron must occur once in net, {name} occurs again")
+        if self.neuron.takes_sequence or type(neuron).forward is not SpikingNeuron.forward:
+            raise NotImplementedError(f"{name} does not run step by step")
+        if self.neuron.overrides:
+            overrides = ", ".join(self.neuron.overrides)
+            raise NotImplementedError(f"{name} overrides {overrides}, but traces follow its step")
         if len(args) != 1 or kwargs:
             raise NotImplementedError(
-                f"{type(neuron).__name__} is called with states, but traces follow those that it keeps itself; give it "
-                "init_hidden=True"
+                f"{name} is called with states, but traces follow those that it keeps itself; give it init_hidden=True"
             )
         (x,) = args
-        self.input = x if x.requires_grad else x.detach().requires_grad_()
-        if tuple(self.neuron.state_shape(x)) != tuple(x.shape):
-            raise NotImplementedError(f"{type(self.neuron).__name__} is not elementwise: its states have another shape")
+        self.called.append(self)
+        shape = tuple(self.neuron.state_shape(x))
+        if self.within is None and tuple(self.neuron.spike_shape(x.shape, [shape])) != shape:
+            learnt = [n for n in self.parameters if n in keywords(type(neuron))]
+            if learnt:
+                raise NotImplementedError(
+                    f"{name}'s spikes have another shape than its states, so that its {learnt[0]} is not elementwise"
+                )
         # What it starts from may depend on its parameters, so that the first step begins with nothing.
-        old = self._old(x) if self.before else [torch.zeros(0, device=x.device) for _ in self.neuron.states]
-        for name, state in zip(self.neuron.states, old, strict=True):
-            setattr(self.neuron, name, state)
-        self.before = old
-        self.copies: dict[str, Tensor] = {name: self._copy(name, p, x) for name, p in self.parameters.items()}
+        if self.before:
+            old = [self.neuron._stored_state(n, x, shape).detach().requires_grad_() for n in self.neuron.states]
+        else:
+            old = [torch.zeros(0, device=x.device) for _ in self.neuron.states]
+        self.neuron._store(old)
+        self.before, self.currents = old, (x,)
+        self.copies = {n: c for n, p in self.parameters.items() if (c := self._copy(n, p, shape)) is not None}
         self._let_hold(self.copies)
-        return (self.input,), {}
+
+    def _copy(self, name: str, parameter: Tensor, shape: tuple[int, ...]) -> nn.Parameter | None:
+        """A value for each element; None where the parameter has none, which then the step may not take."""
+        try:
+            return nn.Parameter(parameter.detach().expand(shape).clone())
+        except RuntimeError:
+            if name not in keywords(type(self.neuron)):
+                return None
+            raise NotImplementedError(
+                f"{type(self.neuron).__name__}.{name} of shape {tuple(parameter.shape)} is not elementwise: it does "
+                f"not broadcast to the states' shape {shape}"
+            ) from None
+
+    def _with_originals(self, method: Callable, *args: Any) -> Any:
+        self._let_hold(self.parameters)
+        try:
+            return method(*args)
+        finally:
+            self._let_hold(self.copies)
+
+    def _drive(self, drive: Callable, projected: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """The currents, cut from the states that the drive mixes between neurons."""
+        if self.within is None:
+            self.seen = [s if s.requires_grad else s.detach().requires_grad_() for s in states]
+        else:
+            self.seen = [s if kept else s.detach() for s, kept in zip(states, self.within, strict=True)]
+        made = self._with_originals(drive, projected, *self.seen)
+        shape = states[0].shape
+        self.currents = tuple([c if c.shape == shape else c.expand(shape) for c in made])
+        return self.currents
 
     def _end(self, neuron: nn.Module, args: tuple, out: Any) -> None:
         self._let_hold(self.parameters)
@@ -79,118 +133,62 @@ class Cell:
             holder, _, own = name.rpartition(".")
             setattr(self.neuron.get_submodule(holder), own, parameter)
 
-    def _old(self, x: Tensor) -> list[Tensor]:
-        states = [self.neuron._stored_state(name, x, x.shape) for name in self.neuron.states]
-        return [s.detach().requires_grad_() for s in states]
-
-    def _copy(self, name: str, parameter: Tensor, x: Tensor) -> nn.Parameter:
-        try:
-            return nn.Parameter(parameter.detach().expand(x.shape).clone())
-        except RuntimeError:
-            raise NotImplementedError(
-                f"{type(self.neuron).__name__}.{name} of shape {tuple(parameter.shape)} is not elementwise: it does "
-                f"not broadcast to the input's shape {tuple(x.shape)}"
-            ) from None
+    def keep(self, taken: Mapping[int, Any]) -> None:
+        """Copy no parameters but those of which the step took the copies, given by `id`."""
+        self.copies = {n: c for n, c in self.copies.items() if id(c) in taken}
+        self.parameters = {n: self.parameters[n] for n in self.copies}
 
     @property
     def leaves(self) -> list[Tensor]:
         """What the loss of this step is to be differentiated by: old states, parameters, and the spikes if filtered."""
         return [*self.before, *self.copies.values(), *[self.spk] * bool(self.spike_decay)]
 
-    def learn(self, gradients: list[Tensor | None]) -> Iterator[tuple[Tensor, Tensor]]:
+    def learn(self, gradients: list[Tensor | None], products: Sequence[Product]) -> Iterator[tuple[Tensor, Tensor]]:
         """Parameters and their gradients from this step's loss, given its gradients by the `leaves`."""
         count = len(self.before)
         credit = gradients[:count]
         if self.spike_decay and (by_spike := gradients[-1]) is not None:
             credit = [*credit, self.spike_decay * by_spike]
-        direct = gradients[count : count + len(self.parameters)]
-        for (name, parameter), gradient in zip(self.parameters.items(), direct, strict=True):
+        direct = gradients[count : count + len(self.copies)]
+        for name, gradient in zip(self.copies, direct, strict=True):
             terms = [] if gradient is None else [gradient]
             past = zip(credit, self.traces.get(name, []), strict=False)
             terms += [c * e for c, e in past if c is not None and e is not None]
+            parameter = self.parameters[name]
             yield from ((parameter, term.sum_to_size(parameter.shape)) for term in terms)
-        for synapses in self.learning:
-            yield from zip(synapses.parameters, synapses.gradient(credit, self.input), strict=True)
+        for synapses in self.synapses:
+            synapses.begin(products, self.currents)
+            yield from synapses.gradient(credit)
 
     def advance(self) -> None:
         """Carry all traces over this step."""
-        by = [self.input, *self.before, *self.copies.values()]
         count = len(self.before)
-        rows = [gradients_of(new, by) for new in (*self.after, self.spk)]
+        reads = [t for synapses in self.synapses for t in synapses.reads]
+        by = [*self.before, *self.copies.values(), *reads]
         # A state that nothing reads a step later, such as the spikes that recurrent weights were cut from, needs no
         # trace; the first step does not tell. The spikes' row counts as one more state where they are filtered.
-        first = not any(old.requires_grad for old in self.before)
-        read = [first or any(row[1 + b] is not None for row in rows) for b in range(count)] + [bool(self.spike_decay)]
-        rows = [row if used else [None] * len(by) for row, used in zip(rows, read, strict=True)]
-        jacobian = [[*row[1 : 1 + count], None] for row in rows]
+        tells = self.read is None and any(old.requires_grad for old in self.before)
+        new = [*self.after, *[self.spk] * (tells or bool(self.spike_decay))]
+        rows = [
+            gradients_of(state, by) if self.read is None or i >= count or self.read[i] else [None] * len(by)
+            for i, state in enumerate(new)
+        ]
+        if tells:
+            self.read = [any(row[b] is not None for row in rows) for b in range(count)]
+            rows = [row if i >= count or self.read[i] else [None] * len(by) for i, row in enumerate(rows)]
+        rows = rows[: count + bool(self.spike_decay)]
+        jacobian: list[Traces] = [row[:count] for row in rows]
         if self.spike_decay:
-            jacobian[-1][-1] = self.input.new_full((), self.spike_decay)
-        derivatives = StepDerivatives(jacobian, [row[0] for row in rows])
-        for synapses in self.learning:
-            synapses.advance(derivatives, self.input)
-        for i, name in enumerate(self.parameters):
-            sources = [row[1 + count + i] for row in rows]
-            self.traces[name] = carried(self.traces.get(name, []), jacobian, sources)
+            jacobian = [[*row, None] for row in jacobian]
+            jacobian[-1][-1] = self.spk.new_full((), self.spike_decay)
+        gains = [iter(row[count + len(self.copies) :]) for row in rows]
+        for synapses in self.synapses:
+            synapses.advance(jacobian, [[next(gain) for _ in synapses.reads] for gain in gains])
+        for i, name in enumerate(self.copies):
+            self.traces[name] = carried(self.traces.get(name, []), jacobian, [row[count + i] for row in rows])
 
 
-def layers_of(net: nn.Module) -> list[nn.Module] | None:
-    """The layers of a row of layers, in the order in which data passes them; None for a net of another form."""
-    if isinstance(net, nn.Sequential) and type(net).forward is nn.Sequential.forward:
-        parts = [layers_of(child) for child in net]
-        return None if None in parts else [layer for part in parts for layer in part or ()]
-    return (
-        [net]
-        if isinstance(net, SpikingNeuron) or not any(isinstance(m, SpikingNeuron) for m in net.modules())
-        else None
-    )
-
-
-def cells_of(layers: list[nn.Module], rule: type[Synapses], readout_decay: float) -> dict[nn.Module, Cell]:
-    """Each neuron with the weights in front of it and inside it."""
-    cells: dict[nn.Module, Cell] = {}
-    segment: list[nn.Module] = []  # the layers since the last neuron
-    for i, layer in enumerate(layers):
-        if layer in layers[:i] and (isinstance(layer, SpikingNeuron) or list(layer.parameters())):
-            raise ValueError(f"every layer must occur once in net, {type(layer).__name__} occurs again")
-        if isinstance(layer, SpikingNeuron):
-            synapses = [rule(w) for w in _learning_layer(segment)] + [rule(w, True) for w in recurrent_layer(layer)]
-            cells[layer] = Cell(layer, synapses, readout_decay)
-            segment = []
-        else:
-            segment.append(layer)
-    if not cells:
-        raise TypeError("net must hold a spiking neuron, got none")
-    cells[next(reversed(cells))].spike_decay = 0.0  # the readout itself
-    return cells
-
-
-def _learning_layer(segment: list[nn.Module]) -> list[nn.Module]:
-    """The one layer of weights that learns, of those in front of a neuron."""
-    learning = [layer for layer in segment if any(p.requires_grad for p in layer.parameters())]
-    for layer in learning:
-        if type(layer) not in WEIGHTED:
-            raise NotImplementedError(f"in front of a neuron only Linear and Conv layers can learn, got {layer}")
-    if len(learning) > 1:
-        raise NotImplementedError(f"in front of a neuron only one layer can learn, got {learning[0]}, {learning[1]}")
-    if learning:
-        for layer in segment[segment.index(learning[0]) + 1 :]:
-            if type(layer) not in _CHANNELWISE or getattr(layer, "inplace", False):
-                raise NotImplementedError(f"{layer} may not stand between a layer that learns and its neuron")
-    return learning
-
-
-def recurrent_layer(neuron: SpikingNeuron) -> list[nn.Module]:
-    """The weights inside a recurrent neuron that learn."""
-    name = type(neuron).__name__
-    if neuron.takes_sequence or type(neuron).forward is not SpikingNeuron.forward:
-        raise NotImplementedError(f"{name} does not run step by step")
-    if neuron.overrides:
-        raise NotImplementedError(f"{name} overrides {', '.join(neuron.overrides)}, but traces follow its step")
-    overridden = [n for n in ("project", "drive") if getattr(type(neuron), n, 0) is not getattr(SpikingNeuron, n, 0)]
-    recurrent = getattr(neuron, "recurrent", None)
-    elementwise = isinstance(recurrent, RecurrentOneToOne) or isinstance(neuron, NoisyLeaky)
-    if not overridden or (overridden == ["drive"] and elementwise):
-        return []
-    if overridden != ["drive"] or not isinstance(recurrent, WEIGHTED):
-        raise NotImplementedError(f"{name} mixes its input and states by other weights than a recurrent Linear or Conv")
-    return [recurrent]
+def _is_driven(neuron: SpikingNeuron) -> bool:
+    """Whether the neuron makes something of its input and states before its step."""
+    methods = ("project", "drive")
+    return any(getattr(type(neuron), n) is not getattr(SpikingNeuron, n) or n in vars(neuron) for n in methods)

@@ -1,13 +1,16 @@
 """The path that errors take back to hidden neurons, where it is not that of the weights."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .._neurons.neurons import SpikingNeuron
-from ._traces import WEIGHTED, gradients_of
+from .._time.arguments import mapped
+from ._products import LAYERS
+from ._traces import gradients_of
 
 
 class RandomFeedback:
@@ -73,34 +76,59 @@ class RandomFeedback:
 class Broadcast:
     """A step of a net whose hidden neurons get their credit by `feedback` alone; without it, of a net as it is."""
 
-    def __init__(self, feedback: RandomFeedback | None, net: nn.Module, layers: Sequence[nn.Module]) -> None:
+    def __init__(self, feedback: RandomFeedback | None, net: nn.Module) -> None:
         self.feedback = feedback
-        weighted = [i for i, layer in enumerate(layers) if isinstance(layer, WEIGHTED)] if feedback else []
-        self.readout = layers[weighted[-1]] if weighted else None
-        below = layers[: weighted[-1]] if weighted else []
-        neurons = {layer for layer in below if isinstance(layer, SpikingNeuron)}
-        self.names = {layer: name for name, layer in net.named_modules() if layer in neurons}
-        self.spikes: dict[str, Tensor] = {}
-        self.y = torch.zeros(0)
+        self.names = {m: n for n, m in net.named_modules() if isinstance(m, (SpikingNeuron, *LAYERS))}
+        self.calls: list[tuple[str | None, Tensor, _Way]] = []  # of neurons by name, of layers without
 
-    def watch(self) -> Iterator[torch.utils.hooks.RemovableHandle]:
-        """Hooks that let hidden neurons pass on what they give, but no way back."""
-        for layer in (*self.names, self.readout):
-            if layer is not None:
-                yield layer.register_forward_hook(self._cut)
+    @contextmanager
+    def watched(self, layers: Iterable[nn.Module]) -> Iterator[None]:
+        """Let neurons and layers tell what they give, and neurons pass it on by a way back that can be closed."""
+        watched = [*layers, *[m for m in self.names if isinstance(m, SpikingNeuron)]] if self.feedback else []
+        handles = [layer.register_forward_hook(self._note) for layer in watched]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
-    def _cut(self, layer: nn.Module, args: tuple, out: Any) -> Any:
-        if layer is self.readout:
-            self.y = out = out if out.requires_grad else out.requires_grad_()
-            return out
-        self.spikes[self.names[layer]] = out if isinstance(out, Tensor) else out[0]
-        return out.detach() if isinstance(out, Tensor) else tuple([t.detach() for t in out])
+    def _note(self, layer: nn.Module, args: tuple, out: Any) -> Any:
+        way = _Way()
+        if not isinstance(layer, SpikingNeuron):
+            self.calls.append((None, out if out.requires_grad else out.requires_grad_(), way))
+            return None
+        self.calls.append((self.names[layer], out if isinstance(out, Tensor) else out[0], way))
+        return mapped(lambda t: Gate.apply(t, way), out)
 
     def objective(self, loss: Tensor) -> Tensor:
         """The loss, plus what has the learning signals for its derivatives by the spikes."""
-        if self.feedback is None or not self.spikes:
+        calls, self.calls = self.calls, []
+        readout = max((i for i, (name, *_) in enumerate(calls) if name is None), default=0)
+        hidden = [call for call in calls[:readout] if call[0] is not None]
+        if self.feedback is None or not hidden:
             return loss
-        (error,) = gradients_of(loss, [self.y])
+        (error,) = gradients_of(loss, [calls[readout][1]])
+        for *_, way in hidden:
+            way.open = False
         if error is None:
             return loss
-        return loss + sum((self.feedback.signal(name, error, z) * z).sum() for name, z in self.spikes.items())
+        return loss + sum((self.feedback.signal(str(name), error, z) * z).sum() for name, z, _ in hidden)
+
+
+class _Way:
+    """Whether gradients may pass."""
+
+    open = True
+
+
+class Gate(torch.autograd.Function):
+    """The same tensor, whose gradient passes as long as the way is open."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, way: _Way) -> Tensor:
+        ctx.way = way
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:  # type: ignore[override]
+        return gradient if ctx.way.open else None, None

@@ -1,7 +1,6 @@
 """Learning forward in time: e-prop and OTTT, whose memory does not grow with the number of steps."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any
 
@@ -9,15 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ..utils import detach, reset
-from ._cell import cells_of, layers_of
 from ._feedback import Broadcast, RandomFeedback
-from ._traces import (
-    EligibilityTraces,
-    PresynapticTraces,
-    Synapses,
-    gradients_of,
-)
-from ._wiring import Wiring, called_layers
+from ._traces import EligibilityTraces, PresynapticTraces, Synapses, gradients_of
+from ._wiring import Wiring
 
 
 def eprop(
@@ -44,23 +37,28 @@ def eprop(
     with the spike z and the learning signal :math:`L^t = ∂E^t/∂z^t`, backpropagated at step t through the layers
     above ("symmetric e-prop"; a loss on the states counts likewise), or broadcast by random matrices (`feedback`,
     "random e-prop"). The derivatives are those of the neuron's own `step`, so this holds for every neuron whose step
-    is elementwise, a user's own too, and for its learnable parameters (`beta`, `threshold`, ...).
+    is elementwise, a user's own too, and for its learnable parameters (`beta`, `threshold`, ...). The current is what
+    the neuron's `project` and `drive` make of its input and states, whatever that is; a neuron may take several, as
+    the gates of `SLSTM`. What a drive makes of a state elementwise is part of :math:`∂h^t/∂h^{t-1}`; a state that it
+    mixes between neurons is cut there.
 
     *Exact*: for one layer of neurons, and whatever stateless layers follow it, the gradients equal those of
     backpropagation through time to rounding; so they do for the last layer of neurons of a deep net.
     *Approximate*: for earlier layers, where the credit is missing that passes through a later step of a layer above;
-    and for recurrent weights between the neurons of a layer (`RLeaky`, `RSynaptic` with `all_to_all`, a module's own),
-    where the credit is missing that passes through these weights. With `feedback`, also for all neurons below the
-    readout.
+    and for recurrent weights between the neurons of a layer (`RLeaky`, `RSynaptic` with `all_to_all`, `SLSTM`, a
+    drive's or a module's own), where the credit is missing that passes through these weights. With `feedback`, also
+    for all neurons below the readout.
 
-    Memory: `B * neurons * (fan-in + 1)` values per state; for a convolution a trace per position of its output.
+    Memory: `B * neurons * (fan-in + 1)` values per state for linear layers and products with a matrix, a mask or a
+    sign on it included; for a convolution a trace per position of its output. Between these and the neuron may be
+    poolings, activations, dropout, flattening and elementwise arithmetic. Parameters that reach a neuron in any other
+    way, as those of a norm and what is before it, or the first of two layers, take a trace for each neuron of each
+    sample: `B * neurons * parameters` values per state.
 
     Args:
         net: any module whose forward is one time step, and calls step neurons that keep their states, each once a
-            step. In front of a neuron linear layers and convolutions may learn, in a module of one's own several of
-            them, added up, branched or beside a residual; between them and the neuron may be poolings, activations,
-            dropout, flattening and elementwise arithmetic. What a module keeps for its own next step, such as spikes
-            that it feeds back, is cut there.
+            step, and the same layers at every step. What a module keeps for its own next step, such as spikes that it
+            feeds back, is cut there.
         data: `[T, B, ...]`, or any iterable of steps `[B, ...]`; with `num_steps`, `[B, ...]`, the input of every
             step.
         targets: what the criterion takes second.
@@ -80,8 +78,9 @@ def eprop(
 
     Raises:
         TypeError: for a net that calls no spiking neuron, or feedback that is no `RandomFeedback`.
-        NotImplementedError: for a layer or neuron that does not fit the description above.
-        ValueError: for no steps, a layer that is used twice, or a loss that is not one value.
+        NotImplementedError: for a neuron whose step is not elementwise, that does not run step by step or is passed its
+            states, and for a net that calls other layers from step to step.
+        ValueError: for no steps, a neuron that is called twice in one, or a loss that is not one value.
 
     Source: Bellec, Scherr, Subramoney, Hajek, Salaj, Legenstein and Maass, "A solution to the learning dilemma for
     recurrent networks of spiking neurons", Nature Communications 11, 3625, 2020.
@@ -137,7 +136,8 @@ def ottt(
     to have had the derivative at all steps that it has now.
 
     It takes far less memory than `eprop`, that of a layer's input per state, but only neurons that all filter alike:
-    one decay for all, `reset_mechanism` `"subtract"` or `"none"`.
+    one decay for all, `reset_mechanism` `"subtract"` or `"none"`; and only weights of linear layers, convolutions and
+    products with a matrix, with nothing but poolings, activations and the like between them and the neuron.
 
     Args:
         net: as for `eprop`.
@@ -152,7 +152,7 @@ def ottt(
         As `eprop`.
 
     Raises:
-        NotImplementedError: also for neurons that do not filter alike.
+        NotImplementedError: also for neurons that do not filter alike, and weights that reach them in other ways.
         TypeError: as `eprop`.
         ValueError: as `eprop`.
 
@@ -190,45 +190,49 @@ def _learn(
     if x is None:
         raise ValueError("data must hold at least one time step, got none")
     reset(net)
-    layers, wiring = layers_of(net), None
-    if layers is None:
-        layers = called_layers(net, x)
-        wiring = Wiring(net, layers, rule, readout_decay)
-    cells = cells_of(layers, rule, readout_decay) if wiring is None else wiring.cells
-    elementwise = {id(p) for cell in cells.values() for p in cell.parameters.values()}
-    weights = [p for p in net.parameters() if p.requires_grad and id(p) not in elementwise]
-    broadcast = Broadcast(feedback, net, layers)
-    watching = [s for cell in cells.values() for s in cell.synapses]
-    watching += [*cells.values(), broadcast, *[wiring] * (wiring is not None)]
+    wiring, broadcast = Wiring(net, rule, readout_decay), Broadcast(feedback, net)
+    weights = [p for p in net.parameters() if p.requires_grad]
     total = None
-    with ExitStack() as hooks, torch.enable_grad():
-        for handle in (h for watch in watching for h in watch.watch()):
-            hooks.callback(handle.remove)
+    with wiring.watched(), broadcast.watched(wiring.layers), torch.enable_grad():
         every = targets if time_var_targets else repeat(targets)
         for now, target in zip(chain([x], steps), every, strict=time_var_targets):
+            wiring.begin()
             out = net(now)
+            wiring.end()
             loss = criterion(out, target)
             if loss.numel() != 1:
                 raise ValueError(f"criterion must return one value a step, got shape {tuple(loss.shape)}")
-            wanted = weights + [leaf for cell in cells.values() for leaf in cell.leaves]
+            cells = wiring.cells
+            wanted = weights + [leaf for cell in cells for leaf in cell.leaves]
             gradients = iter(gradients_of(broadcast.objective(loss.sum()), wanted))
-            found: list[tuple[Tensor, Tensor | None]] = [(weight, next(gradients)) for weight in weights]
-            for cell in cells.values():
-                found += cell.learn([next(gradients) for _ in cell.leaves])
-            _check([s.refuses for cell in cells.values() for s in cell.learning if s.refuses is not None])
-            for parameter, gradient in found:
-                _add(parameter, gradient)
-            for cell in cells.values():
+            found = [(weight, gradient) for weight in weights if (gradient := next(gradients)) is not None]
+            for cell in cells:
+                found += cell.learn([next(gradients) for _ in cell.leaves], wiring.products.found)
+            _check([s.refuses for cell in cells for s in cell.synapses if s.refuses is not None])
+            for cell in cells:
                 cell.advance()
+            for parameter, gradient in _of_parameters(found, weights):
+                _add(parameter, gradient)
             if optimizer is not None:
                 optimizer.step()
                 optimizer.zero_grad()
             total = loss.detach().sum() if total is None else total + loss.detach().sum()
     detach(net)
-    if wiring is not None:
-        wiring.cut()
+    wiring.begin()
     assert total is not None
     return total
+
+
+def _of_parameters(
+    found: Sequence[tuple[Tensor, Tensor]], parameters: Sequence[Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same gradients, those of tensors that are taken from parameters being given to these."""
+    yield from ((t, g) for t, g in found if t.is_leaf)
+    taken = [(t, g) for t, g in found if not t.is_leaf]
+    if taken:
+        tensors, gradients = zip(*taken, strict=True)
+        passed = torch.autograd.grad(tensors, parameters, gradients, allow_unused=True)
+        yield from ((p, g) for p, g in zip(parameters, passed, strict=True) if g is not None)
 
 
 def _check(refusing: list[Tensor]) -> None:
@@ -240,7 +244,6 @@ def _check(refusing: list[Tensor]) -> None:
         )
 
 
-def _add(parameter: Tensor, gradient: Tensor | None) -> None:
-    if gradient is not None:
-        gradient = gradient.detach()
-        parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
+def _add(parameter: Tensor, gradient: Tensor) -> None:
+    gradient = gradient.detach()
+    parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient

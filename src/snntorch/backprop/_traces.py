@@ -1,39 +1,23 @@
-"""What a synapse remembers of its past: the traces that forward-mode learning rules carry from step to step."""
+"""What weights remember of their past: the traces that forward-mode learning rules carry from step to step."""
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
-@dataclass
-class StepDerivatives:
-    """Derivatives of a neuron's new states, each elementwise and of the input's shape; None stands for zero.
-
-    Args:
-        jacobian: `jacobian[a][b]`, of new state a by old state b.
-        gain: `gain[a]`, of new state a by the input current.
-    """
-
-    jacobian: list[list[Tensor | None]]
-    gain: list[Tensor | None]
-
+from ._products import Product
 
 Traces = list[Tensor | None]
+Jacobian = Sequence[Traces]
 
 
-def carried(traces: Traces, jacobian: Sequence[Sequence[Tensor | None]], sources: Sequence[Tensor | None]) -> Traces:
+def carried(traces: Traces, jacobian: Jacobian, sources: Sequence[Tensor | None]) -> Traces:
     """The traces one step later: `new[a] = sum over b of jacobian[a][b] * old[b] + sources[a]`."""
     result: Traces = []
     for row, source in zip(jacobian, sources, strict=True):
         terms = [] if source is None else [source]
         terms += [j * old for j, old in zip(row, traces, strict=False) if j is not None and old is not None]
-        result.append(sum(terms[1:], terms[0]) if terms else None)
+        result.append(_sum(terms))
     return result
 
 
@@ -50,111 +34,166 @@ def gradients_of(y: Tensor, by: Sequence[Tensor]) -> list[Tensor | None]:
 
 
 class Synapses:
-    """A layer of weights in front of a neuron, or inside it, with the trace of what passed through it.
+    """Weights in front of a neuron, or inside it, with the trace of what passed through them.
 
-    A learning rule is a subclass: how the trace advances, and what gradient the past gets from credit.
+    A learning rule is a subclass: how the trace advances, and what gradient the past gets from credit. A neuron's
+    *currents* are what its step takes beside states. Derivatives of its new states come as `jacobian[a][b]`, of new
+    state a by old state b, and `gains[a][i]`, of new state a by the i-th tensor of `reads`; each is elementwise, and
+    None stands for zero.
+
+    Args:
+        number: which of a step's products it is.
+        reached: the numbers of the currents that it reaches.
+        route: the neuron, counted over samples, that each of the product's elements goes to; empty where they are in
+            the same order, None where there is pooling or the like between.
+        origin: the parameter of which the weight is made elementwise, as by a mask.
 
     Attributes:
         refuses: whether the last gradient asked for what the rule can't give; a tensor, as a look would make the device
             wait. None where it can't be so.
     """
 
-    def __init__(self, layer: nn.Module, recurrent: bool = False) -> None:
-        self.layer = layer
-        self.recurrent = recurrent
-        self.parameters = [p for p in layer.parameters() if p.requires_grad]
-        if any(p is not layer.weight and p is not layer.bias for p in self.parameters):
-            raise NotImplementedError(f"a layer that learns must hold weight and bias alone, got {layer}")
-        self.x = self.y = torch.zeros(0)
+    def __init__(
+        self, number: int, reached: Sequence[int], route: Tensor | None = None, origin: Tensor | None = None
+    ) -> None:
+        self.number, self.reached, self.route, self.origin = number, reached, route, origin
         self.traces: Traces = []
         self.refuses: Tensor | None = None
+        self.product: Product
 
-    def watch(self) -> Iterator[torch.utils.hooks.RemovableHandle]:
-        """Hooks that note the layer's input and output, and cut a recurrent layer's from the step before."""
-        if self.recurrent:
-            yield self.layer.register_forward_pre_hook(lambda layer, args: tuple(x.detach() for x in args))
-        yield self.layer.register_forward_hook(self._note)
+    def begin(self, products: Sequence[Product], currents: Sequence[Tensor]) -> None:
+        """Take what this step computed."""
+        self.product = products[self.number]
+        self.currents = [currents[i] for i in self.reached]
 
-    def _note(self, layer: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> None:
-        self.x, self.y = args[0].detach(), y
+    @property
+    def reads(self) -> Sequence[Tensor]:
+        """The tensors by which the states' derivatives are wanted."""
+        return self.currents
 
-    def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The layer with other weights."""
-        if isinstance(self.layer, nn.Linear):
-            return F.linear(x, weight, bias)
-        # A class that crops what the convolution returns says so by a method of this name.
-        convolve = getattr(self.layer, "convolve", self.layer._conv_forward)
-        return convolve(x, weight, bias)  # type: ignore[operator]
-
-    def _is_current(self, current: Tensor) -> bool:
-        """Whether the layer's output is the neuron's input, with no pooling or the like between."""
-        return self.recurrent or self.y is current
-
-    def advance(self, derivatives: StepDerivatives, current: Tensor) -> None:
-        """Carry the trace over the step that has just run; `current` is the neuron's input."""
+    def advance(self, jacobian: Jacobian, gains: Jacobian) -> None:
+        """Carry the trace over the step that has just run."""
         raise NotImplementedError
 
-    def gradient(self, credit: Sequence[Tensor | None], current: Tensor) -> list[Tensor]:
-        """Gradient of each of `parameters` by way of the old states, given the loss's gradient by those (`credit`)."""
+    def gradient(self, credit: Sequence[Tensor | None]) -> list[tuple[Tensor, Tensor]]:
+        """Tensors that learn, each with its gradient by way of the old states, given the loss's by those (`credit`)."""
         raise NotImplementedError
 
 
 class EligibilityTraces(Synapses):
     """One trace a synapse, sample and state of the postsynaptic neuron: `d state / d weight`, exactly.
 
-    Stored as `[K, B, *neurons]`, where row k belongs to the k-th weight of each neuron's (or channel's) fan-in; the
-    last row to the bias, if there is one.
+    Stored as `[K, *y]`, or `[K, B, *neurons]` where there is pooling or the like between, where row k belongs to the
+    k-th weight of each channel's fan-in; the last row to the bias, if there is one.
     """
 
-    def __init__(self, layer: nn.Module, recurrent: bool = False) -> None:
-        super().__init__(layer, recurrent)
-        if getattr(layer, "groups", 1) != 1:
-            raise NotImplementedError(f"eprop takes convolutions with groups=1, got {layer}; ottt takes any")
+    @property
+    def reads(self) -> Sequence[Tensor]:
+        """The product itself where each of its elements goes to one neuron."""
+        return self.currents if self.route is None else [self.product.y]
 
-    def advance(self, derivatives: StepDerivatives, current: Tensor) -> None:
+    def advance(self, jacobian: Jacobian, gains: Jacobian) -> None:
         """`e = J e + gain * dI/dw`."""
-        local = self._local(current)
-        sources = [None if gain is None else gain * local for gain in derivatives.gain]
-        self.traces = carried(self.traces, derivatives.jacobian, sources)
+        rows = self._rows()
+        local = [rows] if self.route is not None else [self._pushed(rows, current) for current in self.currents]
+        sources = [_sum([g * dw for g, dw in zip(gain, local, strict=True) if g is not None]) for gain in gains]
+        self.traces = carried(self.traces, [[self._spread(j) for j in row] for row in jacobian], sources)
 
-    def _local(self, current: Tensor) -> Tensor:
-        """`dI/dw`, broadcastable to `[K, B, *neurons]`: what each weight of the fan-in sees at this step."""
-        weight: Tensor = self.layer.weight  # type: ignore[assignment]
-        if isinstance(self.layer, nn.Linear):
-            rows = self.x.movedim(-1, 0).unsqueeze(-1)
-        else:  # the convolution that copies out the k-th element of every patch
-            identity = torch.eye(weight[0].numel(), dtype=weight.dtype, device=weight.device)
-            patches = self.apply(self.x, identity.view(-1, *weight.shape[1:]), None)
-            rows = patches.movedim(1, 0).unsqueeze(2)
-        if self.layer.bias is not None:
-            rows = torch.cat((rows, torch.ones_like(rows[:1])))
-        if self._is_current(current):
-            return rows
-        # Push each row through the layers between: the derivative of their vector-Jacobian product by its vector.
+    def _spread(self, values: Tensor | None) -> Tensor | None:
+        """The neurons' values, at the elements of the product that go to them."""
+        if values is None or values.dim() == 0 or self.route is None or not self.route.numel():
+            return values
+        return values.reshape(-1)[self.route]
+
+    def _rows(self) -> Tensor:
+        """`dy/dw`, broadcastable to `[K, *y]`: what each weight of the fan-in sees at this step."""
+        product, rows = self.product, []
+        weight = product.weight
+        if weight.requires_grad:
+            if product.is_linear:
+                rows.append(product.x.movedim(-1, 0).unsqueeze(-1))
+            else:  # the convolution that copies out the k-th element of every patch
+                size, groups = weight[0].numel(), product.x.shape[1] // weight.shape[1]
+                identity = torch.eye(size, dtype=weight.dtype, device=weight.device).view(size, *weight.shape[1:])
+                patches = product.again(product.x, identity.repeat(groups, *[1] * (weight.dim() - 1)))
+                row = patches.unflatten(1, (groups, size)).movedim(2, 0)
+                rows.append(row if groups == 1 else row.repeat_interleave(len(weight) // groups, 2))
+            if self.origin is not None:
+                (slope,) = torch.autograd.grad(weight, self.origin, torch.ones_like(weight), retain_graph=True)
+                shape = [1] * product.y.dim()
+                shape[-1 if product.is_linear else 1] = len(weight)
+                rows[0] = rows[0] * slope.flatten(1).t().reshape(-1, *shape)
+        if product.bias is not None and product.bias.requires_grad:
+            rows.append(torch.ones_like(rows[0][:1]) if rows else product.y.new_ones((1,) * (product.y.dim() + 1)))
+        return torch.cat(rows)
+
+    def _pushed(self, rows: Tensor, current: Tensor) -> Tensor:
+        """Each row through the layers between: the derivative of their vector-Jacobian product by its vector."""
+        y = self.product.y
         vector = torch.zeros_like(current, requires_grad=True)
-        (product,) = torch.autograd.grad(current, self.y, vector, create_graph=True)
-        rows = rows.expand(-1, *self.y.shape)
-        return torch.autograd.grad(product, vector, rows, is_grads_batched=True)[0]
+        (product,) = torch.autograd.grad(current, y, vector, create_graph=True)
+        return torch.autograd.grad(product, vector, rows.expand(-1, *y.shape), is_grads_batched=True)[0]
 
-    def gradient(self, credit: Sequence[Tensor | None], current: Tensor) -> list[Tensor]:
+    def gradient(self, credit: Sequence[Tensor | None]) -> list[tuple[Tensor, Tensor]]:
         """Credit times trace, summed over states, samples and positions."""
-        weight: Tensor = self.layer.weight  # type: ignore[assignment]
-        channels = len(weight)
-        positions = 1 if isinstance(self.layer, nn.Linear) else math.prod(current.shape[1:]) // channels
-        total = weight.new_zeros(0)
-        for c, trace in zip(credit, self.traces, strict=False):
+        weight, channels = self.product.weight, len(self.product.weight)
+        terms = []
+        for c, trace in zip(map(self._spread, credit), self.traces, strict=False):
             if c is not None and trace is not None:
+                positions = 1 if self.product.is_linear else c[0].numel() // channels
                 trace = trace.expand(len(trace), *c.shape).reshape(len(trace), -1, channels, positions)
-                term = torch.einsum("kmcp,mcp->ck", trace, c.reshape(-1, channels, positions))
-                total = total + term if total.numel() else term
-        if not total.numel():
-            return [torch.zeros_like(p) for p in self.parameters]
-        fan_in = weight[0].numel()
-        return [total[:, :fan_in].reshape(weight.shape) if p is weight else total[:, -1] for p in self.parameters]
+                terms.append((trace * c.reshape(-1, channels, positions)).sum((1, 3)).t())  # faster than einsum
+        total = _sum(terms)
+        if total is None:
+            return []
+        of_weight = weight if self.origin is None else self.origin
+        return [
+            (of_weight, total[:, : weight[0].numel()].reshape(t.shape)) if t is weight else (t, total[:, -1])
+            for t in self.product.learning
+        ]
+
+
+class DenseTraces(Synapses):
+    """One trace a parameter, sample, neuron and state, `[B * neurons, parameters]`, however a current depends on it."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        super().__init__(-1, ())
+        self.parameters = parameters
+
+    def begin(self, products: Sequence[Product], currents: Sequence[Tensor]) -> None:
+        """Take what this step computed."""
+        self.currents = [current for current in currents if current.requires_grad]
+
+    def advance(self, jacobian: Jacobian, gains: Jacobian) -> None:
+        """`e = J e + gain * dI/dw`."""
+        local = [self._derivatives(current) for current in self.currents]
+        sources = [
+            _sum([g.reshape(-1, 1) * dw for g, dw in zip(gain, local, strict=True) if g is not None]) for gain in gains
+        ]
+        columns = [[None if j is None else j.reshape(-1, 1) for j in row] for row in jacobian]
+        self.traces = carried(self.traces, columns, sources)
+
+    def _derivatives(self, current: Tensor) -> Tensor:
+        size = current.numel()
+        each = torch.eye(size, dtype=current.dtype, device=current.device).view(size, *current.shape)
+        found = torch.autograd.grad(
+            current, self.parameters, each, retain_graph=True, allow_unused=True, is_grads_batched=True
+        )
+        zeros = (p.new_zeros(size, p.numel()) for p in self.parameters)
+        return torch.cat([z if d is None else d.reshape(size, -1) for d, z in zip(found, zeros, strict=True)], 1)
+
+    def gradient(self, credit: Sequence[Tensor | None]) -> list[tuple[Tensor, Tensor]]:
+        """Credit times trace, summed over states, samples and neurons."""
+        pairs = zip(credit, self.traces, strict=False)
+        total = _sum([c.flatten() @ trace for c, trace in pairs if c is not None and trace is not None])
+        if total is None:
+            return []
+        parts = total.split([p.numel() for p in self.parameters])
+        return [(p, part.view(p.shape)) for p, part in zip(self.parameters, parts, strict=True)]
 
 
 class PresynapticTraces(Synapses):
-    """One trace a presynaptic neuron, sample and state: the layer's inputs, filtered as the states filter a current.
+    """One trace a presynaptic neuron, sample and state: the product's inputs, filtered as states filter a current.
 
     It stands for an eligibility trace wherever every neuron filters alike, with one number for each derivative. That a
     state's trace stands for none does no harm where nothing reads that state.
@@ -163,44 +202,52 @@ class PresynapticTraces(Synapses):
         unalike: for each state, whether its trace stands for none.
     """
 
-    def __init__(self, layer: nn.Module, recurrent: bool = False) -> None:
-        super().__init__(layer, recurrent)
+    def __init__(
+        self, number: int, reached: Sequence[int], route: Tensor | None = None, origin: Tensor | None = None
+    ) -> None:
+        super().__init__(number, reached, route, origin)
         self.bias_traces: Traces = []
         self.unalike: Traces = []
 
-    def advance(self, derivatives: StepDerivatives, current: Tensor) -> None:
+    def advance(self, jacobian: Jacobian, gains: Jacobian) -> None:
         """`a = J a + gain * x`, with J and gain as numbers."""
-        jacobian = [[self._number(j) for j in row] for row in derivatives.jacobian]
-        gain = [self._number(g) for g in derivatives.gain]
-        self.traces = carried(self.traces, jacobian, [None if g is None else g * self.x for g in gain])
-        self.bias_traces = carried(self.bias_traces, jacobian, gain)
-        rows = zip(derivatives.jacobian, derivatives.gain, strict=True)
-        self.unalike = [self._differs(row, gain) for row, gain in rows]
+        numbers = [[_number(j) for j in row] for row in jacobian]
+        gain = [next((_number(g) for g in row if g is not None), None) for row in gains]
+        self.traces = carried(self.traces, numbers, [None if g is None else g * self.product.x for g in gain])
+        self.bias_traces = carried(self.bias_traces, numbers, gain)
+        self.unalike = [self._differs(*rows) for rows in zip(jacobian, gains, gain, strict=True)]
 
-    @staticmethod
-    def _number(derivative: Tensor | None) -> Tensor | None:
-        return None if derivative is None else derivative.flatten()[0]
-
-    def _differs(self, row: Sequence[Tensor | None], gain: Tensor | None) -> Tensor | None:
+    def _differs(self, row: Traces, gains: Traces, gain: Tensor | None) -> Tensor | None:
         """Whether neurons differ in a derivative of a state, or it goes on from one in which they did."""
-        found = [(d != self._number(d)).any() for d in (*row, gain) if d is not None]
+        found = [(d != _number(d)).any() for d in row if d is not None]
+        if gain is not None:  # a current that a state does not read may not bring this product
+            found += [torch.ones_like(gain, dtype=torch.bool) if g is None else (g != gain).any() for g in gains]
         before = zip(row, self.unalike, strict=False)
         found += [j.any() & old for j, old in before if j is not None and old is not None]
         return torch.stack(found).any() if found else None
 
-    def gradient(self, credit: Sequence[Tensor | None], current: Tensor) -> list[Tensor]:
-        """What the layer's own backward makes of the credit and the trace in place of its input."""
-        weight, bias = self.layer.weight, self.layer.bias
-        totals, refusing = [torch.zeros_like(p) for p in self.parameters], []
+    def gradient(self, credit: Sequence[Tensor | None]) -> list[tuple[Tensor, Tensor]]:
+        """What the product's own backward makes of the credit and the trace in place of its input."""
+        product = self.product
+        learning, totals, refusing = product.learning, {}, []
         for c, x, scale, unalike in zip(credit, self.traces, self.bias_traces, self.unalike, strict=False):
             if c is None or x is None or scale is None:
                 continue
             if unalike is not None:
                 refusing.append(c.any() & unalike)
-            if not self._is_current(current):
-                (c,) = torch.autograd.grad(current, self.y, c, retain_graph=True)
-            terms = torch.autograd.grad(self.apply(x, weight, bias), self.parameters, c)  # type: ignore[arg-type]
-            for p, total, term in zip(self.parameters, totals, terms, strict=True):
-                total += term * scale if p is bias else term
+            if product.y is not self.currents[0] or len(self.currents) > 1:
+                (c,) = torch.autograd.grad(self.currents, product.y, [c] * len(self.currents), retain_graph=True)
+            again = product.again(x.to(product.x.dtype), product.weight, product.bias)
+            terms = torch.autograd.grad(again, learning, c.view_as(again))
+            for t, term in zip(learning, terms, strict=True):
+                totals.setdefault(id(t), []).append(term * scale if t is product.bias else term)
         self.refuses = torch.stack(refusing).any() if refusing else None
-        return totals
+        return [(t, sum(totals[id(t)][1:], totals[id(t)][0])) for t in learning if totals]
+
+
+def _sum(terms: Sequence[Tensor]) -> Tensor | None:
+    return sum(terms[1:], terms[0]) if terms else None
+
+
+def _number(derivative: Tensor | None) -> Tensor | None:
+    return None if derivative is None else derivative.flatten()[0]

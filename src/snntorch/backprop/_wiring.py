@@ -1,145 +1,244 @@
-"""Which layers learn in front of which neurons, in a net of any form: read off the graph of a step."""
+"""Which weights reach which neurons, and how, in a net of any form: read off the graph of its first step."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import get_gradient_edge
 
 from .._neurons.neurons import SpikingNeuron
 from .._time.arguments import fill, hollow
-from .._time.held import aside
-from ._cell import Cell, recurrent_layer
-from ._traces import WEIGHTED, Synapses
+from ._cell import Cell
+from ._products import LAYERS, Product, Products
+from ._traces import DenseTraces, PresynapticTraces, Synapses
 
-# Operations that keep channels apart, by the names of their gradients.
-_CHANNELWISE = set(
-    "Add Sub Rsub Mul Div Neg Abs Exp Pow Where Clone ToCopy Alias View UnsafeView ReshapeAlias Squeeze Unsqueeze "
-    "Relu LeakyRelu Elu Gelu Silu Sigmoid Tanh Softplus Hardtanh Clamp ClampMin ClampMax NativeDropout "
-    "MaxPool2DWithIndices MaxPool3DWithIndices AvgPool2D AvgPool3D AdaptiveAvgPool2D AdaptiveAvgPool3D "
-    "AdaptiveMaxPool2D AdaptiveMaxPool3D MkldnnMaxPool2D MkldnnAdaptiveAvgPool2D".split()
+# Operations by the names of their gradients: those that bring an element somewhere else, times a constant; those that
+# go by element; those that keep channels apart.
+_MOVING = set(
+    "Add Sub Rsub Neg Clone ToCopy Alias View UnsafeView ReshapeAlias Squeeze Unsqueeze Split SplitWithSizes Slice "
+    "Chunk Select Unbind T Transpose Permute Flip Roll Cat Stack ConstantPadNd Gate".split()
 )
-
-
-def called_layers(net: nn.Module, x: Tensor) -> list[nn.Module]:
-    """The neurons and the layers of weights that a step calls, in order; the step leaves no trace."""
-    neurons = [m for m in net.modules() if isinstance(m, SpikingNeuron)]
-    inside = {part for neuron in neurons for part in neuron.modules()}.difference(neurons)
-    called: list[nn.Module] = []
-
-    def note(layer: nn.Module, args: tuple) -> None:
-        if layer in called and (isinstance(layer, SpikingNeuron) or _learns(layer)):
-            raise ValueError(f"every layer must occur once in net, {type(layer).__name__} occurs again")
-        if isinstance(layer, SpikingNeuron):
-            recurrent_layer(layer)  # which refuses what can't be followed
-        called.append(layer)
-
-    watched = [m for m in net.modules() if isinstance(m, (SpikingNeuron, *WEIGHTED)) and m not in inside]
-    handles = [layer.register_forward_pre_hook(note) for layer in watched]
-    devices = [x.device] if x.is_cuda else []
-    try:
-        with aside(net), torch.random.fork_rng(devices), torch.no_grad():
-            net(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return called
+_ELEMENTWISE = set(
+    "Add Sub Rsub Mul Div Neg Abs Exp Expm1 Log Log1P Pow Sqrt Rsqrt Reciprocal Sin Cos Where Clone ToCopy Alias Relu "
+    "LeakyRelu Elu Gelu Silu Sigmoid Tanh Softplus Hardtanh Hardsigmoid Clamp ClampMin ClampMax Minimum Maximum "
+    "Lerp Erf Gate".split()
+)
+_CHANNELWISE = _ELEMENTWISE | set(
+    "View UnsafeView ReshapeAlias Squeeze Unsqueeze NativeDropout MaxPool2DWithIndices MaxPool3DWithIndices AvgPool2D "
+    "AvgPool3D AdaptiveAvgPool2D AdaptiveAvgPool3D AdaptiveMaxPool2D AdaptiveMaxPool3D MkldnnMaxPool2D "
+    "MkldnnAdaptiveAvgPool2D".split()
+)
+MOVED, ELEMENTWISE, CHANNELWISE = 1, 2, 4
+_KINDS = {MOVED: _MOVING, ELEMENTWISE: _ELEMENTWISE, CHANNELWISE: _CHANNELWISE}
+_ANY = MOVED | ELEMENTWISE | CHANNELWISE
 
 
 class Wiring:
-    """The layers that learn in front of the neurons of a net, found when its first step has run.
+    """A net's neurons, and the weights that learn in front of them and inside them, known when its first step has run.
 
     Args:
         net: calls its neurons and layers at every step in the same way.
-        layers: what it calls, see `called_layers`.
         rule: makes synapses.
         readout_decay: see `Cell`.
+
+    Attributes:
+        cells: the neurons that a step calls, in order.
     """
 
-    def __init__(self, net: nn.Module, layers: list[nn.Module], rule: type[Synapses], readout_decay: float) -> None:
+    def __init__(self, net: nn.Module, rule: type[Synapses], readout_decay: float) -> None:
         self.net, self.rule = net, rule
-        neurons = [layer for layer in layers if isinstance(layer, SpikingNeuron)]
+        self.cells: list[Cell] = []
+        neurons = [m for m in net.modules() if isinstance(m, SpikingNeuron)]
         if not neurons:
-            raise TypeError("net must call a spiking neuron, got none")
-        self.cells: dict[nn.Module, Cell] = {
-            neuron: Cell(neuron, [rule(w, True) for w in recurrent_layer(neuron)], readout_decay) for neuron in neurons
-        }
-        self.cells[neurons[-1]].spike_decay = 0.0  # the readout itself
-        self.layers = [layer for layer in layers if isinstance(layer, WEIGHTED) and _learns(layer)]
-        self.calls: dict[nn.Module, tuple[Tensor, Tensor, Any]] = {}
-        self.found: list[Synapses] | None = None
+            raise TypeError("net must hold a spiking neuron, got none")
+        self.all_cells = [Cell(neuron, readout_decay, self.cells) for neuron in neurons]
+        inside = {part for neuron in neurons for part in neuron.modules()}
+        outside = [m for m in net.modules() if m not in inside]
+        self.layers = [m for m in outside if isinstance(m, LAYERS)]
+        # PyTorch's own modules keep nothing of one step for the next.
+        self.keeping = [m for m in outside if not type(m).__module__.startswith("torch.")]
+        self.names = {id(p): n for n, p in net.named_parameters() if p.requires_grad}
+        self.products = Products()
+        self.known: list[tuple[nn.Module, int]] = []
 
-    def watch(self) -> Iterator[torch.utils.hooks.RemovableHandle]:
-        """Hooks that note what layers take and give, and on the net, which tell when a step begins and ends."""
-        for layer in self.layers:
-            yield layer.register_forward_hook(self._note)
-        yield self.net.register_forward_pre_hook(lambda *_: self.cut())
-        yield self.net.register_forward_hook(lambda *_: self._tell())
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Note what the net computes in each step."""
+        with ExitStack() as stack:
+            for layer in self.layers:
+                stack.enter_context(self.products.around(layer, ("forward",)))
+            for cell in self.all_cells:
+                stack.enter_context(cell.watched(self.products))
+            yield
 
-    def _note(self, layer: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> None:
-        self.calls[layer] = args[0].detach(), y, y.grad_fn
-
-    def cut(self) -> None:
-        """Cut what modules themselves hand on from one step to the next, as spikes that are fed back."""
-        inside = {part for neuron in self.cells for part in neuron.modules()}
-        for module in self.net.modules():
-            for held in (vars(module), module._buffers) if module not in inside else ():
+    def begin(self) -> None:
+        """Forget the last step, and cut what modules themselves hand on to the next, as spikes that are fed back."""
+        self.products.found.clear()
+        self.cells.clear()
+        for module in self.keeping:
+            for held in (vars(module), module._buffers):
                 for name, value in held.items():
                     tensors: list[Tensor] = []
                     template = hollow(value, tensors, lambda t: t.grad_fn is not None)
                     if tensors:
                         held[name] = fill(template, [t.detach() for t in tensors])
-        self.calls.clear()
 
-    def _tell(self) -> None:
-        """Tell the synapses what went through them in a step."""
-        if self.found is None:
-            self.found = [synapses for cell in self.cells.values() for synapses in self._in_front_of(cell)]
-        for synapses in self.found:
-            if synapses.layer not in self.calls:
-                raise NotImplementedError(f"net must call the same layers at every step, but not {synapses.layer}")
-            synapses.x, synapses.y, _ = self.calls[synapses.layer]
+    def end(self) -> None:
+        """After the first step, find what reaches what; after others, see that they are like it."""
+        called = [(cell.neuron, 0) for cell in self.cells]
+        called += [(product.owner, product.weight.numel()) for product in self.products.found]
+        if not self.known:
+            self._wire()
+        elif called != self.known:
+            raise NotImplementedError("net must call the same neurons and layers at every step, in the same order")
+        self.known = called
 
-    def _in_front_of(self, cell: Cell) -> Iterator[Synapses]:
+    def _wire(self) -> None:
+        if not self.cells:
+            raise TypeError("net must call a spiking neuron, got none")
+        self.cells[-1].spike_decay = 0.0  # the readout itself
+        self.learnt = [self._learnt(product) for product in self.products.found]
+        pairs = zip(self.products.found, self.learnt, strict=True)
+        self.starts = {product.node: product for product, learnt in pairs if learnt is not None}
+        for cell in self.cells:
+            self._wire_cell(cell)
+        self.starts = {}  # which would keep the step's graph
+
+    def _learnt(self, product: Product) -> tuple[set[int], Tensor | None] | None:
+        """The parameters, by `id`, that weight and bias are or are parts of; the one that an elementwise weight is of.
+
+        None where they are anything else.
+        """
+        parameters: set[int] = set()
+        origin = None
+        if product.y.grad_fn is not product.node:  # written to since
+            return None
+        for t in product.learning:
+            leaves = {n.variable: kinds for n, kinds in _reached(t).items() if hasattr(n, "variable")}
+            if not all(id(leaf) in self.names for leaf in leaves):
+                return None
+            if not all(kinds & MOVED for kinds in leaves.values()):
+                origin = next(iter(leaves))
+                elementwise = len(leaves) == 1 and leaves[origin] & ELEMENTWISE and origin.shape == t.shape
+                if t is not product.weight or not elementwise:
+                    return None
+            parameters |= {id(leaf) for leaf in leaves}
+        return parameters, origin
+
+    def _wire_cell(self, cell: Cell) -> None:
         name = type(cell.neuron).__name__
-        starts = {node: layer for layer, (_, _, node) in self.calls.items()}
-        ends = {t.grad_fn for other in self.cells.values() for t in (other.spk, *other.after)}
-        learnt = {id(p): n for n, p in self.net.named_parameters() if p.requires_grad}
-        known: dict[Any, set[nn.Module]] = {None: set()}
+        if cell.spike_decay and cell.spk.shape != cell.after[0].shape:
+            raise NotImplementedError(f"readout_decay can't filter {name}'s spikes, whose shape is not its states'")
+        ends = {t.grad_fn for other in self.cells if other is not cell for t in (other.spk, *other.after)}
+        seen = [get_gradient_edge(s).node for s in cell.seen]
+        flows = [_reached(current, self.starts, ends | set(seen)) for current in cell.currents]
+        cell.within = [all(flow[node] & ELEMENTWISE for flow in flows if node in flow) for node in seen]
+        currents = {get_gradient_edge(c).node for c in cell.currents if c.requires_grad}
+        taken = self._taken(flow for t in (*cell.after, cell.spk) for flow in [_reached(t, ends=currents | ends)])
+        cell.keep(taken)
+        if stray := [n for i, n in self.names.items() if i in taken]:
+            raise NotImplementedError(
+                f"{stray[0]} is not elementwise in {name}'s step: it does not broadcast to the states' shape "
+                f"{tuple(cell.after[0].shape)}, or it is reached some other way than as the neuron's own"
+            )
+        weights = {i: p for flow in flows for i, p in self._taken([flow]).items() if i in self.names}
+        found: list[Synapses] = []
+        while (more := self._synapses(cell, flows, weights, found)) is not None:
+            weights |= more
+        cell.synapses = found
+        if weights and self.rule is PresynapticTraces:
+            raise NotImplementedError(
+                f"ottt needs weights of Linear and Conv layers with nothing but poolings, activations and the like "
+                f"between them and their neuron, but {self.names[next(iter(weights))]} reaches {name} otherwise; "
+                "eprop takes it"
+            )
+        if weights:
+            cell.synapses.append(DenseTraces(list(weights.values())))
 
-        def before(node: Any) -> set[nn.Module]:
-            if node not in known:
-                if node in starts:
-                    return {starts[node]}
-                if node in ends:
-                    return set()
-                if id(getattr(node, "variable", None)) in learnt:
-                    raise NotImplementedError(
-                        f"in front of a neuron only Linear and Conv layers can learn, but "
-                        f"{learnt[id(node.variable)]} reaches {name}"
-                    )
-                known[node] = found = set().union(*(before(n) for n, _ in node.next_functions))
-                if found and re.sub(r"Backward\d*$", "", node.name()) not in _CHANNELWISE:
-                    layer = next(iter(found))
-                    raise NotImplementedError(f"{node.name()} may not stand between {layer} and its neuron, {name}")
-            return known[node]
+    @staticmethod
+    def _taken(flows: Iterable[dict[Any, int]]) -> dict[int, Tensor]:
+        variables = [node.variable for flow in flows for node in flow if hasattr(node, "variable")]
+        return {id(v): v for v in variables}
 
-        found = before(cell.input.grad_fn)
-        for layer in [layer for layer in self.layers if layer in found]:
-            _, y, node = self.calls[layer]
-            if y.grad_fn is not node:
-                raise NotImplementedError(f"what {layer} gives may not be written to before it reaches {name}")
-            channels, size = layer.weight.shape[0], cell.input[0].numel()  # type: ignore[union-attr]
-            if len(y) != len(cell.input) or size % channels or (isinstance(layer, nn.Linear) and size != y[0].numel()):
-                raise NotImplementedError(
-                    f"{layer} gives shape {tuple(y.shape)}, whose channels are not those of {name}'s input "
-                    f"{tuple(cell.input.shape)}"
-                )
-            synapses = self.rule(layer)
-            cell.learning.append(synapses)
-            yield synapses
+    def _synapses(
+        self, cell: Cell, flows: Sequence[dict[Any, int]], dense: dict[int, Tensor], found: list[Synapses]
+    ) -> dict[int, Tensor] | None:
+        """Fill `found`; the parameters of the first product that has to be `dense`, else None."""
+        found.clear()
+        for number, (product, learnt) in enumerate(zip(self.products.found, self.learnt, strict=True)):
+            reached = [i for i, flow in enumerate(flows) if product.node in flow]
+            if learnt is None or not learnt[0] or not reached:
+                continue
+            kinds = _ANY
+            for i in reached:
+                kinds &= flows[i][product.node]
+            synapses = None
+            if not learnt[0] & dense.keys():
+                synapses = self._follow(number, [cell.currents[i] for i in reached], reached, kinds, learnt[1])
+            if synapses is not None:
+                found.append(synapses)
+            elif not learnt[0] <= dense.keys():
+                return {id(p): p for p in self.net.parameters() if id(p) in learnt[0]}
+        return None
+
+    def _follow(
+        self, number: int, currents: list[Tensor], reached: list[int], kinds: int, origin: Tensor | None
+    ) -> Synapses | None:
+        """The synapses of a product that reaches currents by such operations; None where these mix its channels."""
+        product = self.products.found[number]
+        y, channels, size = product.y, len(product.weight), currents[0][0].numel()
+        if not product.is_linear and product.x.dim() != product.weight.dim():
+            return None
+        if self.rule is PresynapticTraces:
+            return self.rule(number, reached) if kinds & (MOVED | CHANNELWISE) and origin is None else None
+        if kinds & MOVED:
+            route = _places(y, currents)
+            if route is not None:
+                return self.rule(number, reached, route, origin)
+        mixed = len(y) != len(currents[0]) or size % channels or (product.is_linear and size != y[0].numel())
+        return None if mixed or not kinds & CHANNELWISE else self.rule(number, reached, None, origin)
 
 
-def _learns(layer: nn.Module) -> bool:
-    return any(p.requires_grad for p in layer.parameters())
+def _reached(tensor: Tensor, starts: dict[Any, Product] | None = None, ends: Iterable[Any] = ()) -> dict[Any, int]:
+    """What a tensor was made by, back to the `ends`, and by what kinds of operations alone; behind products by any."""
+    starts, kinds_of = starts or {}, {}
+    todo = [(get_gradient_edge(tensor).node, _ANY)] if tensor.requires_grad else []
+    while todo:
+        node, kinds = todo.pop()
+        before = kinds_of.get(node)
+        if before is not None:
+            kinds &= before
+        if node is None or kinds == before:
+            continue
+        kinds_of[node] = kinds
+        if node in starts:
+            todo.append((starts[node].before, 0))
+        elif node not in ends:
+            name = re.sub(r"Backward\d*$", "", node.name())
+            kinds &= sum(kind for kind, names in _KINDS.items() if name in names)
+            todo += [(n, kinds) for n, _ in node.next_functions]
+    return kinds_of
+
+
+def _places(y: Tensor, currents: list[Tensor]) -> Tensor | None:
+    """The neuron, counted over samples, that each element of y goes to; empty for its own, None for several.
+
+    The numbers go the way back from the neurons, bit by bit, beside a 1.
+    """
+    if len(currents) == 1 and currents[0] is y:
+        return y.new_zeros(0)
+    count = currents[0].numel()
+    bits = torch.arange(max(1, (count - 1).bit_length()), device=y.device)
+    fields = torch.arange(count, device=y.device) >> bits[:, None] & 1
+    fields = torch.cat((torch.ones_like(fields[:1]), fields)).to(y.dtype).view(-1, *currents[0].shape)
+    # Currents differ, lest they cancel.
+    vectors = [(fields * (1 + i / 8)).to(current.dtype) for i, current in enumerate(currents)]
+    (found,) = torch.autograd.grad(currents, y, vectors, retain_graph=True, is_grads_batched=True)
+    if bool(((found[1:] != 0) & (found[1:] != found[0])).any()):
+        return None
+    route = ((found[1:] != 0) << bits.view(-1, *[1] * y.dim())).sum(0)
+    alike = y.shape == currents[0].shape and bool((route.flatten() == torch.arange(count, device=y.device)).all())
+    return route.new_zeros(0) if alike else route
