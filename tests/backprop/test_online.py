@@ -947,16 +947,21 @@ class Branched(nn.Module):
 class FedBack(nn.Module):
     """A recurrent layer of the user's own: the spikes of the step before, through a layer."""
 
-    def __init__(self, cut=False):
+    def __init__(self, cut=False, start=True):
         super().__init__()
+        self.start = start
+        self.scale = nn.Parameter(torch.rand(NEURONS))
         self.fc, self.rec = nn.Linear(FAN_IN, NEURONS), nn.Linear(NEURONS, NEURONS)
         self.neuron = Adaptive(0.9, 0.8, 0.3, init_hidden=True, spike_grad=SMOOTH)
         self.cut, self.before = cut, {}
 
     def forward(self, x):
-        spk = self.before.get("spk", torch.zeros(len(x), NEURONS))
-        spk = spk.detach() if self.cut else spk
-        self.before["spk"] = out = self.neuron(self.fc(x) + self.rec(spk))
+        spk = self.before.get("spk", torch.zeros(len(x), NEURONS) if self.start else None)
+        current = self.fc(x)
+        if spk is not None:
+            spk = spk.detach() if self.cut else spk
+            current = current + self.rec(spk) + self.scale * spk
+        self.before["spk"] = out = self.neuron(current)
         return out
 
 
@@ -1012,8 +1017,9 @@ def test_a_module_gets_what_the_row_of_its_layers_gets():
         assert torch.equal(drawn, torch.get_rng_state())
 
 
-def test_recurrence_of_a_module_gets_what_the_cut_net_gets_from_bptt():
-    net, (x, target) = FedBack(), inputs()
+@pytest.mark.parametrize("start", [True, False], ids=["from zeros", "from the second step on"])
+def test_recurrence_of_a_module_gets_what_the_cut_net_gets_from_bptt(start):
+    net, (x, target) = FedBack(start=start), inputs()
     actual = online(backprop.eprop, net, x, target)
     assert net.before["spk"].grad_fn is None
     net.before, net.cut = {}, True
@@ -1065,7 +1071,7 @@ def test_eprop_is_exact_whatever_is_between(between):
 
 @pytest.mark.parametrize(("net", "error", "message"), [
     (Of(lambda net, x: (net.neuron(net.fc(x)))), ValueError, "every neuron must occur once in net, Leaky occurs again"),
-    (Of(alternating), NotImplementedError, "net must call the same neurons and layers at every step"),
+    (Of(alternating), NotImplementedError, r"Linear.* must reach Leaky in the same way at every step"),
     (Of(lambda net, x: net.fc(x), nn.Identity()), TypeError, "net must hold a spiking neuron"),
     (Of(lambda net, x: net.fc(x), snn.LinearLeaky(0.9, NEURONS, 2)), NotImplementedError, "does not run step by step"),
 ])  # fmt: skip

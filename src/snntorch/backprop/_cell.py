@@ -34,7 +34,7 @@ class Cell:
         self.parameters = {n: p for n, p in neuron.named_parameters() if p.requires_grad}
         self.within: list[bool] | None = None
         self.read: list[bool] | None = None
-        self.synapses: list[Synapses] = []
+        self.synapses: dict[Any, Synapses] = {}
         self.traces: dict[str, Traces] = {}
         self.before: list[Tensor] = []
         self.currents: Sequence[Tensor] = ()
@@ -52,9 +52,10 @@ class Cell:
         try:
             with products.around(self.neuron, names):
                 if names:
-                    of_project, of_drive = (self.neuron.__dict__[name] for name in names)
-                    self.neuron.__dict__["project"] = lambda x: self._with_originals(of_project, x)
-                    self.neuron.__dict__["drive"] = lambda *args: self._drive(of_drive, *args)
+                    held: dict[str, Any] = vars(self.neuron)  # type: ignore[assignment]
+                    of_project, of_drive = (held[name] for name in names)
+                    held["project"] = lambda x: self._with_originals(of_project, x)
+                    held["drive"] = lambda *args: self._drive(of_drive, *args)
                 yield
         finally:
             for handle in handles:
@@ -156,33 +157,34 @@ class Cell:
             terms += [c * e for c, e in past if c is not None and e is not None]
             parameter = self.parameters[name]
             yield from ((parameter, term.sum_to_size(parameter.shape)) for term in terms)
-        for synapses in self.synapses:
+        for synapses in self.synapses.values():
             synapses.begin(products, self.currents)
             yield from synapses.gradient(credit)
 
     def advance(self) -> None:
         """Carry all traces over this step."""
         count = len(self.before)
-        reads = [t for synapses in self.synapses for t in synapses.reads]
+        reads = [t for synapses in self.synapses.values() for t in synapses.reads]
         by = [*self.before, *self.copies.values(), *reads]
         # A state that nothing reads a step later, such as the spikes that recurrent weights were cut from, needs no
         # trace; the first step does not tell. The spikes' row counts as one more state where they are filtered.
         tells = self.read is None and any(old.requires_grad for old in self.before)
         new = [*self.after, *[self.spk] * (tells or bool(self.spike_decay))]
+        nothing: Traces = [None] * len(by)
         rows = [
-            gradients_of(state, by) if self.read is None or i >= count or self.read[i] else [None] * len(by)
+            gradients_of(state, by) if self.read is None or i >= count or self.read[i] else nothing
             for i, state in enumerate(new)
         ]
         if tells:
             self.read = [any(row[b] is not None for row in rows) for b in range(count)]
-            rows = [row if i >= count or self.read[i] else [None] * len(by) for i, row in enumerate(rows)]
+            rows = [row if i >= count or self.read[i] else nothing for i, row in enumerate(rows)]
         rows = rows[: count + bool(self.spike_decay)]
         jacobian: list[Traces] = [row[:count] for row in rows]
         if self.spike_decay:
             jacobian = [[*row, None] for row in jacobian]
             jacobian[-1][-1] = self.spk.new_full((), self.spike_decay)
         gains = [iter(row[count + len(self.copies) :]) for row in rows]
-        for synapses in self.synapses:
+        for synapses in self.synapses.values():
             synapses.advance(jacobian, [[next(gain) for _ in synapses.reads] for gain in gains])
         for i, name in enumerate(self.copies):
             self.traces[name] = carried(self.traces.get(name, []), jacobian, [row[count + i] for row in rows])

@@ -205,10 +205,11 @@ def _learn(
             cells = wiring.cells
             wanted = weights + [leaf for cell in cells for leaf in cell.leaves]
             gradients = iter(gradients_of(broadcast.objective(loss.sum()), wanted))
-            found = [(weight, gradient) for weight in weights if (gradient := next(gradients)) is not None]
+            found: list[tuple[Tensor, Tensor]] = []
+            found += [(weight, gradient) for weight in weights if (gradient := next(gradients)) is not None]
             for cell in cells:
                 found += cell.learn([next(gradients) for _ in cell.leaves], wiring.products.found)
-            _check([s.refuses for cell in cells for s in cell.synapses if s.refuses is not None])
+            _check([s.refuses for cell in cells for s in cell.synapses.values() if s.refuses is not None])
             for cell in cells:
                 cell.advance()
             for parameter, gradient in _of_parameters(found, weights):

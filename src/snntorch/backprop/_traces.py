@@ -66,6 +66,10 @@ class Synapses:
         self.product = products[self.number]
         self.currents = [currents[i] for i in self.reached]
 
+    def moved_to(self, other: "Synapses") -> None:
+        """Go on where others are, in a step that computes more than the one before."""
+        self.number, self.reached, self.route, self.origin = other.number, other.reached, other.route, other.origin
+
     @property
     def reads(self) -> Sequence[Tensor]:
         """The tensors by which the states' derivatives are wanted."""
@@ -154,11 +158,11 @@ class EligibilityTraces(Synapses):
 
 
 class DenseTraces(Synapses):
-    """One trace a parameter, sample, neuron and state, `[B * neurons, parameters]`, however a current depends on it."""
+    """One trace a weight, neuron, sample and state, `[B * neurons, weights]`, however a current depends on it."""
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
+    def __init__(self, parameter: Tensor) -> None:
         super().__init__(-1, ())
-        self.parameters = parameters
+        self.parameter = parameter
 
     def begin(self, products: Sequence[Product], currents: Sequence[Tensor]) -> None:
         """Take what this step computed."""
@@ -168,28 +172,25 @@ class DenseTraces(Synapses):
         """`e = J e + gain * dI/dw`."""
         local = [self._derivatives(current) for current in self.currents]
         sources = [
-            _sum([g.reshape(-1, 1) * dw for g, dw in zip(gain, local, strict=True) if g is not None]) for gain in gains
+            _sum([g.reshape(-1, 1) * dw for g, dw in zip(gain, local, strict=True) if g is not None and dw is not None])
+            for gain in gains
         ]
         columns = [[None if j is None else j.reshape(-1, 1) for j in row] for row in jacobian]
         self.traces = carried(self.traces, columns, sources)
 
-    def _derivatives(self, current: Tensor) -> Tensor:
+    def _derivatives(self, current: Tensor) -> Tensor | None:
         size = current.numel()
         each = torch.eye(size, dtype=current.dtype, device=current.device).view(size, *current.shape)
-        found = torch.autograd.grad(
-            current, self.parameters, each, retain_graph=True, allow_unused=True, is_grads_batched=True
+        (found,) = torch.autograd.grad(
+            current, self.parameter, each, retain_graph=True, allow_unused=True, is_grads_batched=True
         )
-        zeros = (p.new_zeros(size, p.numel()) for p in self.parameters)
-        return torch.cat([z if d is None else d.reshape(size, -1) for d, z in zip(found, zeros, strict=True)], 1)
+        return None if found is None else found.reshape(size, -1)
 
     def gradient(self, credit: Sequence[Tensor | None]) -> list[tuple[Tensor, Tensor]]:
         """Credit times trace, summed over states, samples and neurons."""
         pairs = zip(credit, self.traces, strict=False)
         total = _sum([c.flatten() @ trace for c, trace in pairs if c is not None and trace is not None])
-        if total is None:
-            return []
-        parts = total.split([p.numel() for p in self.parameters])
-        return [(p, part.view(p.shape)) for p, part in zip(self.parameters, parts, strict=True)]
+        return [] if total is None else [(self.parameter, total.view(self.parameter.shape))]
 
 
 class PresynapticTraces(Synapses):
@@ -229,7 +230,8 @@ class PresynapticTraces(Synapses):
     def gradient(self, credit: Sequence[Tensor | None]) -> list[tuple[Tensor, Tensor]]:
         """What the product's own backward makes of the credit and the trace in place of its input."""
         product = self.product
-        learning, totals, refusing = product.learning, {}, []
+        learning, refusing = product.learning, []
+        totals: dict[int, list[Tensor]] = {}
         for c, x, scale, unalike in zip(credit, self.traces, self.bias_traces, self.unalike, strict=False):
             if c is None or x is None or scale is None:
                 continue
@@ -241,8 +243,9 @@ class PresynapticTraces(Synapses):
             terms = torch.autograd.grad(again, learning, c.view_as(again))
             for t, term in zip(learning, terms, strict=True):
                 totals.setdefault(id(t), []).append(term * scale if t is product.bias else term)
+        pairs = [(t, _sum(totals.get(id(t), []))) for t in learning]
         self.refuses = torch.stack(refusing).any() if refusing else None
-        return [(t, sum(totals[id(t)][1:], totals[id(t)][0])) for t in learning if totals]
+        return [(t, total) for t, total in pairs if total is not None]
 
 
 def _sum(terms: Sequence[Tensor]) -> Tensor | None:

@@ -62,7 +62,7 @@ class Wiring:
         self.keeping = [m for m in outside if not type(m).__module__.startswith("torch.")]
         self.names = {id(p): n for n, p in net.named_parameters() if p.requires_grad}
         self.products = Products()
-        self.known: list[tuple[nn.Module, int]] = []
+        self.steps, self.calls = 0, []
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -87,14 +87,11 @@ class Wiring:
                         held[name] = fill(template, [t.detach() for t in tensors])
 
     def end(self) -> None:
-        """After the first step, find what reaches what; after others, see that they are like it."""
-        called = [(cell.neuron, 0) for cell in self.cells]
-        called += [(product.owner, product.weight.numel()) for product in self.products.found]
-        if not self.known:
+        """Find what reaches what: after two steps, as the first may feed nothing back, and where others are called."""
+        calls = [*[cell.neuron for cell in self.cells], *[product.owner for product in self.products.found]]
+        if self.steps < 2 or calls != self.calls:
             self._wire()
-        elif called != self.known:
-            raise NotImplementedError("net must call the same neurons and layers at every step, in the same order")
-        self.known = called
+        self.steps, self.calls = self.steps + 1, calls
 
     def _wire(self) -> None:
         if not self.cells:
@@ -105,6 +102,9 @@ class Wiring:
         self.starts = {product.node: product for product, learnt in pairs if learnt is not None}
         for cell in self.cells:
             self._wire_cell(cell)
+        for cell in self.all_cells:
+            if cell.synapses and cell not in self.cells:
+                raise NotImplementedError(f"net must call the same neurons at every step, but not {cell.neuron}")
         self.starts = {}  # which would keep the step's graph
 
     def _learnt(self, product: Product) -> tuple[set[int], Tensor | None] | None:
@@ -133,30 +133,39 @@ class Wiring:
         if cell.spike_decay and cell.spk.shape != cell.after[0].shape:
             raise NotImplementedError(f"readout_decay can't filter {name}'s spikes, whose shape is not its states'")
         ends = {t.grad_fn for other in self.cells if other is not cell for t in (other.spk, *other.after)}
-        seen = [get_gradient_edge(s).node for s in cell.seen]
+        seen = [get_gradient_edge(s).node if s.requires_grad else None for s in cell.seen]
         flows = [_reached(current, self.starts, ends | set(seen)) for current in cell.currents]
-        cell.within = [all(flow[node] & ELEMENTWISE for flow in flows if node in flow) for node in seen]
+        within = [all(flow[node] & ELEMENTWISE for flow in flows if node in flow) for node in seen]
         currents = {get_gradient_edge(c).node for c in cell.currents if c.requires_grad}
         taken = self._taken(flow for t in (*cell.after, cell.spk) for flow in [_reached(t, ends=currents | ends)])
-        cell.keep(taken)
+        if cell.within is None:
+            cell.within = within
+            cell.keep(taken)
+        if not all(within) and self.steps:
+            raise NotImplementedError(f"{name} must make the same of its states at every step, before its own step too")
         if stray := [n for i, n in self.names.items() if i in taken]:
             raise NotImplementedError(
                 f"{stray[0]} is not elementwise in {name}'s step: it does not broadcast to the states' shape "
                 f"{tuple(cell.after[0].shape)}, or it is reached some other way than as the neuron's own"
             )
-        weights = {i: p for flow in flows for i, p in self._taken([flow]).items() if i in self.names}
-        found: list[Synapses] = []
+        weights = {id(s.parameter): s.parameter for s in cell.synapses.values() if isinstance(s, DenseTraces)}
+        weights |= {i: p for flow in flows for i, p in self._taken([flow]).items() if i in self.names}
+        found: dict[Any, Synapses] = {}
         while (more := self._synapses(cell, flows, weights, found)) is not None:
             weights |= more
-        cell.synapses = found
         if weights and self.rule is PresynapticTraces:
             raise NotImplementedError(
                 f"ottt needs weights of Linear and Conv layers with nothing but poolings, activations and the like "
                 f"between them and their neuron, but {self.names[next(iter(weights))]} reaches {name} otherwise; "
                 "eprop takes it"
             )
-        if weights:
-            cell.synapses.append(DenseTraces(list(weights.values())))
+        found |= {i: DenseTraces(p) for i, p in weights.items()}
+        if lost := cell.synapses.keys() - found.keys():
+            layers = " or ".join({str(s.product.owner) for key, s in cell.synapses.items() if key in lost})
+            raise NotImplementedError(f"{layers} must reach {name} in the same way at every step")
+        for key, old in cell.synapses.items():
+            old.moved_to(found[key])
+        cell.synapses = found | cell.synapses
 
     @staticmethod
     def _taken(flows: Iterable[dict[Any, int]]) -> dict[int, Tensor]:
@@ -164,7 +173,7 @@ class Wiring:
         return {id(v): v for v in variables}
 
     def _synapses(
-        self, cell: Cell, flows: Sequence[dict[Any, int]], dense: dict[int, Tensor], found: list[Synapses]
+        self, cell: Cell, flows: Sequence[dict[Any, int]], dense: dict[int, Tensor], found: dict[Any, Synapses]
     ) -> dict[int, Tensor] | None:
         """Fill `found`; the parameters of the first product that has to be `dense`, else None."""
         found.clear()
@@ -179,7 +188,8 @@ class Wiring:
             if not learnt[0] & dense.keys():
                 synapses = self._follow(number, [cell.currents[i] for i in reached], reached, kinds, learnt[1])
             if synapses is not None:
-                found.append(synapses)
+                key = (frozenset(learnt[0]), synapses.route is None)
+                found[(*key, sum(key == other[:2] for other in found))] = synapses
             elif not learnt[0] <= dense.keys():
                 return {id(p): p for p in self.net.parameters() if id(p) in learnt[0]}
         return None
@@ -205,7 +215,7 @@ class Wiring:
 def _reached(tensor: Tensor, starts: dict[Any, Product] | None = None, ends: Iterable[Any] = ()) -> dict[Any, int]:
     """What a tensor was made by, back to the `ends`, and by what kinds of operations alone; behind products by any."""
     starts, kinds_of = starts or {}, {}
-    todo = [(get_gradient_edge(tensor).node, _ANY)] if tensor.requires_grad else []
+    todo: list[tuple[Any, int]] = [(get_gradient_edge(tensor).node, _ANY)] if tensor.requires_grad else []
     while todo:
         node, kinds = todo.pop()
         before = kinds_of.get(node)
