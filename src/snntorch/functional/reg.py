@@ -62,7 +62,21 @@ class l1_rate_sparsity(_Regularizer):
         return x.sum()
 
 
-class rate_bounds(_Regularizer):
+class _Bounds(_Regularizer):
+    """Mean squared distance from [lower, upper]."""
+
+    def __init__(self, lower: float, upper: float, Lambda: float | Sequence[float]) -> None:
+        super().__init__(Lambda)
+        if not lower <= upper:
+            raise ValueError(f"lower must not exceed upper, got lower={lower} and upper={upper}")
+        self.lower = lower
+        self.upper = upper
+
+    def _penalty(self, x: Tensor) -> Tensor:
+        return (x - x.clamp(self.lower, self.upper)).square().mean()
+
+
+class rate_bounds(_Bounds):
     r"""Penalty on firing rates outside of bounds, against silent and against saturated neurons.
 
     .. math:: \frac{λ}{N} \sum_n \max(0, lower - r_n)^2 + \max(0, r_n - upper)^2
@@ -101,18 +115,14 @@ class rate_bounds(_Regularizer):
         Lambda: float | Sequence[float] = 1.0,
         population: bool = False,
     ) -> None:
-        super().__init__(Lambda)
-        _check_bounds(lower, upper)
-        self.lower = lower
-        self.upper = upper
+        super().__init__(lower, upper, Lambda)
         self.population = population
 
     def _penalty(self, x: Tensor) -> Tensor:
-        rates = x.mean() if self.population else x.mean((0, 1))
-        return _squared_excess(rates, self.lower, self.upper)
+        return super()._penalty(x.mean() if self.population else x.mean((0, 1)))
 
 
-class membrane_bounds(_Regularizer):
+class membrane_bounds(_Bounds):
     r"""Penalty on membrane potentials outside of bounds, where a surrogate gradient has nothing to say.
 
     .. math:: \frac{λ}{TBN} \sum_{t,b,n} \max(0, lower - u_{bn}[t])^2 + \max(0, u_{bn}[t] - upper)^2
@@ -134,20 +144,4 @@ class membrane_bounds(_Regularizer):
     """
 
     def __init__(self, lower: float = -1.0, upper: float = 2.0, Lambda: float | Sequence[float] = 1.0) -> None:
-        super().__init__(Lambda)
-        _check_bounds(lower, upper)
-        self.lower = lower
-        self.upper = upper
-
-    def _penalty(self, x: Tensor) -> Tensor:
-        return _squared_excess(x, self.lower, self.upper)
-
-
-def _check_bounds(lower: float, upper: float) -> None:
-    if not lower <= upper:
-        raise ValueError(f"lower must not exceed upper, got lower={lower} and upper={upper}")
-
-
-def _squared_excess(x: Tensor, lower: float, upper: float) -> Tensor:
-    """Mean squared distance from [lower, upper]."""
-    return (x - x.clamp(lower, upper)).square().mean()
+        super().__init__(lower, upper, Lambda)

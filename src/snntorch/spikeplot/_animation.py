@@ -57,10 +57,10 @@ def animator(
     low, high = float(images.min()), float(images.max())
     ax.axis("off")
     frames = [[ax.imshow(image, cmap=cmap, vmin=low, vmax=high, aspect=aspect)] for image in images]
-    return _shown(fig, frames, interval=interval)
+    return movie(fig, frames, interval=interval)
 
 
-def _shown(figure: Figure, frames: list[Any], *args: Any, **kwargs: Any) -> ArtistAnimation:
+def movie(figure: Figure, frames: list[Any], *args: Any, **kwargs: Any) -> ArtistAnimation:
     """An animation that a notebook shows as a player, which matplotlib's does only where it is told to."""
     from matplotlib.animation import ArtistAnimation
 
@@ -117,4 +117,4 @@ class Camera:
         """
         if not self._frames:
             raise ValueError("the camera has no frames; call snap() after drawing each one")
-        return _shown(self._figure, self._frames, *args, **kwargs)
+        return movie(self._figure, self._frames, *args, **kwargs)

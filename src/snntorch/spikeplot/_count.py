@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ._animation import movie
 from ._canvas import COLORS, named, steps_shown, tidy, to_numpy
 
 if TYPE_CHECKING:
@@ -61,8 +62,6 @@ def spike_count(
         >>> [tick.get_text() for tick in ax.get_yticklabels()]
         ['cat', 'dog', 'owl', 'bat']
     """
-    from matplotlib.animation import ArtistAnimation
-
     spikes = to_numpy(data, "data", ndim=(2,))
     num_steps = steps_shown(num_steps, len(spikes))
     num_classes = spikes.shape[1]
@@ -96,4 +95,4 @@ def spike_count(
         [*bars[frame // interpolate], ax.axvline(frame / interpolate, color="tab:orange")]
         for frame in range(num_steps * interpolate)
     ]
-    return ArtistAnimation(fig, frames, interval=interval)
+    return movie(fig, frames, interval=interval)
