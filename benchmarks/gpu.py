@@ -33,6 +33,7 @@ twin has too. Bytes of pooling, biases and (but for the linear layer) weights ar
 import argparse
 import datetime
 import functools
+import importlib
 import itertools
 import json
 import platform
@@ -49,6 +50,7 @@ from torch import Tensor, nn
 import snntorch as snn
 
 HERE = Path(__file__).resolve().parent
+DEVICE = "cuda"  # which is ROCm's name too
 BETA = 0.9
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -318,19 +320,18 @@ def measure(
     build: Callable[..., Task], impl: str, dtype: str, sizes: dict[str, Any], repeat: int, bounds: dict[str, float]
 ) -> dict[str, Any]:
     """A workload's times, bytes and share of its bound; or the error that it met."""
-    device = "cuda"
     try:
-        task = build(impl, DTYPES[dtype], device, **sizes)
+        task = build(impl, DTYPES[dtype], DEVICE, **sizes)
         whole = build is not layer  # a net's inputs are float32, and autocast converts them
         l2 = torch.cuda.get_device_properties(0).L2_cache_size
-        inputs = rotation(task, torch.float32 if whole else DTYPES[dtype], l2, device)
+        inputs = rotation(task, torch.float32 if whole else DTYPES[dtype], l2, DEVICE)
         torch.cuda.reset_peak_memory_stats()
         row: dict[str, Any] = median_seconds(task, inputs, repeat)
         row |= {"bytes": task.bytes, "flops": task.flops, "peak_memory": torch.cuda.max_memory_allocated()}
         row["device_seconds"] = median_seconds(task, inputs, repeat, ahead=True)["seconds"]
-        if impl != "relu":  # which has less to do
+        if impl != "relu" and "copy_bytes_per_second" in bounds:  # a twin has less to do
             row["of_bound"] = least_seconds(task, dtype, bounds) / row["device_seconds"]
-    except (ImportError, RuntimeError) as error:  # an absent peer, or too little memory
+    except Exception as error:  # too little memory, or whatever a peer raises
         row = {"error": f"{type(error).__name__}: {error}"[:500]}
     torch.cuda.empty_cache()
     return row
@@ -339,7 +340,7 @@ def measure(
 def rows(only: str, peer: bool, quick: bool, bounds: dict[str, float]) -> Iterator[dict[str, Any]]:
     """Every measurement whose name has a text, printed as it is made."""
     for name, impl, dtype, build, sizes in jobs(peer):
-        if only not in name or (quick and sizes.get("n", 0) > 2048):
+        if only not in name or (quick and build is linear and sizes["n"] > 2048):
             continue
         row = {"workload": name, "impl": impl, "dtype": dtype}
         row |= measure(build, impl, dtype, sizes, 10 if quick else 50, bounds)
@@ -349,39 +350,44 @@ def rows(only: str, peer: bool, quick: bool, bounds: dict[str, float]) -> Iterat
 
 def environment() -> dict[str, Any]:
     """The device and the versions, by which a result is known."""
-    import triton
-
     return {
         "device": torch.cuda.get_device_name(0), "machine": platform.processor() or platform.machine(),
         "date": str(datetime.date.today()), "python": platform.python_version(), "torch": torch.__version__,
-        "cuda": torch.version.cuda, "triton": triton.__version__, "snntorch": snn.__version__,
-        "tf32": torch.backends.cuda.matmul.allow_tf32,
+        "cuda": torch.version.cuda, "rocm": torch.version.hip, "triton": _version("triton"),
+        "numpy": _version("numpy"), "snntorch": snn.__version__, "tf32": torch.backends.cuda.matmul.allow_tf32,
     }  # fmt: skip
 
 
-def keep(result: dict[str, Any], name: str = "") -> Path:
-    """Write a result beside the others, under the device's name."""
+def _version(package: str) -> str | None:
+    try:
+        return importlib.import_module(package).__version__
+    except ImportError:
+        return None
+
+
+def place(result: dict[str, Any], name: str = "", folder: Path = HERE / "results") -> Path:
+    """Where a result is kept: beside the others, under the device's name."""
+    folder.mkdir(parents=True, exist_ok=True)
     label = name or "".join(c if c.isalnum() else "-" for c in result["device"].lower())
-    path = HERE / "results" / f"{result['date']}-gpu-{label}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"wrote {path.relative_to(HERE.parent)}")
-    return path
+    return folder / f"{result['date']}-gpu-{label}.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few repetitions, and no layer wider than 2048")
+    parser.add_argument("--quick", action="store_true", help="few repetitions, and no Linear wider than 2048")
     parser.add_argument("--only", default="", help="workloads whose name has this text")
     parser.add_argument("--peer", action="store_true", help="SpikingJelly's neuron too, if it is installed")
     parser.add_argument("--name", default="", help="of the result, in place of the device's")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         raise SystemExit(f"benchmarks/gpu.py needs a CUDA GPU, and torch {torch.__version__} sees none")
-    bounds = measured_bounds("cuda", 10 if options.quick else 50)
+    bounds = measured_bounds(DEVICE, 10 if options.quick else 50)
     print(json.dumps(bounds))
     found = list(rows(options.only, options.peer, options.quick, bounds))
-    keep({**environment(), "bounds": bounds, "rows": found}, options.name)
+    result = {**environment(), "bounds": bounds, "rows": found}
+    path = place(result, options.name)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 Writes `tests/_engine/kernels/machine_code.txt`, which a change of the printer changes in review; `--only` prints the
 rows that have a text, and `--show` the loop of one of them, instruction by instruction. A kernel is compiled as it is
-launched for 16·512 neurons whose spikes alone are asked for, in training; what is computed again on the way back is
-part of its step. A row says
+launched for 16·512 neurons ("odd": for one more) whose spikes alone are asked for, in training; what is computed again
+on the way back is part of its step. A row says
 
 - registers of a thread, and bytes or registers of it that are spilled to memory;
 - bits of the narrowest load and store of a thread that the loop over time makes of what changes with it;
@@ -44,6 +44,7 @@ FILE = Path(__file__).resolve().parents[1] / "tests" / "_engine" / "kernels" / "
 VERSION = "3.9.0"  # of Triton, whose wheel brings the assembler
 SIZE = 16 * 512
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+LAYERS = {**{dtype: (dtype, SIZE) for dtype in DTYPES}, "bf16 odd": ("bf16", SIZE + 1)}
 TARGETS: dict[str, tuple[str, int | str, int]] = {
     **{f"sm_{number}": ("cuda", number, 32) for number in (75, 80, 90, 100, 120)},
     "gfx90a": ("hip", "gfx90a", 64),
@@ -219,14 +220,14 @@ def _narrowest(names: list[str]) -> str:
 
 def rows(only: str = "", show: bool = False) -> Iterator[str]:
     """A line for each kernel, dtype and target whose name has a text."""
-    for (kind, make), direction, dtype, target in itertools.product(
-        NEURONS.items(), ("forward", "backward"), DTYPES, TARGETS
+    for (kind, make), direction, (layer, (dtype, size)), target in itertools.product(
+        NEURONS.items(), ("forward", "backward"), LAYERS.items(), TARGETS
     ):
-        name = f"{kind}, {direction}, {dtype}, {target}"
+        name = f"{kind}, {direction}, {layer}, {target}"
         if only not in name or kind == "one-to-one":
             continue
-        source, free = sources(make(SIZE), spikes_alone=True, dtype=DTYPES[dtype])[direction]
-        made = compiled(source, free, dtype, target)
+        source, free = sources(make(size), spikes_alone=True, dtype=DTYPES[dtype])[direction]
+        made = compiled(source, free, dtype, target, size)
         yield row(name, made, source)
         if show:
             yield from (text for text, _ in nvidia_loop(made.asm["cubin"]))

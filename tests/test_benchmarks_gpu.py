@@ -1,10 +1,15 @@
 """The GPU benchmark's workloads, at toy size on the CPU; its clock needs a GPU."""
 
+import importlib.util
 import json
+import os
 import runpy
 import subprocess
 import sys
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -43,22 +48,57 @@ def test_bounds_are_those_of_the_docstring(build, n, bytes, flops):
 
 @pytest.fixture
 def first(monkeypatch, tmp_path):
-    """`make gpu`, which thinks that there is a GPU, and keeps its results elsewhere."""
+    """`make gpu`, which takes the CPU for a GPU, and keeps its results elsewhere."""
     monkeypatch.syspath_prepend(FILE.parent)
     import gpu as clock
     import gpu_first
 
-    (tmp_path / "results").mkdir()
-    monkeypatch.setattr(clock, "HERE", tmp_path / "results" / "..")
+    def event(**_):
+        return SimpleNamespace(record=lambda: None, synchronize=lambda: None, elapsed_time=lambda other: 2.0)
+
+    monkeypatch.setattr(clock, "DEVICE", "cpu")
     monkeypatch.setattr(clock, "environment", lambda: {"device": "No GPU", "date": "today"})
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(sys, "argv", ["gpu_first.py"])
+    for name, value in {
+        "is_available": lambda: True, "synchronize": lambda: None, "_sleep": lambda cycles: None, "Event": event,
+        "get_device_properties": lambda device: SimpleNamespace(L2_cache_size=1024),
+        "reset_peak_memory_stats": lambda: None, "max_memory_allocated": lambda: 0,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(sys, "argv", ["gpu_first.py", "--out", str(tmp_path)])
     return gpu_first
 
 
 def kept(tmp_path):
-    results = tmp_path / "results"
-    return json.loads((results / "today-gpu-no-gpu.json").read_text()), (results / "today-gpu-no-gpu.log").read_text()
+    return json.loads((tmp_path / "today-gpu-no-gpu.json").read_text()), (tmp_path / "today-gpu-no-gpu.log").read_text()
+
+
+def test_a_first_run_keeps_what_every_part_finds(first, monkeypatch, tmp_path):
+    """All of it but what a GPU alone has: graphs, a profile of its kernels, its memory checker."""
+    checks = dict(first.gpu_checks.checks(full=False))
+    few = [name for name in checks if "N=65, T=17" in name or "recurrent" in name]
+    monkeypatch.setattr(first.gpu_checks, "native", lambda: iter([("autocast", first.gpu_checks.autocast)]))
+    monkeypatch.setattr(first.gpu_checks, "checks", lambda full: ((name, checks[name]) for name in few))
+    monkeypatch.setattr(first.gpu_checks, "graphed", lambda step: step)
+    monkeypatch.setattr(first, "recurrent_net", partial(first.recurrent_net, repeat=2, steps=3))
+    monkeypatch.setattr(first, "kernels_launched", lambda call: [call()][1:])
+    monkeypatch.setattr(first.shutil, "which", lambda tool: None)
+    monkeypatch.setattr(first.importlib.util, "find_spec", lambda name: name)  # a peer that is there, and breaks
+    monkeypatch.setattr(first.gpu, "measured_bounds", lambda *args: dict.fromkeys(BOUNDS, 1e9))
+    monkeypatch.setattr(first.gpu, "LAYERS", {"LIF": (first.gpu.layer, TOY["layer"])})
+    monkeypatch.setattr(first.gpu, "NETS", {name: (getattr(first.gpu, name), TOY[name]) for name in ("linear", "shd")})
+    first.main()
+    result, log = kept(tmp_path)
+    assert "error" not in result and "-- rows" in log
+    assert len(result["numbers"]["passed"]) == len(few) + 1 > 5
+    assert result["without_compiler"] == {"warned": False, "said": "done\n"}  # a kernel of the CPU's
+    assert "left_out" in result["memory_checker"] and "left_out" in result["launches"]
+    assert result["recurrent"] == {"eager": 2e-3, "graph": 2e-3}
+    by_peer = [row for row in result["rows"] if row["impl"] == "spikingjelly"]
+    assert [row for row in result["rows"] if "error" in row] == by_peer != []
+    assert all(row["of_bound"] > 0 for row in result["rows"] if row["impl"] in ("ours", "copy"))
+
+
+BOUNDS = ("copy_bytes_per_second", "fp32_operations_per_second", "bf16_operations_per_second")
 
 
 def test_a_first_run_stops_at_the_first_wrong_number_and_keeps_what_it_found(first, monkeypatch, tmp_path):
@@ -67,33 +107,103 @@ def test_a_first_run_stops_at_the_first_wrong_number_and_keeps_what_it_found(fir
 
     ran = []
     monkeypatch.setattr(first.gpu_checks, "native", lambda: iter([("a stream", ran.append)]))
-    monkeypatch.setattr(first.gpu_checks, "checks", lambda full: iter([("LIF", wrong), ("more", ran.append)]))
+    monkeypatch.setattr(first.gpu_checks, "checks", lambda full: iter([("LIF", wrong)]))
+    monkeypatch.setattr(first, "without_compiler", lambda: ran.append("more"))
     with pytest.raises(AssertionError, match="3 of 9"):
         first.main()
     result, log = kept(tmp_path)
-    assert ran == ["cuda"] and "3 of 9 values differ" in result["error"]
-    assert "right  a stream" in log and "3 of 9 values differ" in log
+    assert ran == ["cpu"] and "3 of 9 values differ" in result["error"]
+    assert "right  a stream" in log and "WRONG  LIF" in log and "3 of 9 values differ" in log
+
+
+def test_a_first_run_goes_on_where_something_else_fails_and_ends_with_its_name(first, monkeypatch, tmp_path):
+    def broken(*args):
+        raise OSError("no such compiler")
+
+    monkeypatch.setattr(first.gpu_checks, "native", lambda: iter([("compiled", broken), ("a stream", print)]))
+    monkeypatch.setattr(first.gpu_checks, "checks", lambda full: iter([]))
+    for name in ("memory_checker", "recurrent_net"):
+        monkeypatch.setattr(first, name, broken)
+    for name in ("without_compiler", "launches", "rows"):
+        monkeypatch.setattr(first, name, lambda *args: "ran")
+    monkeypatch.setattr(first.gpu, "measured_bounds", lambda *args: {})
+    with pytest.raises(SystemExit, match="numbers, memory_checker, recurrent"):
+        first.main()
+    result, _ = kept(tmp_path)
+    assert result["numbers"]["passed"] == ["a stream"] and "OSError" in result["numbers"]["failed"]["compiled"]
+    assert "no such compiler" in result["recurrent"]["failed"] and result["rows"] == "ran"
+
+
+def test_a_first_run_without_a_compiler_says_so_and_stops(first, monkeypatch, tmp_path):
+    monkeypatch.setattr(first, "lacking", lambda device: "Triton can't compile a kernel here")
+    with pytest.raises(SystemExit, match="can't compile"):
+        first.main()
+    assert "can't compile" in kept(tmp_path)[0]["error"]
 
 
 def test_a_first_run_leaves_out_what_no_longer_fits(first, monkeypatch, tmp_path):
     monkeypatch.setattr(first.gpu_checks, "native", lambda: iter([]))
     monkeypatch.setattr(first.gpu_checks, "checks", lambda full: iter([("LIF", print), ("more", print)]))
-    monkeypatch.setattr(first, "parts", lambda clock, result: [("numbers", lambda: first.numbers(clock))])
-    monkeypatch.setattr(sys, "argv", ["gpu_first.py", "--minutes", "0"])
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--minutes", "0", "--parts", "numbers"])
     first.main()
-    assert kept(tmp_path)[0]["numbers"] == {"passed": [], "left_out": ["LIF", "more"]}
+    assert sorted(kept(tmp_path)[0]["numbers"]["left_out"]) == ["LIF", "more"]
 
 
-def test_another_process_imports_this_checkout(first):
+def test_parts_of_a_first_run_add_to_what_the_day_has(first, monkeypatch, tmp_path):
+    (tmp_path / "today-gpu-no-gpu.json").write_text('{"numbers": 3, "launches": 4, "error": "lost"}')
+    monkeypatch.setattr(first, "launches", lambda: 5)
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--parts", "launches"])
+    first.main()
+    assert kept(tmp_path)[0] == {"device": "No GPU", "date": "today", "numbers": 3, "launches": 5}
+
+
+@pytest.mark.parametrize(("said", "found"), [
+    ("done\nERROR SUMMARY: 0 errors", {"errors": 0}), ("unsupported driver", {"left_out": "unsupported driver"}),
+    ("done\nERROR SUMMARY: 2 errors", None),
+])  # fmt: skip
+def test_what_the_memory_checker_says(first, monkeypatch, said, found):
+    monkeypatch.setattr(first.shutil, "which", lambda tool: tool)
+    monkeypatch.setattr(first, "small_run", lambda *args: said)
+    with nullcontext() if found else pytest.raises(AssertionError, match="2 errors"):
+        assert first.memory_checker() == found
+
+
+def test_another_process_imports_this_checkout_and_ends(first, monkeypatch):
     code = "import os, snntorch; print(snntorch.__file__, os.environ['CC'])"
     said = first.other_process([sys.executable, "-c", code], CC="/bin/false")
     assert said.split() == [str(FILE.parents[1] / "src" / "snntorch" / "__init__.py"), "/bin/false"]
+    monkeypatch.setattr(first, "LIMIT", 0.1)
+    assert first.other_process([sys.executable, "-c", "import time; time.sleep(9)"]) == "no end after 0.1 s"
 
 
-@pytest.mark.parametrize("name", ["gpu.py", "gpu_first.py"])
-def test_without_a_gpu_it_says_so(name):
-    if torch.cuda.is_available():
-        pytest.skip("a GPU is there")
-    run = subprocess.run([sys.executable, FILE.with_name(name)], capture_output=True, text=True)
+BARE = """\
+import sys
+for name in ("numpy", "numba", "llvmlite", "matplotlib", "pytest"):
+    sys.modules[name] = None
+import warnings
+warnings.simplefilter("ignore")  # PyTorch's, of NumPy
+import gpu_first, torch, snntorch as snn
+from snntorch._engine import gpu
+with snn.backend("eager"):
+    gpu_first.gpu_checks.train(gpu_first.gpu_checks.small_net("cpu"), torch.rand(3, 2, 32))
+    str(snn.explain(gpu_first.gpu_checks.small_net("cpu"), torch.rand(3, 2, 32)))
+gpu._load(gpu._HEADER.format(real="float32") + gpu._PROBE)
+gpu_first.main()
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_it_needs_pytorch_and_triton_alone_and_a_gpu():
+    path = os.pathsep.join(str(FILE.parents[1] / folder) for folder in ("src", "benchmarks"))
+    environment = {**os.environ, "PYTHONPATH": path}
+    run = subprocess.run([sys.executable, "-c", BARE], env=environment, capture_output=True, text=True)
+    assert run.returncode != 0
+    assert "needs a CUDA GPU" in run.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_without_a_gpu_the_clock_says_so():
+    run = subprocess.run([sys.executable, FILE], capture_output=True, text=True)
     assert run.returncode != 0
     assert "needs a CUDA GPU" in run.stderr

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
+
+if TYPE_CHECKING:  # PyTorch runs without NumPy, and so do nets
+    import numpy as np
 
 _D = TypeVar("_D")
 
@@ -133,12 +135,15 @@ def seed(value: int) -> None:
         value: the seed, from 0 to 2**32 - 1.
 
     Example:
+        >>> import numpy as np
         >>> seed(0)
         >>> a = torch.rand(()), np.random.rand(), random.random()
         >>> seed(0)
         >>> a == (torch.rand(()), np.random.rand(), random.random())
         True
     """
+    import numpy as np
+
     random.seed(value)
     np.random.seed(value)
     torch.manual_seed(value)
@@ -249,6 +254,8 @@ def data_subset(dataset: _D, subset: int, idx: int = 0) -> _D:
         >>> data_subset(SimpleNamespace(data=torch.arange(10), targets=list(range(10))), subset=3, idx=1)
         namespace(data=tensor([3, 4, 5]), targets=[3, 4, 5])
     """
+    import numpy as np
+
     if not isinstance(subset, int):
         raise ValueError(f"subset must be an integer, got {subset!r}")
     if subset <= 1:
@@ -280,6 +287,8 @@ def valid_split(ds_train: _D, ds_val: Any, split: float, seed: int = 0) -> tuple
         >>> valid_split(train, SimpleNamespace(), split=0.3)[1]
         namespace(data=tensor([6, 7, 8]), targets=[6, 7, 8])
     """
+    import numpy as np
+
     if not 0 <= split <= 1:
         raise ValueError(f"split must lie in [0, 1], got {split}")
     if ds_train is ds_val:

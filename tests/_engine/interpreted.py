@@ -73,6 +73,28 @@ def test_half_precision_is_read_and_written_as_it_is_and_states_kept_in_float32(
     assert forward["S0"] == forward["B0"] == backward["B0"] == backward["A0"] == torch.float32
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("size", "begin"), [(64, 1), (64, 2), (63, 0), (63, 1), (1, 1)])
+def test_halves_between_words_are_read_to_the_bit(monkeypatch, dtype, size, begin):
+    """Input and cotangents; where they begin beside where memory is given, and where rows have odd lengths."""
+    noise = torch.randn(2, begin + 9 * size, generator=torch.Generator().manual_seed(0)).to(dtype)
+    x, cotangent = (row[begin:].view(9, size) for row in noise.unbind())
+    results, options, choose = [], [], Kernel.options
+    for words in (True, False):
+
+        def choice(*args, words=words):
+            options.append(choose(*args))
+            return {**options[-1], "WORDS": words}
+
+        monkeypatch.setattr(Kernel, "options", choice)
+        leaf, lif = x.detach().requires_grad_(), NEURONS["Synaptic"]()
+        assert leaf.data_ptr() == x.data_ptr()
+        spk = snn.unroll(lif, leaf)
+        results.append([spk, *torch.autograd.grad(spk, (leaf, lif.alpha), cotangent)])
+    assert [chosen["WORDS"] for chosen in options] == [True] * 4
+    assert all(map(torch.equal, *results))
+
+
 def again_and_read(monkeypatch, launched, call):
     """Results where the states are computed again on the way back, and where their courses are kept."""
     results = []

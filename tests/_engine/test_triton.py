@@ -115,6 +115,19 @@ def test_a_gpu_without_a_c_compiler_runs_step_by_step(monkeypatch):
     assert choose.lacking(device) == reason  # without a warning
 
 
+@needs_triton
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_compiler_that_fails_is_told(monkeypatch, tmp_path):
+    """By Triton's own build of what launches kernels, which here takes an empty file for the GPU's driver."""
+    (tmp_path / "libcuda.so.1").touch()
+    for name, value in {"CC": "/bin/false", "TRITON_LIBCUDA_PATH": tmp_path, "TRITON_CACHE_DIR": tmp_path}.items():
+        monkeypatch.setenv(name, str(value))
+    zeros = torch.zeros
+    monkeypatch.setattr(torch, "zeros", lambda *size, device: zeros(*size))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert "/bin/false" in gpu.failure(torch.device("cuda", 0))
+
+
 # -- compiled, for which no GPU is needed
 
 
@@ -123,14 +136,16 @@ def same_triton():
 
 
 @needs_triton
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("direction", ["forward", "backward"])
-@pytest.mark.parametrize("target", ["sm_90", "gfx942"])
-def test_it_compiles(target, direction, dtype):
+@pytest.mark.parametrize(("target", "layer"), [
+    ("sm_90", "fp32"), ("sm_90", "bf16"), ("sm_90", "bf16 odd"), ("gfx942", "fp32"), ("gfx942", "bf16"),
+])  # fmt: skip
+def test_it_compiles(target, direction, layer):
     """For GPUs that need not be there; where Triton is the one that wrote the file, to what was reviewed."""
+    dtype, size = gpu_code.LAYERS[layer]
     source, free = gpu_code.sources(snn.Leaky(0.9), spikes_alone=True, dtype=gpu_code.DTYPES[dtype])[direction]
-    made = gpu_code.compiled(source, free, dtype, target)
-    row = gpu_code.row(f"Leaky, {direction}, {dtype}, {target}", made, source)
+    made = gpu_code.compiled(source, free, dtype, target, size)
+    row = gpu_code.row(f"Leaky, {direction}, {layer}, {target}", made, source)
     if same_triton():
         assert row in gpu_code.FILE.read_text().splitlines()
     if target == "sm_90":
@@ -166,6 +181,19 @@ def test_small_layers_take_several_steps_a_round(size, warp):
     assert (options["BLOCK"] == 2 * warp) == (options["UNROLL"] == 4) == (size < 2048 * warp)
     threads = options["num_warps"] * warp
     assert 2 <= options["BLOCK"] / threads <= 8
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "place", "words"),
+    [(64, 64, 1 << 20, False), (6, 10, 1 << 20, False), (65, 65, 1 << 20, True), (64, 65, 1 << 20, True),
+     (64, 64, 2 + (1 << 20), True), (64, 64, 4 + (1 << 20), True)],
+)  # fmt: skip
+def test_rows_that_do_not_begin_at_words_are_read_by_words(size, stride, place, words):
+    """Those of 16 bits; what does not begin at a multiple of 16 bytes begins anywhere for Triton."""
+    for source in (printed(snn.Leaky(0.9))["forward"], by_chunks()["backward"]):
+        kernel = gpu.Kernel(source, torch.float32)
+        strides = [stride] * len(source.distances)
+        assert kernel.options(size, strides, 32, [place] * len(strides))["WORDS"] is words
 
 
 @pytest.mark.parametrize("warp", [32, 64])

@@ -21,7 +21,7 @@ import triton.language as tl
 
 from snntorch._engine.triton_math import (
     acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, div, erf, exp, exp2, expm1, fmod, lerp, log, log10, log1p,
-    log2, maximum, minimum, power, remainder, rint, sigmoid, sign, sin, sinh, sqrt, tan, tanh, trunc
+    log2, maximum, minimum, power, read, remainder, rint, sigmoid, sign, sin, sinh, sqrt, tan, tanh, trunc
 )
 
 REAL = tl.constexpr(tl.{real})
@@ -30,7 +30,9 @@ REAL = tl.constexpr(tl.{real})
 '''
 _REAL = {torch.float32: "float32", torch.float64: "float64"}
 
-# Blocks as large as leave this many of them, some for each multiprocessor; from one warp up to the greatest.
+# Blocks as large as leave this many of them, some for each multiprocessor; from one warp up to the greatest. As counted
+# by `benchmarks/gpu_code.py`, so many ask for what an H100's memory can move from 131,072 neurons on; four times as
+# many ask for no more, and those that registers and shared memory have no place for wait.
 _PROGRAMS, _GREATEST = 512, 1024
 _UNROLL = 4  # steps a round in the least blocks, where few run and waiting is what takes time
 _LEAST, _MOST = 2, 8  # values of a thread: two halves, 32 bits, are the least that is loaded ahead of its use
@@ -47,16 +49,18 @@ class Kernel:
         self.source = source
         self._jit = _load(_HEADER.format(real=_REAL[dtype]) + source.text)
         moving = sum(len(source.arrays.get(kind, ())) for kind in "XGNS")
+        self._given = [i for i, (kind, _) in enumerate(source.slots) if kind in source.strides]  # by whoever calls
         self._rounds, self._chunks = (f"{name}: tl.constexpr" in source.text for name in ("UNROLL", "CHUNK"))
         self._bytes = max(moving, 1) * dtype.itemsize  # at most, for each neuron and step
 
-    def options(self, size: int, strides: Sequence[int], warp: int = 32) -> dict[str, int]:
+    def options(self, size: int, strides: Sequence[int], warp: int = 32, places: Sequence[int] = ()) -> dict[str, int]:
         """How it is compiled for `size` neurons: its constants, and what Triton is told beside them.
 
         Args:
             size: number of neurons.
             strides: its strides.
             warp: see `warp_of`.
+            places: where the arrays that have strides begin.
         """
         least = warp * _LEAST
         again = self._chunks and not self._rounds
@@ -72,11 +76,14 @@ class Kernel:
             options["CHUNK"] = CHUNK
         if again:
             options["STAGES"] = 3
+        if self._rounds or self._chunks:
+            options["WORDS"] = options["ALIGN"] % 2 == 1 or any([place % 16 for place in places])
         return options
 
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
         """Run over `[steps, size]`."""
-        options = self.options(size, strides, warp_of(tensors[0].device))
+        places = [tensors[i].data_ptr() for i in self._given]
+        options = self.options(size, strides, warp_of(tensors[0].device), places)
         align, launch = options["ALIGN"], self._jit[(-(-size // options["BLOCK"]),)]
         numbers = [size // align, *(stride // align for stride in strides)]
         with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device

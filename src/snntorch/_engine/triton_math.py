@@ -7,13 +7,13 @@ library, and takes NumPy's.
 import math
 from typing import Any
 
-import numpy as np
 import triton
 import triton.language as tl
 from triton import knobs
 from triton.language.extra import libdevice
 
 if knobs.runtime.interpret:
+    import numpy as np
 
     def _interpreted(function: Any) -> Any:
         def apply(*blocks: Any) -> Any:
@@ -104,3 +104,18 @@ def remainder(a, b):
     rest = fmod(a, b)
     up = tl.where(rest < 0, tl.where(b > 0, rest + b, rest), rest)  # pyright: ignore[reportOptionalOperand]
     return tl.where(rest > 0, tl.where(b < 0, rest + b, rest), up)  # pyright: ignore[reportOptionalOperand]
+
+
+@triton.jit
+def read(row, lanes, inside, WORDS: tl.constexpr):
+    """Values of a row, 0 outside; with `WORDS` halves are taken out of the words of 32 bits around them.
+
+    Less than a word is not loaded ahead of its use. Memory is given in whole words, so that none lies beyond it.
+    """
+    if WORDS and row.dtype.element_ty.primitive_bitwidth == 16:
+        word = tl.load(((row + lanes).to(tl.int64) & -4).to(tl.pointer_type(tl.int32)), inside, 0)
+        upper = ((row.to(tl.int64) >> 1).to(tl.int32) + lanes) & 1  # of the row: what waits for the word is one value
+        values = (word >> 16 * upper).to(tl.int16).to(row.dtype.element_ty, bitcast=True)
+    else:
+        values = tl.load(row + lanes, inside, 0)
+    return values

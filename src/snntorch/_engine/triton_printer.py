@@ -17,6 +17,8 @@ from .program import Gradient, Program
 
 _FORMS = {name: operation.triton for name, operation in OPERATIONS.items()} | {"quotient": "{} / {}"}
 
+_ROUNDS = ("UNROLL", "STAGES", "WORDS")
+
 _JUMPS = PREDICATES | {"sign", "ceil", "floor", "round", "trunc", "fmod", "remainder"}
 
 _KERNEL = """\
@@ -41,7 +43,7 @@ def print_forward(
             return _load_param(k, dense)
         if kind == "state":
             return _load(f"S{k} + here") if single else f"state{k}"
-        return _load(_place(f"X{k}", single))
+        return _load(_place(f"X{k}", single)) if single else _read(f"X{k}_now")
 
     value = _values(body, dense)
     before, during = body.lines(True, load), body.lines(False, load)
@@ -56,8 +58,7 @@ def print_forward(
         first = "lanes < tl.where(t % CHUNK == 0, neurons - first, 0)"
         keep = [f"tl.store(B{k} + t // CHUNK * neurons + here, state{k}, {first})" for k in source.arrays["B"]]
         lines = [*before, *_over_time(source, "", during, keep), *after]
-    constants = () if single else ("UNROLL", "STAGES", "CHUNK") if chunks else ("UNROLL", "STAGES")
-    return _printed(source, body, lines, constants)
+    return _printed(source, body, lines, () if single else (*_ROUNDS, *["CHUNK"] * chunks))
 
 
 def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, single: bool = False) -> Source:
@@ -75,7 +76,8 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
             return _load(f"A{k - outputs} + here") if single else f"adjoint{k - outputs}"
         if kind == "state":
             return _load(f"S{k} + here") if single else _load(f"before{k} + lanes")
-        return _load(_place({"new": "N", "input": "X", "grad": "G"}[kind] + str(k), single))
+        array = {"new": "N", "input": "X", "grad": "G"}[kind] + str(k)
+        return _load(_place(array, single)) if single else _read(f"{array}_now")
 
     value = _values(body, dense)
     before, during = body.lines(True, load), body.lines(False, load)
@@ -94,7 +96,7 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
         after = [_store(f"A{k}", f"adjoint{k}") for k in states]
         after += [_store(f"DP{k}", f"sum{k}") for k in source.arrays["DP"]]
         lines = ["last = steps - 1", *before, *_over_time(source, "last", [*rows, *during]), *after]
-    return _printed(source, body, lines, () if single else ("UNROLL", "STAGES"))
+    return _printed(source, body, lines, () if single else _ROUNDS)
 
 
 def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs: int) -> Source:
@@ -116,7 +118,7 @@ def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs:
     def load(kind: str, k: int) -> str:
         if kind == "param":
             return _load_param(k, dense)
-        return f"tl.load({kind}{k}_now + step * {distances[f'{kind}{k}']} + lanes, there, 0).to(REAL)"
+        return _read(f"{kind}{k}_now + step * {distances[f'{kind}{k}']}", "there")
 
     def load_again(kind: str, k: int) -> str:
         return f"state{k}" if kind == "state" else load("X" if kind == "input" else kind, k)
@@ -167,7 +169,7 @@ def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs:
         *(_store(f"A{k}", f"adjoint{k}") for k in states),
         *(_store(f"DP{k}", f"sum{k}") for k in source.arrays["DP"]),
     ]
-    return _printed(source, body, lines, ("CHUNK", "STAGES"))
+    return _printed(source, body, lines, ("CHUNK", "STAGES", "WORDS"))
 
 
 def _rounded_less(nodes: Sequence[Node]) -> list[Node]:
@@ -197,6 +199,10 @@ def _values(body: Body, dense: Sequence[bool]) -> Callable[[int | None], str]:
 
 def _load(pointer: str) -> str:
     return f"tl.load({pointer}, inside, 0).to(REAL)"
+
+
+def _read(row: str, inside: str = "inside") -> str:
+    return f"read({row}, lanes, {inside}, WORDS).to(REAL)"
 
 
 def _load_param(k: int, dense: Sequence[bool]) -> str:
