@@ -189,6 +189,8 @@ import snntorch as snn
 loaded = set(sys.modules) - before
 for name in ("surrogate", "functional", "utils", "spikegen", "spikeplot", "backprop", "export_nir", "import_nir"):
     getattr(snn, name)
+for name in "acc init loss reg quant probe stdp_learner".split():
+    assert getattr(snn.functional, name).__name__ == f"snntorch.functional.{name}"
 print(json.dumps([sorted(loaded), sorted(set(sys.modules) - before)]))
 """
 OPTIONAL = {"numba", "llvmlite", "triton", "matplotlib", "pandas", "nir", "nirtorch", "tqdm", "tonic"}

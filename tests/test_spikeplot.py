@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -184,11 +183,6 @@ def test_a_new_figure_is_made_without_axes(plot):
 def test_data_without_time_is_refused(plot, shape, ax):
     with pytest.raises(ValueError, match=re.escape(f"has shape {list(shape)}")):
         PLOTS[plot](torch.zeros(shape), ax)
-
-
-def test_import_leaves_matplotlib_alone():
-    code = "import sys, snntorch.spikeplot; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_colours_stand_out_on_light_and_dark():
