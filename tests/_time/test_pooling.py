@@ -1,5 +1,7 @@
 """Max pooling over time keeps where its maxima were, and not its input; else it is PyTorch's."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -36,6 +38,7 @@ NETS = {
     "layer": lambda: net(nn.MaxPool2d(2)),
     "overlap": lambda: net(nn.MaxPool2d(3, stride=(1, 2), padding=1, dilation=2, ceil_mode=True)),
     "function": lambda: Functional(lambda x: F.max_pool2d(x, 2)).double(),
+    "one number": lambda: net(nn.MaxPool2d([2], [3], [1])),
     "settings": lambda: Functional(lambda x: F.max_pool2d(x, (2, 3), stride=1, ceil_mode=True)).double(),
     "builtin": lambda: Functional(lambda x: torch.max_pool2d(x, 3, padding=1)).double(),
     "indices": lambda: Functional(lambda x: F.max_pool2d(x, 2, return_indices=True)[0]).double(),
@@ -64,12 +67,12 @@ def test_it_is_the_loop(make, channels_last, piece, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("size", [10, 17, 200])  # places of one byte, two, and four
+@pytest.mark.parametrize("size", [10, 140, 300])  # places of one byte, of two where windows are of 3 x 3, and of two
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_the_gradient_is_pytorchs_to_the_last_bit(dtype, size, channels_last, monkeypatch):
     monkeypatch.setattr(pooling, "_PIECE", 1 << 10)  # piece by piece
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    x = torch.randn(5, 3, size, size).to(dtype).to(memory_format=layout)
+    x = torch.randn(5, 1 if size > 100 else 3, size, size).to(dtype).to(memory_format=layout)
     for settings in ({"kernel_size": 2}, {"kernel_size": 3, "stride": 1, "padding": 1}):
         grads = []
         for run in (pooled, lambda function, x, **kwargs: function(x, **kwargs)):
@@ -80,15 +83,18 @@ def test_the_gradient_is_pytorchs_to_the_last_bit(dtype, size, channels_last, mo
         assert torch.equal(*grads)
 
 
-def test_what_is_kept():
+@pytest.mark.parametrize("width", [10, 30])
+def test_what_is_kept(width):
+    """Whatever the plane's size."""
     kept = []
     module = NETS["layer"]()
-    x = torch.rand(T, B, 2, 10, 10, dtype=torch.double)
+    x = torch.rand(T, B, 2, 10, width, dtype=torch.double)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         snn.unroll(module, x)
     shapes = [t.shape for t in kept]
-    assert (T * B, 4, 8, 8) not in shapes
-    assert sum(t.nbytes for t in kept if t.shape == (T * B, 4, 4, 4)) == T * B * 4 * 4 * 4  # a byte each
+    pooled = T * B, 4, 4, width // 2 - 1
+    assert (T * B, 4, 8, width - 2) not in shapes
+    assert sum(t.nbytes for t in kept if t.shape == pooled) == math.prod(pooled)  # a byte each
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, for its first dual number

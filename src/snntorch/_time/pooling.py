@@ -1,6 +1,6 @@
 """Max pooling that keeps for the backward pass where the maxima were, and not what they were found in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -48,6 +48,8 @@ _give = torch.ops.aten.max_pool2d_with_indices_backward
 class _MaxPool(torch.autograd.Function):
     """PyTorch's operators, a piece at a time, since they tell the place of a maximum in eight bytes.
 
+    Kept is the place in its window, as the distance from where that begins: a byte for most.
+
     Its gradient is an operator with a gradient of its own.
     """
 
@@ -55,16 +57,17 @@ class _MaxPool(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, kernel: Any, stride: Any, *settings: Any) -> Tensor:
         ctx.settings = settings = kernel, stride or [], *settings
         ctx.layout = x.shape, x.stride()
-        plane = x.shape[-2] * x.shape[-1]
-        dtype = next((d for d in (torch.uint8, torch.int16, torch.int32) if plane <= torch.iinfo(d).max), torch.int64)
         first, *rest = pieces = _pieces(x)
         out, indices = _take(x[first], *settings)
-        places = indices.to(dtype)
+        ctx.corners, span = _windows(x.shape[-1], out.shape[-2:], *settings, device=x.device)
+        dtype = next((d for d in (torch.uint8, torch.int16, torch.int32) if span <= torch.iinfo(d).max), torch.int64)
+        places = indices.sub_(ctx.corners).to(dtype)
         if rest:
             out, places = (_whole(t, len(x)) for t in (out, places))
         for piece in rest:
-            _take.out(x[piece], *settings, out=out[piece], indices=indices[: len(out[piece])])
-            places[piece] = indices[: len(out[piece])]
+            indices = indices[: len(out[piece])]
+            _take.out(x[piece], *settings, out=out[piece], indices=indices)
+            places[piece] = indices.sub_(ctx.corners)
         ctx.pieces = pieces
         ctx.save_for_backward(places)
         return out
@@ -78,7 +81,7 @@ class _MaxPool(torch.autograd.Function):
         def given(piece: slice) -> tuple[Any, ...]:
             size = len(range(count)[piece])
             like = torch.empty_strided((size, *shape), stride, dtype=grad.dtype, device=grad.device)  # for its shape
-            return grad[piece], like, *ctx.settings, places[piece].long()
+            return grad[piece], like, *ctx.settings, places[piece].long().add_(ctx.corners)
 
         found = _give(*given(first))
         if rest:
@@ -86,6 +89,21 @@ class _MaxPool(torch.autograd.Function):
         for piece in rest:
             _give.grad_input(*given(piece), grad_input=found[piece])
         return found, *(None for _ in ctx.settings)
+
+
+def _windows(
+    width: int, count: Sequence[int], kernel: Any, stride: Any, padding: Any, dilation: Any, *_: Any,
+    device: torch.device,
+) -> tuple[Tensor, int]:  # fmt: skip
+    """Where each window begins in a plane of that width, and how far a place in it is from there at most."""
+
+    def pair(setting: Any) -> tuple[int, int]:
+        return (setting, setting) if isinstance(setting, int) else (setting[0], setting[-1])
+
+    by, before = pair(stride or kernel), pair(padding)
+    down, right = (torch.arange(n, device=device) * s - p for n, s, p in zip(count, by, before, strict=True))
+    below, beside = ((size - 1) * apart for size, apart in zip(pair(kernel), pair(dilation), strict=True))
+    return down[:, None] * width + right, below * width + beside
 
 
 def _pieces(x: Tensor) -> list[slice]:
