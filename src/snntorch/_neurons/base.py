@@ -244,8 +244,10 @@ class SpikingNeuron(ResetMechanism, Published):
 
     # -- a whole sequence
 
-    def sequence(self, inputs: Tensor, states: Sequence[Any] = (), num_steps: int | None = None) -> Any:
-        """What `snntorch.unroll` returns for this neuron: its outputs stacked over time."""
+    def sequence(
+        self, inputs: Tensor, states: Sequence[Any] = (), num_steps: int | None = None, kept: list | None = None
+    ) -> Any:
+        """What `snntorch.unroll` returns for this neuron: its outputs stacked over time; `kept` gets its states'."""
         static = num_steps is not None
         steps, now = (inputs.shape[0], inputs[0]) if num_steps is None else (num_steps, inputs)
         state = self._begin(now, states, {})
@@ -253,12 +255,14 @@ class SpikingNeuron(ResetMechanism, Published):
             shape = state[0].shape
             ones = (1,) * (len(shape) - now.dim())
             inputs = inputs.expand(shape) if static else inputs.reshape(steps, *ones, *now.shape).expand(steps, *shape)
-        spikes_only = self.init_hidden and not self.output
+        spikes_only = self.init_hidden and not self.output and kept is None
         half = state_dtype(inputs.dtype) != inputs.dtype
         wanted = [spikes_only or half or not self._returns_state, *[not spikes_only] * len(self.states)]
         over_time = self.over_time if (ends := ends_now(steps)) is None else ends.over_time(self, range(steps))
         courses, state = over_time(inputs, state, steps, static, wanted)
         self._store(state)
+        if kept is not None:
+            kept += courses[1:]
         return self._returned(courses[0], courses[1:])
 
     def over_time(

@@ -194,9 +194,39 @@ def _way_of_neuron(neuron: SpikingNeuron, watched: bool) -> str:
     return "neuron" if begins else "look through"
 
 
+def runs_as_a_whole(neuron: SpikingNeuron) -> bool:
+    """Whether its sequence is what its steps are, one after the other."""
+    return type(neuron).forward is SpikingNeuron.forward and not neuron.overrides
+
+
+def by_layer(net: nn.Module) -> bool:
+    """Whether a layer needs nothing of what a later one does at the same step."""
+    modules: list[nn.Module] = [net]  # and those inside, as often as they are used
+    for module in modules:
+        modules += [m for m in module._modules.values() if m is not None]
+    if len(modules) > len(set(modules)):
+        used = [m for m in modules if not memoryless(m)]
+        if len(set(used)) < len(used):  # the second use needs the first one's state of the same step
+            return False
+    hooked = [m for m in modules if m._forward_hooks or m._forward_pre_hooks]
+    if any(map(forward_hooks, hooked)):  # which may tell each other
+        return any(map(takes_sequence, modules))  # no step of which is a layer's before all of the one before it
+    if not any([isinstance(m, SpikingNeuron) and m.states[:1] == ("spk",) for m in modules]):
+        return True
+    # what writes into the spikes that a recurrent neuron keeps changes what its next step reads
+    ours = "torch.nn.", "snntorch."
+    return not any([getattr(m, "inplace", False) or not type(m).__module__.startswith(ours) for m in modules[1:]])
+
+
 def folds(layer: nn.Module) -> bool:
     """Whether a layer by itself may take all steps `[T, B, ...]` in one call."""
     return not hooks(layer) and memoryless(layer)
+
+
+def folds_as_it_is(layer: nn.Module) -> bool:
+    """Whether a layer that `folds` takes time as one more dimension, or in its batch."""
+    kind = _kind(layer)
+    return (kind in _ANY_SHAPE or kind in _RANKS or kind is nn.Flatten) and folds(layer)
 
 
 def fold(layer: nn.Module, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .._engine import note, stepped
@@ -12,6 +12,7 @@ from .._neurons.caller import warn
 from .._neurons.ends import Ends, ends_now
 from .._neurons.neurons import SpikingNeuron
 from . import layers
+from .graphs import unroll_graph
 from .groups import SelectGroup
 from .later import Later, Node, resolved
 from .lengths import called, over_packed, unroll_to_ends, whole
@@ -102,11 +103,8 @@ def _unroll(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) 
             return module(x, *states)
         return whole(ends, module, (x if getattr(module, "sees_ends", False) else ends.silent(x), *states), {})
     if not layers.hooks(module) and type(x) is not Later:
-        if isinstance(module, SpikingNeuron) and type(module).forward is SpikingNeuron.forward and not module.overrides:
-            return module.sequence(x, states, num_steps)
-        if type(module) is nn.Sequential and not states and _by_layer(module):
-            return _unroll_sequential(module, x, num_steps)
-        if not states and num_steps is None and (out := _folded(module, x)) is not None:
+        out = _of_known(module, x, states, num_steps, ends)
+        if out is not None:
             return out
     reason = obstacle(module.forward)
     if reason is None and not isinstance(module, SpikingNeuron):
@@ -121,6 +119,19 @@ def _unroll(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) 
     if ends is not None:
         return called(ends, _loop, (module, x, states, num_steps, ends), {})
     return _loop(module, x, states, num_steps)
+
+
+def _of_known(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None, ends: Ends | None) -> Any:
+    """What a module gives of which is known what a step calls; None for any other."""
+    if isinstance(module, SpikingNeuron) and layers.runs_as_a_whole(module):
+        return module.sequence(x, states, num_steps)
+    if type(module) is nn.Sequential and not states and layers.by_layer(module):
+        return _unroll_sequential(module, x, num_steps)
+    if num_steps is not None:
+        return None
+    if isinstance(module, fx.GraphModule) and ends is None and obstacle(module.forward) is None:
+        return unroll_graph(_unroll, module, x, states)
+    return None if states else _folded(module, x)
 
 
 def _check(x: Any, num_steps: Any, recompute: Any) -> None:
@@ -222,26 +233,6 @@ def _folded(layer: nn.Module, x: Tensor) -> Tensor | None:
         return None
     note(layer, "folded", "takes all steps as one batch")
     return out
-
-
-def _by_layer(net: nn.Sequential) -> bool:
-    """Whether a layer needs nothing of what a later one does at the same step."""
-    modules: list[nn.Module] = [net]  # and those inside, as often as they are used
-    for module in modules:
-        modules += [m for m in module._modules.values() if m is not None]
-    if len(modules) > len(set(modules)):
-        used = [m for m in modules if not layers.memoryless(m)]
-        if len(set(used)) < len(used):  # the second use needs the first one's state of the same step
-            return False
-    hooked = [m for m in modules if m._forward_hooks or m._forward_pre_hooks]
-    if any(map(layers.forward_hooks, hooked)):  # which may tell each other
-        return any(map(layers.takes_sequence, modules))  # no step of which is a layer's before all of the one before it
-    if not any([isinstance(m, SpikingNeuron) and m.states[:1] == ("spk",) for m in modules]):
-        return True
-    # what writes into the spikes that a recurrent neuron keeps changes what its next step reads
-    return not any(
-        [getattr(m, "inplace", False) or not type(m).__module__.startswith(("torch.nn.", "snntorch.")) for m in modules]
-    )
 
 
 def _unroll_sequential(net: nn.Sequential, x: Tensor, num_steps: int | None) -> Any:
