@@ -244,16 +244,12 @@ class SpikingNeuron(ResetMechanism, Published):
 
     # -- a whole sequence
 
-    def sequence(
-        self, inputs: Tensor, states: Sequence[Any] = (), num_steps: int | None = None, kept: list | None = None
-    ) -> Any:
+    def sequence(self, inputs: Tensor, states: Sequence = (), num_steps: int | None = None, kept: Any = None) -> Any:
         """What `snntorch.unroll` returns for this neuron: its outputs stacked over time; `kept` gets its states'."""
-        static = num_steps is not None
-        steps, now = (inputs.shape[0], inputs[0]) if num_steps is None else (num_steps, inputs)
+        steps, now, static = (inputs.shape[0], inputs[0], False) if num_steps is None else (num_steps, inputs, True)
         state = self._begin(now, states, {})
         if self._broadcasts(now.shape, state):
-            shape = state[0].shape
-            ones = (1,) * (len(shape) - now.dim())
+            shape, ones = state[0].shape, (1,) * (state[0].dim() - now.dim())
             inputs = inputs.expand(shape) if static else inputs.reshape(steps, *ones, *now.shape).expand(steps, *shape)
         spikes_only = self.init_hidden and not self.output and kept is None
         half = state_dtype(inputs.dtype) != inputs.dtype
