@@ -22,6 +22,7 @@ from .sites import ends, line, site
 from .writes import memory_of
 
 _PLAIN = (Tensor, nn.Parameter)
+_HOLD = (Later, list, tuple, dict)  # what may be or hold a value that is not there yet
 
 
 class Recorder(FunctionRecorder):
@@ -95,7 +96,7 @@ class Recorder(FunctionRecorder):
         for module in self._ways:
             for held in (vars(module), module._buffers):
                 for name, value in held.items():
-                    if isinstance(value, Later | list | tuple | dict) and name != "_buffers":
+                    if isinstance(value, _HOLD) and name != "_buffers":
                         settle(held, name, self._own_value)
         for reference in self.handles:
             later = reference()
