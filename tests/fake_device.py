@@ -22,6 +22,7 @@ from snntorch import functional as sf
 
 NAME = "fake"
 MOVES = {"aten::copy_", "aten::_to_copy"}  # from a device to another
+moved: list[str] = []  # those between the device and the CPU, for which a GPU would wait
 
 
 class Fake(Tensor):
@@ -47,6 +48,8 @@ class Fake(Tensor):
         if others and func._schema.name not in MOVES:
             raise RuntimeError(f"{func} of tensors on {NAME} and on {others[0]}")
         to = torch.device(kwargs.get("device") or NAME)
+        if func._schema.name in MOVES and (to.type == "cpu" or any(not isinstance(t, Fake) for t in arguments)):
+            moved.append(f"{func} of {[t.shape for t in arguments]}")
         held = pytree.tree_map_only(Fake, lambda t: t.held, (args, {**kwargs, "device": "cpu"}))
         found = func(*held[0], **{name: held[1][name] for name in kwargs})
         if to.type == "cpu" or (func._schema.name == "aten::copy_" and not isinstance(args[0], Fake)):
@@ -132,6 +135,21 @@ def nets() -> None:
         same(both, net(), torch.rand(5, 3, 1, 4, 4))
 
 
+def nothing_moves() -> None:
+    """In training steps after the first."""
+    module, x = net().to(NAME), torch.rand(5, 3, 1, 4, 4).to(NAME)
+    assert moved  # by which it shows
+    for form in (looped, snn.unroll, functools.partial(snn.unroll, recompute=2), snn.layerwise(looped)):
+        optimiser = torch.optim.SGD(module.parameters(), 0.1)
+        for _ in range(2):
+            moved.clear()
+            snn.utils.reset(module)
+            optimiser.zero_grad()
+            form(module, x).square().mean().backward()
+            optimiser.step()
+        assert not moved, moved
+
+
 def learning() -> None:
     """Losses and rules move the same weights."""
 
@@ -160,5 +178,6 @@ if __name__ == "__main__":
     library.impl("empty_strided", _empty_strided, "PrivateUse1")
     neurons()
     nets()
+    nothing_moves()
     learning()
     print(snn.explain(net().to(NAME), torch.rand(5, 3, 1, 4, 4, device=NAME)))
