@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .choose import lacking
 from .cpu import Kernel
+from .memory import empty
 from .printing import Source
 from .setting import asked
 
@@ -82,7 +83,7 @@ def to_bits(words: Tensor, value: int) -> Tensor | None:
 def from_bits(packed: Tensor, count: int, value: int) -> Tensor:
     """The first `count` words that `to_bits` packed."""
     width = 8 * packed.itemsize
-    words = packed.new_empty(count)
+    words = empty((count,), packed.dtype)
     if _compiled():
         _kernel(_UNPACK, "WB", packed.dtype)(width, len(packed), [words, packed], [count, value])
         return words
