@@ -634,6 +634,19 @@ def test_ottt_is_the_equations_of_its_paper():
 
 
 @pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
+def test_a_net_in_half_precision(rule):
+    """Its traces are those of a net in single precision with the same weights."""
+    recurrent = snn.RLeaky(beta=0.75, linear_features=NEURONS, init_hidden=True, spike_grad=SMOOTH)
+    net, (x, _) = one_layer(recurrent), inputs()
+    x, labels = x.bfloat16(), torch.arange(BATCH)
+    found = online(rule, net.bfloat16(), x, labels, F.cross_entropy)[1]
+    found = {name: g.float() for name, g in found.items()}
+    wanted = online(rule, net.float(), x.float(), labels, F.cross_entropy)[1]
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, rtol=0, atol=0.03 * gradient.abs().max().item())
+
+
+@pytest.mark.parametrize("rule", [backprop.eprop, backprop.ottt])
 @pytest.mark.parametrize("neuron", [
     lambda: snn.RLeaky(beta=0.8, linear_features=NEURONS, **COMMON),
     lambda: snn.RSynaptic(alpha=0.7, beta=0.8, linear_features=NEURONS, **COMMON),

@@ -187,7 +187,8 @@ class Cell:
         for synapses in self.synapses.values():
             synapses.advance(jacobian, [[next(gain) for _ in synapses.reads] for gain in gains])
         for i, name in enumerate(self.copies):
-            self.traces[name] = carried(self.traces.get(name, []), jacobian, [row[count + i] for row in rows])
+            here = [[row[count + i]] for row in rows]
+            self.traces[name] = carried(self.traces.get(name, []), jacobian, here, [self.spk.new_ones(())])
 
 
 def _is_driven(neuron: SpikingNeuron) -> bool:

@@ -231,7 +231,8 @@ def _of_parameters(
     yield from ((t, g) for t, g in found if t.is_leaf)
     taken = [(t, g) for t, g in found if not t.is_leaf]
     if taken:
-        tensors, gradients = zip(*taken, strict=True)
+        tensors = [t for t, _ in taken]
+        gradients = [g.to(t.dtype) for t, g in taken]
         passed = torch.autograd.grad(tensors, parameters, gradients, allow_unused=True)
         yield from ((p, g) for p, g in zip(parameters, passed, strict=True) if g is not None)
 
@@ -246,5 +247,5 @@ def _check(refusing: list[Tensor]) -> None:
 
 
 def _add(parameter: Tensor, gradient: Tensor) -> None:
-    gradient = gradient.detach()
+    gradient = gradient.detach().to(parameter.dtype)
     parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient

@@ -1,6 +1,7 @@
 """What weights remember of their past: the traces that forward-mode learning rules carry from step to step."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -11,13 +12,18 @@ Traces = list[Tensor | None]
 Jacobian = Sequence[Traces]
 
 
-def carried(traces: Traces, jacobian: Jacobian, sources: Sequence[Tensor | None]) -> Traces:
-    """The traces one step later: `new[a] = sum over b of jacobian[a][b] * old[b] + sources[a]`."""
+def carried(traces: Traces, jacobian: Jacobian, gains: Jacobian, local: Traces) -> Traces:
+    """The traces one step later: of each state what of all their traces is left, and what this step adds.
+
+    `new[a] = sum over b of jacobian[a][b] * old[b] + sum over i of gains[a][i] * local[i]`.
+    """
     result: Traces = []
-    for row, source in zip(jacobian, sources, strict=True):
-        terms = [] if source is None else [source]
-        terms += [j * old for j, old in zip(row, traces, strict=False) if j is not None and old is not None]
-        result.append(_sum(terms))
+    for row, gain in zip(jacobian, gains, strict=True):
+        new = None
+        for factor, other in chain(zip(row, traces, strict=False), zip(gain, local, strict=True)):
+            if factor is not None and other is not None:
+                new = factor * other if new is None else new.addcmul_(factor, other)
+        result.append(new)
     return result
 
 
@@ -72,8 +78,8 @@ class Synapses:
 
     @property
     def reads(self) -> Sequence[Tensor]:
-        """The tensors by which the states' derivatives are wanted."""
-        return self.currents
+        """By what the states' derivatives are wanted: the product, where each of its elements goes to one neuron."""
+        return self.currents if self.route is None else [self.product.y]
 
     def advance(self, jacobian: Jacobian, gains: Jacobian) -> None:
         """Carry the trace over the step that has just run."""
@@ -91,17 +97,11 @@ class EligibilityTraces(Synapses):
     k-th weight of each channel's fan-in; the last row to the bias, if there is one.
     """
 
-    @property
-    def reads(self) -> Sequence[Tensor]:
-        """The product itself where each of its elements goes to one neuron."""
-        return self.currents if self.route is None else [self.product.y]
-
     def advance(self, jacobian: Jacobian, gains: Jacobian) -> None:
         """`e = J e + gain * dI/dw`."""
         rows = self._rows()
-        local = [rows] if self.route is not None else [self._pushed(rows, current) for current in self.currents]
-        sources = [_sum([g * dw for g, dw in zip(gain, local, strict=True) if g is not None]) for gain in gains]
-        self.traces = carried(self.traces, [[self._spread(j) for j in row] for row in jacobian], sources)
+        local: Traces = [rows] if self.route is not None else [self._pushed(rows, current) for current in self.currents]
+        self.traces = carried(self.traces, [[self._spread(j) for j in row] for row in jacobian], gains, local)
 
     def _spread(self, values: Tensor | None) -> Tensor | None:
         """The neurons' values, at the elements of the product that go to them."""
@@ -171,12 +171,7 @@ class DenseTraces(Synapses):
     def advance(self, jacobian: Jacobian, gains: Jacobian) -> None:
         """`e = J e + gain * dI/dw`."""
         local = [self._derivatives(current) for current in self.currents]
-        sources = [
-            _sum([g.reshape(-1, 1) * dw for g, dw in zip(gain, local, strict=True) if g is not None and dw is not None])
-            for gain in gains
-        ]
-        columns = [[None if j is None else j.reshape(-1, 1) for j in row] for row in jacobian]
-        self.traces = carried(self.traces, columns, sources)
+        self.traces = carried(self.traces, _columns(jacobian), _columns(gains), local)
 
     def _derivatives(self, current: Tensor) -> Tensor | None:
         size = current.numel()
@@ -214,8 +209,9 @@ class PresynapticTraces(Synapses):
         """`a = J a + gain * x`, with J and gain as numbers."""
         numbers = [[_number(j) for j in row] for row in jacobian]
         gain = [next((_number(g) for g in row if g is not None), None) for row in gains]
-        self.traces = carried(self.traces, numbers, [None if g is None else g * self.product.x for g in gain])
-        self.bias_traces = carried(self.bias_traces, numbers, gain)
+        by_one = [[g] for g in gain]
+        self.traces = carried(self.traces, numbers, by_one, [self.product.x])
+        self.bias_traces = carried(self.bias_traces, numbers, by_one, [self.product.x.new_ones(())])
         self.unalike = [self._differs(*rows) for rows in zip(jacobian, gains, gain, strict=True)]
 
     def _differs(self, row: Traces, gains: Traces, gain: Tensor | None) -> Tensor | None:
@@ -237,15 +233,19 @@ class PresynapticTraces(Synapses):
                 continue
             if unalike is not None:
                 refusing.append(c.any() & unalike)
-            if product.y is not self.currents[0] or len(self.currents) > 1:
+            if self.route is None:
                 (c,) = torch.autograd.grad(self.currents, product.y, [c] * len(self.currents), retain_graph=True)
             again = product.again(x.to(product.x.dtype), product.weight, product.bias)
-            terms = torch.autograd.grad(again, learning, c.view_as(again))
+            terms = torch.autograd.grad(again, learning, c.view_as(again).to(again.dtype))
             for t, term in zip(learning, terms, strict=True):
                 totals.setdefault(id(t), []).append(term * scale if t is product.bias else term)
         pairs = [(t, _sum(totals.get(id(t), []))) for t in learning]
         self.refuses = torch.stack(refusing).any() if refusing else None
         return [(t, total) for t, total in pairs if total is not None]
+
+
+def _columns(rows: Jacobian) -> list[Traces]:
+    return [[None if d is None else d.reshape(-1, 1) for d in row] for row in rows]
 
 
 def _sum(terms: Sequence[Tensor]) -> Tensor | None:

@@ -202,12 +202,13 @@ class Wiring:
         y, channels, size = product.y, len(product.weight), currents[0][0].numel()
         if not product.is_linear and product.x.dim() != product.weight.dim():
             return None
+        route = _places(y, currents) if kinds & MOVED else None
         if self.rule is PresynapticTraces:
-            return self.rule(number, reached) if kinds & (MOVED | CHANNELWISE) and origin is None else None
-        if kinds & MOVED:
-            route = _places(y, currents)
-            if route is not None:
-                return self.rule(number, reached, route, origin)
+            if origin is not None or not kinds & (MOVED | CHANNELWISE):
+                return None
+            return self.rule(number, reached, route if route is not None and not route.numel() else None)
+        if route is not None:
+            return self.rule(number, reached, route, origin)
         mixed = len(y) != len(currents[0]) or size % channels or (product.is_linear and size != y[0].numel())
         return None if mixed or not kinds & CHANNELWISE else self.rule(number, reached, None, origin)
 
