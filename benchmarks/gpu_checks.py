@@ -248,6 +248,19 @@ def autocast(device: str) -> None:
         assert counts.dtype == dtype, counts.dtype
 
 
+def packed(device: str) -> None:
+    """Spikes kept as bits: less memory, the same gradients."""
+    net, twin, x = small_net(device), small_net(device), torch.rand(400, 64, 32, device=device).round()
+    kept = []
+    for trained, pack in ((net, True), (twin, False)):
+        before = torch.cuda.memory_allocated()
+        counts = snn.unroll(trained, x, pack_spikes=pack).sum(0)
+        kept.append(torch.cuda.memory_allocated() - before)
+        counts.sum().backward()
+    same_gradients(net, twin)
+    assert kept[0] < 0.9 * kept[1], kept
+
+
 def second_device(device: str) -> None:
     """Kernels launch where their tensors lie."""
     equals_eager("cuda:1", snn.Leaky(0.9), drawn((17, 3, 65), torch.float32, "cuda:1"))
@@ -270,6 +283,7 @@ def native() -> Iterator[tuple[str, Check]]:
     yield "captured as a CUDA graph", captured
     yield "torch.compile, reduce-overhead", compiled
     yield "autocast", autocast
+    yield "packed spikes", packed
     if torch.cuda.device_count() > 1:
         yield "a second device", second_device
     if torch.cuda.mem_get_info()[0] >= 24 << 30:

@@ -51,15 +51,15 @@ def _kernel(text: str, pointers: str, dtype: torch.dtype) -> Kernel:
     return Kernel(Source(text, dict.fromkeys(pointers, (0,)), {"W": (0,), "V": (0,)}), dtype)
 
 
-def _compiled() -> bool:
-    return asked() != "eager" and not lacking(torch.device("cpu"))
+def _compiled(words: Tensor) -> bool:
+    return words.is_cpu and asked() != "eager" and not lacking(words.device)
 
 
 def to_bits(words: Tensor, value: int) -> Tensor | None:
     """One bit a word, where all are 0 or that value.
 
     Args:
-        words: `[N]`, of one of the dtypes in `WORDS`, on the CPU.
+        words: `[N]`, of one of the dtypes in `WORDS`.
         value: the other word.
 
     Returns:
@@ -67,24 +67,24 @@ def to_bits(words: Tensor, value: int) -> Tensor | None:
     """
     width = 8 * words.itemsize
     packed = words.new_empty(-(-len(words) // width))
-    if _compiled():
+    if _compiled(words):
         third = words.new_zeros(1)
         _kernel(_PACK, "WBD", words.dtype)(width, len(packed), [words, packed, third], [len(words), value])
         return None if third.item() else packed
     packed.zero_()
+    others = torch.zeros((), dtype=torch.bool, device=words.device)
     for k, plane in enumerate(words.split(len(packed))):
         ones = plane == value
-        if not (ones | (plane == 0)).all():
-            return None
+        others |= (ones | (plane == 0)).logical_not_().any()
         packed[: len(plane)] |= ones.to(words.dtype) << k
-    return packed
+    return None if others else packed  # one look, for which a GPU is waited for
 
 
 def from_bits(packed: Tensor, count: int, value: int) -> Tensor:
     """The first `count` words that `to_bits` packed."""
     width = 8 * packed.itemsize
-    words = empty((count,), packed.dtype)
-    if _compiled():
+    words = empty((count,), packed.dtype, packed.device)
+    if _compiled(packed):
         _kernel(_UNPACK, "WB", packed.dtype)(width, len(packed), [words, packed], [count, value])
         return words
     for k, plane in enumerate(words.split(len(packed))):

@@ -12,6 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from .._engine import bits
 from .._engine.private import transforming, viewed
 
+_DEVICES = ("cpu", "cuda")
 _SMALL = 1024  # elements: fewer are not worth a look
 _HEAD = 256  # elements that tell most tensors which are not spikes
 
@@ -22,9 +23,9 @@ def packed_spikes() -> contextlib.AbstractContextManager:
     Linear and convolutional layers keep the spikes that they read. Here a tensor of zeros and one other value takes one
     bit an element, one of small integers or of values that bfloat16 holds one or two bytes, and integers such as a
     pooling's indices as many as the largest needs. Every element is looked at, so that the gradients are exactly those
-    without; all other tensors are kept as they are, and so are those on other devices than the CPU, as the look would
-    make the device wait. Inside `torch.compile` and `torch.func` nothing changes; a compiled function may be called in
-    the block.
+    without; all other tensors are kept as they are, and so are those on other devices than the CPU and CUDA's. On a GPU
+    each look waits for the device, and nothing is packed while a CUDA graph is captured. Inside `torch.compile` and
+    `torch.func` nothing changes; a compiled function may be called in the block.
 
     Returns:
         A context manager.
@@ -82,8 +83,10 @@ def _while_it_lives(tensor: Tensor, version: int) -> Callable[[], Tensor | None]
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether its elements are real numbers that lie in this machine's memory as they are."""
-    if type(tensor) is not Tensor or tensor.device.type != "cpu" or tensor.layout is not torch.strided:
+    """Whether its elements are real numbers that lie in memory as they are, and may be looked at."""
+    if type(tensor) is not Tensor or tensor.device.type not in _DEVICES or tensor.layout is not torch.strided:
+        return False
+    if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
         return False
     return not (tensor.is_neg() or tensor.is_complex() or tensor.is_quantized)
 
