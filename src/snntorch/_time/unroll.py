@@ -45,8 +45,9 @@ def unroll(
     that sample alone takes all steps in one call, what is the same at every step runs once, and a neuron runs a whole
     sequence as one kernel. What depends on time otherwise runs step by step, alone: a layer that feeds back to an
     earlier one, a layer that carries hooks for its backward pass. Where the forward's code shows that every step is
-    alike, it is called for a few of them only. A layer that takes whole sequences (`takes_sequence = True`), such as
-    `StateLeaky`, takes this one in one call. `snntorch.explain` says what happens.
+    alike, it is called for a few of them only, and for none where it is a graph of `torch.fx` that calls layers and
+    adds, as networks from NIR are. A layer that takes whole sequences (`takes_sequence = True`), such as `StateLeaky`,
+    takes this one in one call. `snntorch.explain` says what happens.
 
     Args:
         module: a neuron, a layer, or any module whose forward is one time step.
