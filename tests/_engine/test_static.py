@@ -198,3 +198,11 @@ def test_where_the_last_steps_are_taken_apart():
             results.append([spk, *torch.autograd.grad(spk.sum(), now)])
     assert_equal(*results)
     assert results[0][1].isfinite().all()
+
+
+def test_of_one_step_the_state_is_kept():
+    """To compute it again would gain nothing, and read parameters as they are by then."""
+    x, neuron = torch.rand(N, requires_grad=True), snn.Leaky(0.9, init_hidden=True)
+    kept = [kept_by(lambda n=n: snn.unroll(neuron, x, num_steps=n))[0] for n in (1, 2)]
+    assert [sizes.count(4 * N) for sizes in kept] == [2, 2]  # the states before and after it; of two, input and state
+    assert max(kept[1]) == 4 * N

@@ -53,6 +53,9 @@ def run(
     """
     varies, asked_for = varies or (True,) * len(inputs), None if wanted is None else tuple(wanted)
     if not torch.compiler.is_compiling():
+        if steps == 1 and not all(varies):  # of one step nothing is gained by computing it again in backward
+            inputs = [x if v else x[None] for x, v in zip(inputs, varies, strict=True)]
+            varies = (True,) * len(inputs)
         known = again(neuron, inputs, states, arguments, steps, varies, asked_for)
         if known is not None:
             return known
