@@ -17,6 +17,9 @@ on the way back is part of its step. A row says
   memory are those that Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture" (2024), measured on
   an H100, that of a barrier Zhang et al., "A Study of Single and Multi-device Synchronization Methods in Nvidia GPUs"
   (2020), on a V100; the rest is assumed. Slow paths of divisions, which branch away, are not taken.
+
+Layers that feed back follow, each program with bytes of fast memory; there cycles are those of one warp alone, where
+others wait with it at barriers and share the memory's 128 bytes a cycle.
 """
 
 import argparse
@@ -25,7 +28,7 @@ import itertools
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +36,7 @@ import torch
 from gpu_checks import NEURONS
 
 import snntorch as snn
-from snntorch._engine import triton_printer
+from snntorch._engine import persistent, persistent_printer, triton_printer
 from snntorch._engine.gpu import Kernel
 from snntorch._engine.over_time import fewer_bytes
 from snntorch._engine.plans import plan
@@ -77,16 +80,42 @@ def sources(
     return {"forward": (forward, program.free), "backward": (back(step, dense, len(program.outputs)), program.free)}
 
 
-def compiled(source: Source, free: int, dtype: str, target: str, size: int = SIZE) -> Any:
-    """What Triton makes of a kernel for a target, as it is launched for that many neurons."""
+def layer_sources(neuron: Any, dtype: torch.dtype) -> dict[str, tuple[Source, int]]:
+    """As `sources`, of a neuron that feeds back through a matrix, all of whose outputs are asked for, in one kernel."""
+    arguments = neuron.step_arguments(torch.float32)
+    index, weight, _ = neuron.linear_feedback
+    count = weight.shape[0] // weight.shape[1]
+    found = plan(
+        neuron, (True,) * count, len(neuron.states), arguments, torch.float32, torch.device("cpu"), costly=True
+    )
+    program: Any = found.program
+    params = [value for value in arguments.values() if isinstance(value, torch.Tensor)] + [*found.beside]
+    dense, written = [p.numel() != 1 for p in params], (True,) * len(program.outputs)
+    needs = (True,) * count + tuple(p.requires_grad for p in params)
+    kept = tape(program, False, written, needs)
+    forward = persistent_printer.print_forward(program, dense, written, index, any(kept.inputs))
+    step = step_gradient(program, needs, (*written, *[True] * program.states), kept.courses)
+    back = persistent_printer.print_backward(step, dense, len(program.outputs), index)
+    return {"forward": (forward, program.free), "backward": (back, program.free)}
+
+
+def compiled(source: Source, free: int, dtype: str, target: str, size: int = SIZE, width: int = 0) -> Any:
+    """What Triton makes of a kernel for a target, as it is launched for that many neurons.
+
+    A `width` is that of a layer that feeds back.
+    """
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    kernel = Kernel(source, torch.float32)
-    options = kernel.options(size, [size] * len(source.distances), TARGETS[target][2])
+    kernel = (persistent.Kernel if width else Kernel)(source, torch.float32)
+    strides, warp = [size] * len(source.distances), TARGETS[target][2]
+    if isinstance(kernel, persistent.Kernel):
+        options = kernel.sizes(size, strides, torch.empty(width, width, dtype=DTYPES[dtype]), warp)
+    else:
+        options = kernel.options(size, strides, warp)
     names = kernel._jit.arg_names
-    half = {f"{kind}{k}" for kind, k in source.slots if kind in ("X", "DX") or (kind in "YG" and k < free)}
+    half = {f"{kind}{k}" for kind, k in source.slots if kind in ("X", "DX", "D", "W") or (kind in "YG" and k < free)}
     types = {name: f"*{dtype}" if name in half else "*fp32" for name in source.pointers}
     types |= dict.fromkeys(["steps", "size", *source.distances], "i32")
     constants = {name: value for name, value in options.items() if name in names}
@@ -167,15 +196,15 @@ def cycles(loop: list[Instruction], rounds: int = 40) -> float:
     return (now - begun) / rounds
 
 
-def nvidia(made: Any, writes: float, target: str) -> list[str]:
-    """A row's facts."""
+def nvidia(made: Any, writes: float | None, target: str) -> list[str]:
+    """A row's facts; a loop that writes so many values a step, or of one step."""
     loop = nvidia_loop(made.asm["cubin"])
     names = [operation(text) for text, _ in loop if not text.startswith("@!PT")]  # which never runs
     used = disassembled(made.asm["cubin"], resources=True)
     registers, stack = (int(re.search(rf"{what}:(\d+)", used)[1]) for what in ("REG", "STACK"))  # type: ignore[index]
     stores = [name for name in names if name.startswith("STG")]
     loads = [name for name in names if re.match(r"LDG(STS)?\.", name)]
-    steps = len(stores) / writes
+    steps = len(stores) / writes if writes else 1
     moves = sum(name == "MOV" or name.startswith("IMAD.MOV") for name in names)
     time = f"{cycles(loop) / steps:.0f}" if target != "sm_75" else "-"
     return [str(registers), str(stack), _narrowest(loads), _narrowest(stores), f"{len(names) / steps:.0f}",
@@ -185,8 +214,8 @@ def nvidia(made: Any, writes: float, target: str) -> list[str]:
 # -- AMD's
 
 
-def amd(made: Any, writes: float) -> list[str]:
-    """A row's facts."""
+def amd(made: Any, writes: float | None) -> list[str]:
+    """As `nvidia`."""
     text = made.asm["amdgcn"]
     code = [line.split(";")[0].strip() for line in text.splitlines()]
     code = [line for line in code if line and (line.endswith(":") or not line.startswith("."))]
@@ -198,7 +227,7 @@ def amd(made: Any, writes: float) -> list[str]:
             loops.append(range(to, i + 1))
     names = [code[i].split()[0] for i in max(loops, key=len) if not code[i].endswith(":")]
     loads, stores = ([name for name in names if re.match(rf"(global|buffer)_{what}", name)] for what in ("load", "st"))
-    steps = len(stores) / writes
+    steps = len(stores) / writes if writes else 1
     registers, spilled = (re.search(rf"\.{what}:\s+(\d+)", text)[1] for what in ("vgpr_count", "vgpr_spill_count"))  # type: ignore[index]
     moves = sum(name.startswith(("v_mov", "s_mov")) for name in names)
     return [registers, spilled, _narrowest(loads), _narrowest(stores), f"{len(names) / steps:.0f}",
@@ -250,6 +279,48 @@ def header() -> str:
     return f"Triton {VERSION}; see benchmarks/gpu_code.py\n\n" + " " * 44 + "".join(f"{c:>13}" for c in columns)
 
 
+# -- layers that feed back through a matrix
+
+# Bytes of fast memory that a program may have there, and what is compiled for them where it fits.
+ROOM = {"sm_80": 163 << 10, "sm_90": 227 << 10, "sm_120": 99 << 10, "gfx942": 64 << 10}
+RECURRENT: list[tuple[str, Callable[[int], Any], str, int, int]] = [
+    ("RLeaky", lambda width: snn.RLeaky(0.9, linear_features=width), "fp32", 128, 512),
+    ("RLeaky", lambda width: snn.RLeaky(0.9, linear_features=width), "fp32", 64, 64),
+    ("RLeaky", lambda width: snn.RLeaky(0.9, linear_features=width), "bf16", 256, 64),
+    ("RLeaky", lambda width: snn.RLeaky(0.9, linear_features=width), "bf16", 128, 64),
+    ("SLSTM", lambda width: snn.SLSTM(width, width), "fp32", 64, 64),
+    ("SLSTM", lambda width: snn.SLSTM(width, width), "bf16", 128, 64),
+]
+
+
+def layer_rows(only: str = "") -> Iterator[str]:
+    """A line for each layer, direction and target whose name has a text."""
+    for (kind, make, dtype, width, batch), direction, target in itertools.product(
+        RECURRENT, ("forward", "backward"), ROOM
+    ):
+        name = f"{kind} {width}, B={batch}, {direction}, {dtype}, {target}"
+        neuron = make(width)
+        inputs = neuron.linear_feedback[1].shape[0] // width
+        if only in name and persistent.memory(inputs, width, batch, DTYPES[dtype]) <= ROOM[target]:
+            yield layer_row(name, neuron, direction, dtype, target, batch)
+
+
+def layer_row(name: str, neuron: Any, direction: str, dtype: str, target: str, batch: int) -> str:
+    """The line of a layer's kernel."""
+    width = neuron.linear_feedback[1].shape[1]
+    source, free = layer_sources(neuron, DTYPES[dtype])[direction]
+    made = compiled(source, free, dtype, target, batch * width, width)
+    cells = nvidia(made, None, target) if target.startswith("sm") else amd(made, None)
+    cells[2:2] = [str(made.metadata.shared)]
+    return f"{name:44}" + "".join(f"{cell:>13}" for cell in cells)
+
+
+def layer_header() -> str:
+    """What stands above these rows."""
+    columns = ("registers", "spilled", "memory", "load, bits", "store, bits", "instructions", "moves", "cycles")
+    return "Layers that feed back, all of a step's values\n\n" + " " * 44 + "".join(f"{c:>13}" for c in columns)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="print the rows whose name has this text")
@@ -257,8 +328,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.only or options.show:
         print("\n".join([header(), *rows(options.only or options.show, show=bool(options.show))]))
+        print("\n".join([layer_header(), *layer_rows(options.only or options.show)]))
     else:
-        FILE.write_text("\n".join([header(), *rows()]) + "\n")
+        FILE.write_text("\n".join([header(), *rows(), "", layer_header(), *layer_rows()]) + "\n")
 
 
 if __name__ == "__main__":

@@ -219,7 +219,7 @@ ROOMS = [
     ("_engine/operations.py _engine/graph.py _engine/program.py _engine/print*.py _engine/*_printer.py "
      "_engine/recent.py",
      "snntorch._engine.operations snntorch._engine.graph snntorch._engine.program snntorch._engine.printing "
-     "snntorch._engine.recent", ""),
+     "snntorch._engine.recent snntorch._engine.triton_printer", ""),
     # functions that printed kernels call; the kernels import it, nothing else does
     ("_engine/*_math.py", "numpy numba triton", ""),
     ("_engine/machine_code.py", "llvmlite", ""),  # imported where a kernel is wanted

@@ -19,7 +19,7 @@ import torch
 import snntorch as snn
 from helpers import flat, gradients, start
 from rows import STEP_ROWS, rows
-from snntorch._engine import choose, gpu, triton_printer
+from snntorch._engine import choose, gpu, persistent, triton_printer
 from snntorch._engine.plans import plan
 from snntorch._time.explain import paths
 
@@ -41,6 +41,12 @@ def by_chunks():
     return printed(snn.Synaptic(0.9, 0.8, learn_alpha=True), spikes_alone=True)
 
 
+def layer():
+    """Those of a layer that feeds back through a matrix."""
+    neuron = snn.RSynaptic(0.8, torch.full((64,), 0.9), linear_features=64, learn_alpha=True)
+    return {direction: source for direction, (source, _) in gpu_code.layer_sources(neuron, torch.float32).items()}
+
+
 def learning_leaky():
     return snn.Leaky(torch.full((64,), 0.9), learn_beta=True)
 
@@ -52,6 +58,7 @@ def learning_leaky():
 def test_printed_kernels_are_those_reviewed(direction):
     assert printed(learning_leaky())[direction].text == (HERE / f"kernels/leaky_{direction}.triton.txt").read_text()
     assert by_chunks()[direction].text == (HERE / f"kernels/synaptic_{direction}_by_chunks.triton.txt").read_text()
+    assert layer()[direction].text == (HERE / f"kernels/rsynaptic_{direction}.triton.txt").read_text()
 
 
 def test_a_single_step_has_no_loop():
@@ -64,7 +71,7 @@ def test_a_single_step_has_no_loop():
 
 def test_time_and_size_are_no_constants():
     """So that another number of steps or of neurons compiles nothing."""
-    for source in (*printed(learning_leaky()).values(), *by_chunks().values()):
+    for source in (*printed(learning_leaky()).values(), *by_chunks().values(), *layer().values()):
         (runtime,) = re.findall(r"do_not_specialize=\[(.*)\]", source.text)
         assert runtime.startswith('"steps", "size"')
         assert all(f'"{name}"' in runtime for name in source.distances)
@@ -157,6 +164,41 @@ def test_it_compiles(target, direction, layer):
         assert "st.global.v2.b32" in code or dtype == "bf16"  # several values at once
     else:
         assert direction == "backward" or not re.search(r"v_(pk_)?(fma|fmac|mad|mac)_f32", made.asm["amdgcn"])
+
+
+@needs_triton
+@pytest.mark.parametrize(("direction", "target"), [("forward", "gfx942"), ("backward", "sm_90")])
+def test_a_layer_that_feeds_back_compiles_whole(direction, target):
+    """In the memory that is counted for it, and without a spilled register."""
+    name = f"RLeaky 128, B=64, {direction}, bf16, {target}"
+    row = gpu_code.layer_row(name, snn.RLeaky(0.9, linear_features=128), direction, "bf16", target, 64)
+    spilled, memory = row.removeprefix(name).split()[1:3]
+    assert spilled == "0"
+    assert int(memory) <= persistent.memory(1, 128, 64, torch.bfloat16)
+    if same_triton():
+        assert row in gpu_code.FILE.read_text().splitlines()
+
+
+@pytest.mark.parametrize(("inputs", "width", "batch", "dtype", "room"), [
+    (1, 128, 512, torch.float32, 163), (1, 128, 513, torch.float32, 0), (1, 129, 1, torch.float32, 0),
+    (1, 64, 1024, torch.float32, 48), (1, 256, 2048, torch.bfloat16, 163), (1, 256, 2049, torch.float16, 0),
+    (1, 257, 1, torch.bfloat16, 0), (4, 128, 64, torch.bfloat16, 163), (4, 64, 64, torch.float32, 99),
+])  # fmt: skip
+def test_layers_that_feed_back_are_whole_where_they_fit(inputs, width, batch, dtype, room):
+    """In so many KiB, or nowhere: 227 are the most that a GPU has."""
+    memory = persistent.memory(inputs, width, batch, dtype)
+    assert memory <= room << 10 if room else memory > 227 << 10
+
+
+@pytest.mark.parametrize(("properties", "room"), [
+    ({"major": 9, "shared_memory_per_block": 48 << 10, "shared_memory_per_block_optin": 227 << 10}, 227 << 10),
+    ({"major": 8, "shared_memory_per_block": 48 << 10}, 48 << 10), ({"major": 8}, 48 << 10), ({"major": 7}, 0),
+])  # fmt: skip
+def test_a_device_says_how_much_memory_a_program_has(monkeypatch, properties, room):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(**properties))
+    persistent._room.cache_clear()
+    assert persistent._room(torch.device("cuda", 0)) == room
+    persistent._room.cache_clear()
 
 
 def test_quotients_that_conditions_see_are_exact():
@@ -265,7 +307,9 @@ def test_other_lengths_and_batches_compile_nothing(monkeypatch):
 TOLD = "float32 or -half] or test_loss_on_one_output and (state or first) or test_expanded_gradients and (mean or part)"
 
 
-INTERPRETED = [["test_numbers.py"], ["test_operations.py", "test_gpu.py", "interpreted.py"]]
+INTERPRETED = [
+    ["test_numbers.py"], ["test_operations.py", "test_gpu.py", "interpreted.py", "interpreted_persistent.py"],
+]  # fmt: skip
 
 
 @needs_triton
@@ -309,3 +353,5 @@ if __name__ == "__main__":
         (HERE / "kernels" / f"leaky_{direction}.triton.txt").write_text(source.text)
     for direction, source in by_chunks().items():
         (HERE / "kernels" / f"synaptic_{direction}_by_chunks.triton.txt").write_text(source.text)
+    for direction, source in layer().items():
+        (HERE / "kernels" / f"rsynaptic_{direction}.triton.txt").write_text(source.text)

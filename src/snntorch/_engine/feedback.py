@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from . import persistent
 from .kernels import arguments, backward_kernel, call, forward_kernel, rows, spread
 from .memory import empty
 from .ops import library, written_dtypes
@@ -78,6 +79,8 @@ def run_kernels(
     states: Sequence[Tensor], params: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
     """What is written, `[T, B, F]` each, the final states, and the step's inputs `[T, I, B, F]` where `drives`."""
+    if whole := persistent.run(program, steps, index, written, drives, x, weight, states, params):
+        return whole
     shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
     count, free, read = program.inputs, program.free, _read_in(x, states)
     x = x.unflatten(-1, (count, shape[1])).movedim(-2, 1).contiguous()  # [T, I, B, F]
@@ -127,6 +130,9 @@ def run_kernels_back(
         states: the initial states.
         params: the parameters.
     """
+    tensors = (cotangents, courses, weight, drive, states, params)
+    if of_drive is None and (whole := persistent.run_back(program, steps, index, needs, *tensors)):
+        return whole
     shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
     count, outputs = program.inputs, len(program.outputs)
     matrices = weight.unflatten(0, (count, shape[1]))
@@ -134,7 +140,7 @@ def run_kernels_back(
     arrives = (*(g is not None for g in given), *[True] * len(states))
     step = step_gradient(program, tuple(needs), arrives, tuple([c is not None for c in courses]))
     kernel = backward_kernel(step, tuple([p.numel() != 1 for p in params]), outputs, True, dtype, device.type)
-    read = dtype if drive is None else drive.dtype
+    read = _read_in(weight, states) if drive is None else drive.dtype
     trains = {k: g.to(_read_in(g, states)).contiguous() for k, g in enumerate(given) if g is not None}
     parameters, courses = spread(params, shape), [c if c is None else c.contiguous() for c in courses]
     dx = torch.zeros((steps, count, *shape), dtype=read, device=device)
@@ -194,8 +200,7 @@ def _keep(
     course = results[sum(written[: free + index])] if written[free + index] else None
     keep(ctx, program, steps, written, (*[True] * count, *needs[2:]), [*[None] * count, *tensors], results, weight,
          course if needs[1] else None, results[-1] if drives else None)  # fmt: skip
-    ctx.index, ctx.static = index, x.shape[0] == 1 and steps > 1
-    ctx.dtype = x.dtype
+    ctx.index, ctx.static, ctx.dtype = index, x.shape[0] == 1 and steps > 1, x.dtype
 
 
 def _pull_back(ctx: Any, cotangents: Some, backward: Callable[..., Sequence[Tensor]], key: Any) -> list[Tensor | None]:
@@ -271,11 +276,8 @@ def _feedback_backward_fake(
     program: str, steps: int, index: int, wanted: Any, grads: Any, courses: Any, weight: Any, drive: Any, of_drive: Any,
     states: Any, params: Any,
 ) -> list[Tensor]:  # fmt: skip
-    count, like = load(program).inputs, states[0]
-    results = [
-        (like if drive is None else drive).new_empty((steps, count, *like.shape)),
-        *(s.new_empty(s.shape) for s in states),
-    ]
+    count, like, dtype = load(program).inputs, states[0], _read_in(weight, states) if drive is None else drive.dtype
+    results = [like.new_empty((steps, count, *like.shape), dtype=dtype), *(s.new_empty(s.shape) for s in states)]
     return results + [p.new_empty(p.shape) for p, want in zip(params, wanted[count:], strict=True) if want]
 
 

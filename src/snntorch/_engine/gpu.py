@@ -20,8 +20,8 @@ import triton
 import triton.language as tl
 
 from snntorch._engine.triton_math import (
-    acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, div, erf, exp, exp2, expm1, fmod, lerp, log, log10, log1p,
-    log2, maximum, minimum, power, read, remainder, rint, sigmoid, sign, sin, sinh, sqrt, tan, tanh, trunc
+    acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, div, driven, erf, exp, exp2, expm1, fmod, lerp, log, log10,
+    log1p, log2, maximum, minimum, power, read, remainder, rint, sigmoid, sign, sin, sinh, sqrt, tan, tanh, times, trunc
 )
 
 REAL = tl.constexpr(tl.{real})
@@ -84,10 +84,15 @@ class Kernel:
         """Run over `[steps, size]`."""
         places = [tensors[i].data_ptr() for i in self._given]
         options = self.options(size, strides, warp_of(tensors[0].device), places)
-        align, launch = options["ALIGN"], self._jit[(-(-size // options["BLOCK"]),)]
-        numbers = [size // align, *(stride // align for stride in strides)]
+        self.launch(-(-size // options["BLOCK"]), options, steps, [size, *strides], tensors)
+
+    def launch(
+        self, programs: int, options: dict[str, int], steps: int, numbers: Sequence[int], tensors: Sequence[Tensor]
+    ) -> None:
+        """Run so many programs, given the options, and the size and strides as numbers."""
+        align = options["ALIGN"]
         with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
-            launch(*tensors, steps, *numbers, **options)
+            self._jit[(programs,)](*tensors, steps, *(number // align for number in numbers), **options)
 
 
 @functools.cache

@@ -26,7 +26,7 @@ def forward_kernel(
     program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype, device: str, chunks: bool = False
 ) -> Kernel:
     """The compiled kernel for a type of device; see `print_forward`."""
-    return _compiled("forward", program, (program, dense, written, single, *[True] * chunks), dtype, device)
+    return made("forward", program, (program, dense, written, single, *[True] * chunks), dtype, device)
 
 
 @functools.lru_cache(KERNELS)
@@ -35,12 +35,15 @@ def backward_kernel(
 ) -> Kernel:
     """The compiled kernel for a type of device; see `print_backward`, with `chunks` `print_backward_by_chunks`."""
     if chunks:
-        return _compiled("backward_by_chunks", step.program, (step, dense, outputs), dtype, device)
-    return _compiled("backward", step.program, (step, dense, outputs, single), dtype, device)
+        return made("backward_by_chunks", step.program, (step, dense, outputs), dtype, device)
+    return made("backward", step.program, (step, dense, outputs, single), dtype, device)
 
 
-def _compiled(direction: str, program: Program, printed: tuple, dtype: torch.dtype, device: str) -> Kernel:
-    printer, compiler = _MAKERS[PACKAGES[device]]
+def made(
+    direction: str, program: Program, printed: tuple, dtype: torch.dtype, device: str, maker: Any = None
+) -> Kernel:
+    """A compiled kernel of a program; a `maker` is a printer and a compiler in the place of the package's."""
+    printer, compiler = maker or _MAKERS[PACKAGES[device]]
     source = getattr(printer, f"print_{direction}")(*printed)
     origins = sorted(program.origins) or ["an exported program"]
     if os.environ.get("SNNTORCH_PRINT", "0") not in ("", "0"):  # each kernel as it is compiled, or loaded

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from . import ops
-from .choose import COMPILED, NOTHING, ONE_EACH, Call, computes, note, obstacle, of_devices, of_parameters
+from .choose import COMPILED, NOTHING, ONE_EACH, Call, computes, listening, note, obstacle, of_devices, of_parameters
 from .feedback import feed_back
 from .freed import advise
+from .persistent import persists
 from .plans import Plan, plan
 from .prepared import again, arranged, prepare
 from .private import watched
@@ -145,8 +146,10 @@ def run_feedback(
     program = made.program
     if program is None:
         return None
-    note(neuron, f"fused {device}", "around a matrix product at every step")
     states, params = ([t.to(native) for t in tensors] for tensors in (states, [*call.params, *made.beside]))
+    if listening():
+        whole = persists(len(inputs), dtype, states[0])
+        note(neuron, f"fused {device}", "" if whole else "around a matrix product at every step")
     with without_autocast(device):
         if bias is not None:
             sequence = sequence + bias.to(sequence.dtype)

@@ -12,6 +12,8 @@ import triton.language as tl
 from triton import knobs
 from triton.language.extra import libdevice
 
+INTERPRETED = tl.constexpr(knobs.runtime.interpret)
+
 if knobs.runtime.interpret:
     import numpy as np
 
@@ -119,3 +121,27 @@ def read(row, lanes, inside, WORDS: tl.constexpr):
     else:
         values = tl.load(row + lanes, inside, 0)
     return values
+
+
+@triton.jit
+def rounded(x, dtype: tl.constexpr):
+    """X in a dtype, rounded to nearest; the interpreter cuts off what bfloat16 has no place for."""
+    if INTERPRETED and dtype == tl.bfloat16 and x.dtype == tl.float32:
+        bits = x.to(tl.int32, bitcast=True)
+        x = (bits + 0x7FFF + (bits >> 16 & 1)).to(tl.float32, bitcast=True)
+    return x.to(dtype)
+
+
+@triton.jit
+def times(rows, weight, inside):
+    """The product with a weight, in the rows' dtype; their values are 0 outside, and rounded to the weight's dtype."""
+    left, right = rounded(tl.where(inside, rows, 0), weight.dtype), weight
+    if INTERPRETED:  # which takes the bits of bfloat16 for integers
+        left, right = left.to(rows.dtype), right.to(rows.dtype)
+    return tl.dot(left, right, input_precision="ieee", out_dtype=rows.dtype)
+
+
+@triton.jit
+def driven(x, state, weight, inside):
+    """What a step is given: x and the product of the state that feeds back, rounded as x is, for whoever keeps it."""
+    return rounded(x.to(state.dtype) + times(state, weight, inside), x.dtype).to(state.dtype)

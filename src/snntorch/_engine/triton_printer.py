@@ -21,6 +21,17 @@ _ROUNDS = ("UNROLL", "STAGES", "WORDS")
 
 _JUMPS = PREDICATES | {"sign", "ceil", "floor", "round", "trunc", "fmod", "remainder"}
 
+# Which neurons a program instance takes: the names of its sizes, and lines that tell where they are.
+_BLOCK = (
+    ("BLOCK",),
+    (
+        "first = tl.program_id(0).to(tl.int64) * BLOCK",
+        "lanes = tl.arange(0, BLOCK)",
+        "here = first + lanes",
+        "inside = lanes < neurons - first",
+    ),
+)
+
 _KERNEL = """\
 @triton.jit(do_not_specialize=[{runtime}])
 def kernel({arguments}, {constants}):
@@ -35,68 +46,68 @@ def print_forward(
 
     With `chunks` it keeps what the states are before each chunk of steps, for `print_backward_by_chunks`.
     """
-    body = _body(program.nodes, [n for k, n in enumerate(program.outputs) if traces[k] or k >= program.free])
+    body = step_body(program.nodes, [n for k, n in enumerate(program.outputs) if traces[k] or k >= program.free])
     source, states = forward_source(program, body, traces, single, chunks), range(program.states)
 
     def load(kind: str, k: int) -> str:
         if kind == "param":
-            return _load_param(k, dense)
+            return loaded_param(k, dense)
         if kind == "state":
-            return _load(f"S{k} + here") if single else f"state{k}"
-        return _load(_place(f"X{k}", single)) if single else _read(f"X{k}_now")
+            return loaded(f"S{k} + here") if single else f"state{k}"
+        return loaded(_place(f"X{k}", single)) if single else _read(f"X{k}_now")
 
-    value = _values(body, dense)
+    value = values(body, dense)
     before, during = body.lines(True, load), body.lines(False, load)
-    during += [_store(f"Y{k}", value(program.outputs[k]), single) for k in source.arrays["Y"]]
+    during += [stored(f"Y{k}", value(program.outputs[k]), single) for k in source.arrays["Y"]]
     new = [value(n) for n in program.outputs[program.free :]]
     if single:
-        lines = [*before, *during, *(_store(f"F{k}", new[k], single) for k in states)]
+        lines = [*before, *during, *(stored(f"F{k}", new[k], single) for k in states)]
     else:
-        before += [f"state{k} = {_load(f'S{k} + here')}" for k in states]
+        before += [f"state{k} = {loaded(f'S{k} + here')}" for k in states]
         during += [f"state{k} = {new[k]}" for k in states]
-        after = [_store(f"S{k}", f"state{k}") for k in states]
+        after = [stored(f"S{k}", f"state{k}") for k in states]
         first = "lanes < tl.where(t % CHUNK == 0, neurons - first, 0)"
         keep = [f"tl.store(B{k} + t // CHUNK * neurons + here, state{k}, {first})" for k in source.arrays["B"]]
         lines = [*before, *_over_time(source, "", during, keep), *after]
-    return _printed(source, body, lines, () if single else (*_ROUNDS, *["CHUNK"] * chunks))
+    return printed(source, body, lines, () if single else (*_ROUNDS, *["CHUNK"] * chunks))
 
 
 def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, single: bool = False) -> Source:
     """The kernel that runs a gradient back in time; arguments and pointers as `numba_printer.print_backward` says."""
-    body = _body(_rounded_less(gradient.nodes), gradient.roots)
+    body = step_body(rounded_less(gradient.nodes), gradient.roots)
     source, states = backward_source(gradient, outputs, single), range(len(gradient.states))
     carried = () if single else sorted(gradient.needs["new"] & gradient.needs["state"])
 
     def load(kind: str, k: int) -> str:
         if kind == "param":
-            return _load_param(k, dense)
+            return loaded_param(k, dense)
         if kind == "new" and k in carried:
             return f"new{k}"
         if kind == "grad" and k >= outputs:
-            return _load(f"A{k - outputs} + here") if single else f"adjoint{k - outputs}"
+            return loaded(f"A{k - outputs} + here") if single else f"adjoint{k - outputs}"
         if kind == "state":
-            return _load(f"S{k} + here") if single else _load(f"before{k} + lanes")
+            return loaded(f"S{k} + here") if single else loaded(f"before{k} + lanes")
         array = {"new": "N", "input": "X", "grad": "G"}[kind] + str(k)
-        return _load(_place(array, single)) if single else _read(f"{array}_now")
+        return loaded(_place(array, single)) if single else _read(f"{array}_now")
 
-    value = _values(body, dense)
+    value = values(body, dense)
     before, during = body.lines(True, load), body.lines(False, load)
-    during += [_store(f"DX{k}", value(gradient.inputs[k]), single) for k in source.arrays["DX"]]
+    during += [stored(f"DX{k}", value(gradient.inputs[k]), single) for k in source.arrays["DX"]]
     if single:
-        lines = [*before, *during, *(_store(f"DP{k}", value(gradient.params[k]), single) for k in source.arrays["DP"])]
-        lines += [_store(f"DS{k}", value(gradient.states[k]), single) for k in states]
+        lines = [*before, *during, *(stored(f"DP{k}", value(gradient.params[k]), single) for k in source.arrays["DP"])]
+        lines += [stored(f"DS{k}", value(gradient.states[k]), single) for k in states]
     else:
-        before += [f"adjoint{k} = {_load(f'A{k} + here')}" for k in states]
-        before += [f"sum{k} = tl.zeros((BLOCK,), REAL)" for k in source.arrays["DP"]]
-        before += [f"new{k} = {_load(f'N{k} + last * neurons + here')}" for k in carried]
+        before += [f"adjoint{k} = {loaded(f'A{k} + here')}" for k in states]
+        before += [f"sum{k} = tl.zeros(lanes.shape, REAL)" for k in source.arrays["DP"]]
+        before += [f"new{k} = {loaded(f'N{k} + last * neurons + here')}" for k in carried]
         rows = [f"before{k} = tl.where(t + step == last, S{k} + first, N{k}_now - neurons)" for k in source.arrays["S"]]
         during += [f"sum{k} += {value(gradient.params[k])}" for k in source.arrays["DP"]]
         during += [f"adjoint{k} = {value(gradient.states[k])}" for k in states]
         during += [f"new{k} = s{k}" for k in carried]
-        after = [_store(f"A{k}", f"adjoint{k}") for k in states]
-        after += [_store(f"DP{k}", f"sum{k}") for k in source.arrays["DP"]]
+        after = [stored(f"A{k}", f"adjoint{k}") for k in states]
+        after += [stored(f"DP{k}", f"sum{k}") for k in source.arrays["DP"]]
         lines = ["last = steps - 1", *before, *_over_time(source, "last", [*rows, *during]), *after]
-    return _printed(source, body, lines, () if single else _ROUNDS)
+    return printed(source, body, lines, () if single else _ROUNDS)
 
 
 def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs: int) -> Source:
@@ -104,20 +115,20 @@ def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs:
 
     The last steps, fewer than a chunk, come first; what is computed for steps after them is not used.
     """
-    program, body = gradient.program, _body(_rounded_less(gradient.nodes), gradient.roots)
+    program, body = gradient.program, step_body(rounded_less(gradient.nodes), gradient.roots)
     new = program.outputs[program.free :]
-    again = _body(program.nodes, new, "w")
+    again = step_body(program.nodes, new, "w")
     again.constants = body.constants
     source, states = backward_source(gradient, outputs, False, again), range(program.states)
     read = again.graph.leaves(again.live, "input")
     kept = [("state", k) for k in sorted(gradient.needs["state"])]
     kept += [("input", k) for k in sorted(gradient.needs["input"] & read)]
     kept += [("new", k) for k in sorted(gradient.needs["new"])]
-    distances = _distances(source)
+    distances = row_distances(source)
 
     def load(kind: str, k: int) -> str:
         if kind == "param":
-            return _load_param(k, dense)
+            return loaded_param(k, dense)
         return _read(f"{kind}{k}_now + step * {distances[f'{kind}{k}']}", "there")
 
     def load_again(kind: str, k: int) -> str:
@@ -133,10 +144,10 @@ def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs:
     def here(variable: str, value: str) -> str:
         return f"{variable} = {value} if whole else tl.where(step < rest, {value}, {variable})"
 
-    value, value_again = _values(body, dense), _values(again, dense)
+    value, value_again = values(body, dense), values(again, dense)
     before = list(dict.fromkeys([*again.lines(True, load_again), *body.lines(True, load_back)]))
-    before += [f"adjoint{k} = {_load(f'A{k} + here')}" for k in states]
-    before += [f"sum{k} = tl.zeros((BLOCK,), REAL)" for k in source.arrays["DP"]]
+    before += [f"adjoint{k} = {loaded(f'A{k} + here')}" for k in states]
+    before += [f"sum{k} = tl.zeros(lanes.shape, REAL)" for k in source.arrays["DP"]]
     there = "there = inside if whole else lanes < tl.where(step < rest, neurons - first, 0)"
     name = {"state": "state", "input": "i", "new": "state"}
     keep = [(kind, f"{kind}{k}_at += ({name[kind]}{k},)") for kind, k in kept]
@@ -158,7 +169,7 @@ def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs:
         *(f"B{k}_now = B{k} + first + last * neurons" for k in states),
         "for whole in tl.static_range(2):",
         "    for chunk in tl.range(0, steps // CHUNK if whole else tl.minimum(rest, 1), num_stages=STAGES):",
-        *(f"        state{k} = {_load(f'B{k}_now + lanes')}" for k in states),
+        *(f"        state{k} = {loaded(f'B{k}_now + lanes')}" for k in states),
         *(f"        {kind}{k}_at = ()" for kind, k in kept),
         "        for step in tl.static_range(CHUNK):",
         *(f"            {line}" for line in forth),
@@ -166,38 +177,38 @@ def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs:
         *(f"            {line}" for line in back),
         *(f"        {array}_now -= CHUNK * {distance}" for array, distance in distances.items()),
         *(f"        B{k}_now -= neurons" for k in states),
-        *(_store(f"A{k}", f"adjoint{k}") for k in states),
-        *(_store(f"DP{k}", f"sum{k}") for k in source.arrays["DP"]),
+        *(stored(f"A{k}", f"adjoint{k}") for k in states),
+        *(stored(f"DP{k}", f"sum{k}") for k in source.arrays["DP"]),
     ]
-    return _printed(source, body, lines, ("CHUNK", "STAGES", "WORDS"))
+    return printed(source, body, lines, ("CHUNK", "STAGES", "WORDS"))
 
 
-def _rounded_less(nodes: Sequence[Node]) -> list[Node]:
+def rounded_less(nodes: Sequence[Node]) -> list[Node]:
     """The nodes with quotients right to 2 units in the last place, where nothing that jumps is computed from them."""
     graph = Graph(nodes)
     seen = set(graph.reachable(i for i, node in enumerate(nodes) if node[0] in _JUMPS))
     return [("quotient", *n[1:]) if n[0] == "div" and i not in seen else n for i, n in enumerate(nodes)]
 
 
-def _body(nodes: Sequence[Node], roots: Iterable[int], prefix: str = "v") -> Body:
+def step_body(nodes: Sequence[Node], roots: Iterable[int], prefix: str = "v") -> Body:
     body = Body(nodes, roots, _FORMS, lambda kind, k: kind == "param", prefix)
     body.constants = {"0.0": "ZERO", "1.0": "ONE"}
     return body
 
 
-def _values(body: Body, dense: Sequence[bool]) -> Callable[[int | None], str]:
+def values(body: Body, dense: Sequence[bool]) -> Callable[[int | None], str]:
     """How a node's value is named as a block; a scalar is spread over one, which keeps a loop's variables of a kind."""
     scalars = body.computed_from(lambda kind, k: kind == "param" and not dense[k])
 
     def value(number: int | None) -> str:
         if number is None:
-            return "tl.zeros((BLOCK,), REAL)"
-        return f"tl.broadcast_to({body.names[number]}, (BLOCK,))" if number in scalars else body.names[number]
+            return "tl.zeros(lanes.shape, REAL)"
+        return f"tl.broadcast_to({body.names[number]}, lanes.shape)" if number in scalars else body.names[number]
 
     return value
 
 
-def _load(pointer: str) -> str:
+def loaded(pointer: str) -> str:
     return f"tl.load({pointer}, inside, 0).to(REAL)"
 
 
@@ -205,11 +216,11 @@ def _read(row: str, inside: str = "inside") -> str:
     return f"read({row}, lanes, {inside}, WORDS).to(REAL)"
 
 
-def _load_param(k: int, dense: Sequence[bool]) -> str:
-    return _load(f"P{k} + here") if dense[k] else f"tl.load(P{k}).to(REAL)"
+def loaded_param(k: int, dense: Sequence[bool]) -> str:
+    return loaded(f"P{k} + here") if dense[k] else f"tl.load(P{k}).to(REAL)"
 
 
-def _store(array: str, value: str, single: bool = True) -> str:
+def stored(array: str, value: str, single: bool = True) -> str:
     return f"tl.store({_place(array, single)}, {value}, inside)"
 
 
@@ -218,7 +229,7 @@ def _place(array: str, single: bool) -> str:
     return f"{array} + here" if single else f"{array}_now + lanes"
 
 
-def _distances(source: Source) -> dict[str, str]:
+def row_distances(source: Source) -> dict[str, str]:
     """For each array over time how far the next step is."""
     found = {f"{kind}{k}": f"{kind}{k}_next" for kind, numbers in source.strides.items() for k in numbers}
     return found | {f"{kind}{k}": "neurons" for kind in ("Y", "N", "DX") for k in source.arrays.get(kind, ())}
@@ -229,7 +240,7 @@ def _over_time(source: Source, last: str, lines: Iterable[str], rounds: Iterable
 
     Lines of `rounds` come before each round.
     """
-    next_row = _distances(source)
+    next_row = row_distances(source)
     begin = {array: f"{array} + first + {last} * {distance}" if last else f"{array} + first"
              for array, distance in next_row.items()}  # fmt: skip
     each = [*lines, *(f"{array}_now {'-' if last else '+'}= {distance}" for array, distance in next_row.items())]
@@ -244,23 +255,21 @@ def _over_time(source: Source, last: str, lines: Iterable[str], rounds: Iterable
     ]
 
 
-def _printed(source: Source, body: Body, lines: list[str], constants: Sequence[str]) -> Source:
+def printed(
+    source: Source, body: Body, lines: list[str], constants: Sequence[str],
+    place: tuple[Sequence[str], Sequence[str]] = _BLOCK,
+) -> Source:  # fmt: skip
+    """The source with its text, of these lines below a head."""
     runtime = ["steps", "size", *source.distances]
     head = [f"{name} = tl.full((), {value}, REAL)" for value, name in body.constants.items()]
     head += ["neurons = size.to(tl.int64) * ALIGN"]
     head += [
         f"{kind}{k}_next = {kind}{k}_stride.to(tl.int64) * ALIGN" for kind, ks in source.strides.items() for k in ks
     ]
-    head += [
-        "first = tl.program_id(0).to(tl.int64) * BLOCK",
-        "lanes = tl.arange(0, BLOCK)",
-        "here = first + lanes",
-        "inside = lanes < neurons - first",
-    ]
     text = _KERNEL.format(
         runtime=", ".join(f'"{name}"' for name in runtime),
         arguments=", ".join([*source.pointers, *runtime]),
-        constants=", ".join(f"{name}: tl.constexpr" for name in ("BLOCK", "ALIGN", *constants)),
-        lines=indented([*head, *lines], 1),
+        constants=", ".join(f"{name}: tl.constexpr" for name in (*place[0], "ALIGN", *constants)),
+        lines=indented([*head, *place[1], *lines], 1),
     )
     return replace(source, text=text)

@@ -1,0 +1,186 @@
+"""Layers that feed back through a matrix: all steps in one kernel on a GPU, where the matrix fits its fast memory.
+
+A program instance takes a few samples and keeps the matrix. Nothing but the layer's own sequences is moved, and nothing
+is launched between steps.
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import gpu, persistent_printer
+from .kernels import call, made, spread
+from .memory import empty
+from .printing import Source
+from .program import Gradient, Program
+from .recent import KERNELS
+from .tape import Some, step_gradient
+from .target import PACKAGES
+
+_PROGRAMS = 128  # about as many as there are multiprocessors, of which each has room for one
+_TILE = 16  # samples of a program in half precision, whose products tensor cores compute
+_THREADS = 512  # of a program at most
+_ROOM = 227 << 10  # bytes of fast memory that an H100 gives a program
+
+
+def persists(inputs: int, dtype: torch.dtype, state: Tensor) -> bool:
+    """Whether all steps are one kernel; else a matrix product and a kernel each are the better way, or the only one.
+
+    All programs are to run at once, as others would wait for their whole sequence, and fast memory is to hold the
+    matrix beside a value for each neuron, through which products are arranged.
+
+    Args:
+        inputs: how many of the layer's squares the matrix is of.
+        dtype: its dtype.
+        state: one of the step's.
+    """
+    if PACKAGES[state.device.type] != "triton":
+        return False
+    batch, width = state.shape
+    return memory(inputs, width, batch, dtype, state.element_size()) <= _room(state.device)
+
+
+def memory(inputs: int, width: int, batch: int, dtype: torch.dtype, kept: int = 4) -> float:
+    """Bytes of fast memory that a program takes; infinite where its samples would be too many."""
+    features, size = _features(width), dtype.itemsize
+    rows = _rows(batch, features, size)
+    return inputs * features**2 * size + rows * features * kept if rows else math.inf
+
+
+def _features(width: int) -> int:
+    """The width in which products of a layer are computed."""
+    return max(16, 1 << (width - 1).bit_length())
+
+
+def _rows(batch: int, features: int, size: int) -> int:
+    """Samples of a program, for weights of `size` bytes; 0 where they would be too many.
+
+    Products without tensor cores are of one value a thread: of more, the threads' shares of the matrix would spill.
+    """
+    least, most = (_TILE, _TILE) if size == 2 else (1, min(_TILE, _THREADS // features))
+    rows = max(least, 1 << (-(-batch // _PROGRAMS) - 1).bit_length())
+    return rows if rows <= most else 0
+
+
+@functools.cache
+def _room(device: torch.device) -> int:
+    """Bytes of fast memory that a program may have; none on GPUs that lack tensor cores for bfloat16."""
+    if device.type != "cuda":
+        return _ROOM
+    found = torch.cuda.get_device_properties(device)
+    if torch.version.hip is None and found.major < 8:
+        return 0
+    names = ("shared_memory_per_block_optin", "shared_memory_per_block")  # which older versions of PyTorch lack
+    return max(getattr(found, name, 48 << 10) for name in names)
+
+
+class Kernel(gpu.Kernel):
+    """A kernel of which each program takes whole samples of a layer."""
+
+    def __init__(self, source: Source, dtype: torch.dtype) -> None:
+        super().__init__(source, dtype)
+        self._refused: set[tuple] = set()  # layers that a device had no room for after all
+
+    def sizes(self, size: int, strides: Sequence[int], weight: Tensor, warp: int = 32) -> dict[str, int]:
+        """As `options`, for a layer with this square of a weight."""
+        width, bytes_ = weight.shape[1], weight.element_size()
+        features = _features(width)
+        rows = _rows(size // width, features, bytes_)
+        threads = min(_THREADS, 4 * features) if bytes_ == 2 else rows * features
+        return {"ROWS": rows, "FEATURES": features, "WIDTH": width, "ALIGN": math.gcd(16, size, *strides),
+                "num_warps": max(1, threads // warp), "enable_fp_fusion": False}  # fmt: skip
+
+    def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
+        """Run over `[steps, size]`."""
+        weight = tensors[self.source.pointers.index("W0")]
+        options = self.sizes(size, strides, weight, gpu.warp_of(weight.device))
+        programs = -(-size // (options["ROWS"] * options["WIDTH"]))
+        self.launch(programs, options, steps, [size, *strides], tensors)
+
+    def run(self, steps: int, size: int, arrays: Mapping[str, Any], strides: Mapping[str, int]) -> bool:
+        """Run over `[steps, size]`, given arrays and strides by kind; whether the device had room for it."""
+        from triton.runtime.errors import OutOfResources
+
+        tensors = [arrays[kind][k] for kind, k in self.source.slots]
+        layer = size, tensors[-1].shape, tensors[-1].dtype, tensors[-1].device
+        if layer in self._refused:
+            return False
+        try:
+            call(self, steps, size, tensors, [strides[kind] for kind, _ in self.source.stride_slots])
+        except OutOfResources:
+            self._refused.add(layer)
+            return False
+        return True
+
+
+_MAKER = (persistent_printer, Kernel)
+
+
+@functools.lru_cache(KERNELS)
+def _forward_kernel(program: Program, device: str, dtype: torch.dtype, *printed: Any) -> Any:
+    return made("forward", program, (program, *printed), dtype, device, _MAKER)
+
+
+@functools.lru_cache(KERNELS)
+def _backward_kernel(step: Gradient, device: str, dtype: torch.dtype, *printed: Any) -> Any:
+    return made("backward", step.program, (step, *printed), dtype, device, _MAKER)
+
+
+def run(
+    program: Program, steps: int, index: int, written: Sequence[bool], drives: bool, x: Tensor, weight: Tensor,
+    states: Sequence[Tensor], params: Sequence[Tensor],
+) -> list[Tensor] | None:  # fmt: skip
+    """As `feedback.run_kernels`; None where that goes its other way."""
+    if x.dtype != weight.dtype or not persists(program.inputs, weight.dtype, states[0]):
+        return None
+    shape, dtype, device, count = states[0].shape, states[0].dtype, states[0].device, program.inputs
+    x = x.unflatten(-1, (count, shape[1])).movedim(-2, 1).contiguous()  # [T, I, B, F]
+    drive = torch.empty((steps if drives else 0, count, *shape), dtype=x.dtype, device=device)
+    kinds = [x.dtype] * program.free + [dtype] * len(states)
+    courses = {k: empty((steps, *shape), kinds[k], device) for k, w in enumerate(written) if w}
+    finals = [s.clone(memory_format=torch.contiguous_format) for s in states]
+    arrays = {"X": x.unbind(1), "P": spread(params, shape), "S": finals, "Y": courses, "D": drive.unbind(1),
+              "W": weight.contiguous().unflatten(0, (count, shape[1]))}  # fmt: skip
+    dense = tuple([p.numel() != 1 for p in params])
+    kernel = _forward_kernel(program, device.type, dtype, dense, tuple(written), index, drives)
+    side_by_side = count * shape.numel()
+    if not kernel.run(steps, shape.numel(), arrays, {"X": side_by_side if len(x) > 1 else 0, "D": side_by_side}):
+        return None
+    return [*courses.values(), *finals, *[drive] * drives]
+
+
+def run_back(
+    program: Program, steps: int, index: int, needs: Sequence[bool], cotangents: Some, courses: Some, weight: Tensor,
+    drive: Tensor | None, states: Sequence[Tensor], params: Sequence[Tensor],
+) -> list[Tensor] | None:  # fmt: skip
+    """As `feedback.run_kernels_back`; None where that goes its other way."""
+    if not persists(program.inputs, weight.dtype, states[0]):
+        return None
+    shape, dtype, device = states[0].shape, states[0].dtype, states[0].device
+    count, outputs = program.inputs, len(program.outputs)
+    given, later = cotangents[:outputs], cotangents[outputs:]
+    arrives = (*(g is not None for g in given), *[True] * len(states))
+    step = step_gradient(program, tuple(needs), arrives, tuple([c is not None for c in courses]))
+    make = torch.zeros if None in step.inputs else empty  # what a kernel does not write is zero
+    dx = make((steps, count, *shape), dtype=weight.dtype if drive is None else drive.dtype, device=device)
+    adjoints = [
+        torch.zeros(shape, dtype=dtype, device=device) if g is None else g.clone(memory_format=torch.contiguous_format)
+        for g in later
+    ]
+    sums = {k: torch.zeros(shape, dtype=dtype, device=device) for k in range(len(params)) if needs[count + k]}
+    arrays = {
+        "X": () if drive is None else drive.contiguous().unbind(1), "P": spread(params, shape),
+        "N": [c if c is None else c.contiguous() for c in courses], "S": [s.contiguous() for s in states],
+        "G": [g if g is None else g.contiguous() for g in given], "A": adjoints, "DX": dx.unbind(1), "DP": sums,
+        "W": weight.contiguous().unflatten(0, (count, shape[1])),
+    }  # fmt: skip
+    dense = tuple([p.numel() != 1 for p in params])
+    kernel = _backward_kernel(step, device.type, dtype, dense, outputs, index)
+    side_by_side = count * shape.numel()
+    if not kernel.run(steps, shape.numel(), arrays, {"X": side_by_side, "G": shape.numel(), "DX": side_by_side}):
+        return None
+    return [dx, *adjoints, *(s.sum_to_size(params[k].shape) for k, s in sums.items())]
