@@ -23,9 +23,9 @@ def packed_spikes() -> contextlib.AbstractContextManager:
     Linear and convolutional layers keep the spikes that they read. Here a tensor of zeros and one other value takes one
     bit an element, one of small integers or of values that bfloat16 holds one or two bytes, and integers such as a
     pooling's indices as many as the largest needs. Every element is looked at, so that the gradients are exactly those
-    without; all other tensors are kept as they are, and so are those on other devices than the CPU and CUDA's. On a GPU
-    each look waits for the device, and nothing is packed while a CUDA graph is captured. Inside `torch.compile` and
-    `torch.func` nothing changes; a compiled function may be called in the block.
+    without; all other tensors are kept as they are, and so are those on devices other than the CPU and GPUs of CUDA or
+    ROCm. On a GPU each look waits for the device, and nothing is packed while a CUDA graph is captured. Inside
+    `torch.compile` and `torch.func` nothing changes; a compiled function may be called in the block.
 
     Returns:
         A context manager.
