@@ -142,9 +142,12 @@ def test_it_costs_what_it_costs_by_hand(name):
         counted[way] = {"forward": forward, "backward": backward, "nodes": nodes(out), "bytes": kept(run)[0]}
     for what in "forward", "backward":
         ours, allowed = counted["layerwise"][what], Counter(counted["by hand"][what])
-        if name == "convolutional":  # the places of each pooling's maxima are kept in fewer bytes
-            allowed.update({"_to_copy": 2, "copy_": 2})
-        more = {n: c for n, c in ours.items() if c > allowed[n]}
+        if name == "convolutional":  # maxima are kept as places in their windows
+            allowed.update({"_to_copy": 2, "copy_": 2, "sub_": 2, "add_": 2})
+            allowed.update({"arange": 4, "resize_": 4, "mul": 4, "sub": 4, "add": 2, "empty": 2})  # of one plane
+        if name != "indexed" and what == "backward":  # computes the first neurons again, in memory for that
+            allowed.update({"empty": 1, "unbind": 1})
+        more = {n: c - allowed[n] for n, c in ours.items() if c > allowed[n]}
         assert not more, what
     assert counted["layerwise"]["nodes"] == counted["by hand"]["nodes"]
     assert 0 < counted["layerwise"]["bytes"] <= counted["by hand"]["bytes"]
