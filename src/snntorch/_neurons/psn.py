@@ -31,7 +31,7 @@ class _Parallel(SpikingNeuron):
 
     def forward(self, input_: Tensor) -> Tensor:  # type: ignore[override]
         """Run over `[T, B, ...]`; see the class."""
-        if input_.dim() < 2 or self.num_steps not in (None, len(input_)):
+        if input_.dim() < 2 or (self.num_steps is not None and input_.shape[0] != self.num_steps):
             steps = "T" if self.num_steps is None else self.num_steps
             raise ValueError(f"input_ must be [{steps}, B, ...], got shape {tuple(input_.shape)}")
         x = input_.to(state_dtype(input_.dtype))
