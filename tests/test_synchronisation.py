@@ -151,13 +151,15 @@ def test_eprop_looks_at_nothing(feedback):
         backprop.eprop(net, x, y, nn.functional.cross_entropy, feedback=feedback)
 
 
-def test_ottt_looks_once_a_step_whether_it_can_follow_its_neurons():
+@pytest.mark.parametrize("updates", [False, True])
+def test_ottt_looks_whether_it_can_follow_its_neurons_once_before_it_writes(updates):
     net, x, y = online()
     looks, plain = [], Tensor.__bool__
+    optimizer = torch.optim.SGD(net.parameters(), 0.1) if updates else None
     with never_looking(operators=False), pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tensor, "__bool__", lambda self: looks.append(self) or plain(self))
-        backprop.ottt(net, x, y, nn.functional.cross_entropy)
-    assert len(looks) <= len(x)
+        backprop.ottt(net, x, y, nn.functional.cross_entropy, optimizer=optimizer)
+    assert len(looks) == (len(x) - 1 if updates else 1)  # the first step has no past
 
 
 def online():

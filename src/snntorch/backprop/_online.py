@@ -1,6 +1,6 @@
 """Learning forward in time: e-prop and OTTT, whose memory does not grow with the number of steps."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..utils import detach, reset
+from ._cell import Cell
 from ._feedback import Broadcast, RandomFeedback
 from ._traces import EligibilityTraces, PresynapticTraces, Synapses, gradients_of
 from ._wiring import Wiring
@@ -192,7 +193,7 @@ def _learn(
     reset(net)
     wiring, broadcast = Wiring(net, rule, readout_decay), Broadcast(feedback, net)
     weights = [p for p in net.parameters() if p.requires_grad]
-    total = None
+    total, sums = None, dict[Tensor, Tensor]()
     with wiring.watched(), broadcast.watched(wiring.layers), torch.enable_grad():
         every = targets if time_var_targets else repeat(targets)
         for now, target in zip(chain([x], steps), every, strict=time_var_targets):
@@ -209,15 +210,18 @@ def _learn(
             found += [(weight, gradient) for weight in weights if (gradient := next(gradients)) is not None]
             for cell in cells:
                 found += cell.learn([next(gradients) for _ in cell.leaves], wiring.products.found)
-            _check([s.refuses for cell in cells for s in cell.synapses.values() if s.refuses is not None])
             for cell in cells:
                 cell.advance()
             for parameter, gradient in _of_parameters(found, weights):
-                _add(parameter, gradient)
+                sums[parameter] = sums[parameter] + gradient if parameter in sums else gradient
             if optimizer is not None:
+                _write(sums, cells)
                 optimizer.step()
                 optimizer.zero_grad()
+                sums.clear()
             total = loss.detach().sum() if total is None else total + loss.detach().sum()
+        if optimizer is None:
+            _write(sums, wiring.all_cells)
     detach(net)
     wiring.begin()
     assert total is not None
@@ -237,15 +241,14 @@ def _of_parameters(
         yield from ((p, g) for p, g in zip(parameters, passed, strict=True) if g is not None)
 
 
-def _check(refusing: list[Tensor]) -> None:
-    """Look once, before any gradient is written, whether all neurons can be followed."""
+def _write(sums: Mapping[Tensor, Tensor], cells: Sequence[Cell]) -> None:
+    """Add gradients to `.grad`, after one look, for which a device waits, whether all neurons could be followed."""
+    refusing = [s.refuses for cell in cells for s in cell.synapses.values() if s.refuses is not None]
     if refusing and bool(torch.stack([r.to(refusing[0].device) for r in refusing]).any()):
         raise NotImplementedError(
             "ottt needs neurons whose states decay by the same, constant factors: no decay per neuron, no "
             "reset_mechanism='zero', no reset_delay=False, no feedback through the spike; eprop takes them"
         )
-
-
-def _add(parameter: Tensor, gradient: Tensor) -> None:
-    gradient = gradient.detach().to(parameter.dtype)
-    parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient
+    for parameter, gradient in sums.items():
+        gradient = gradient.detach().to(parameter.dtype)
+        parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad + gradient

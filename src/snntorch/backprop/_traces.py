@@ -55,7 +55,7 @@ class Synapses:
         origin: the parameter of which the weight is made elementwise, as by a mask.
 
     Attributes:
-        refuses: whether the last gradient asked for what the rule can't give; a tensor, as a look would make the device
+        refuses: whether a gradient so far asked for what the rule can't give; a tensor, as a look would make the device
             wait. None where it can't be so.
     """
 
@@ -240,6 +240,7 @@ class PresynapticTraces(Synapses):
             for t, term in zip(learning, terms, strict=True):
                 totals.setdefault(id(t), []).append(term * scale if t is product.bias else term)
         pairs = [(t, _sum(totals.get(id(t), []))) for t in learning]
+        refusing += [self.refuses] if self.refuses is not None else []
         self.refuses = torch.stack(refusing).any() if refusing else None
         return [(t, total) for t, total in pairs if total is not None]
 
