@@ -292,3 +292,18 @@ class Function(nn.Module):
 
     def forward(self, x):
         return self.function(x + 0)
+
+
+@pytest.mark.parametrize("layer", [nn.ReLU(inplace=True), nn.ELU(inplace=True), nn.Hardtanh(inplace=True)], ids=str)
+def test_layers_in_place_after_what_runs_once_for_all_steps(layer):
+    """Where every step has a value of its own, `unroll` has one for all."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Sequential(nn.Linear(4, 4)), layer, snn.Leaky(0.9, init_hidden=True)).double()
+    x = torch.randn(B, 4, dtype=torch.float64, requires_grad=True)
+    found = snn.unroll(net, x, num_steps=T)
+    snn.utils.reset(net)
+    expected = torch.stack([net(x) for _ in range(T)])
+    assert torch.equal(found, expected) and found.any()
+    weights = torch.rand_like(found)
+    grads = [torch.autograd.grad(out, [x, *net.parameters()], weights) for out in (found, expected)]
+    torch.testing.assert_close(*grads)

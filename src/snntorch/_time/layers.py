@@ -236,6 +236,8 @@ def fold(layer: nn.Module, x: Tensor) -> Tensor:
         NotImplementedError: where PyTorch can't do that.
     """
     kind = _kind(layer)
+    if getattr(layer, "inplace", False) and 0 in x.stride():  # one value for all steps, of which each has its own
+        x = x.contiguous()
     if kind in _ANY_SHAPE:
         return layer(x)
     by_sample = kind in (nn.BatchNorm1d, nn.GroupNorm) or (kind is nn.Flatten and layer.start_dim == 1)
