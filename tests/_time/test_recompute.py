@@ -229,3 +229,26 @@ def test_checkpoints_of_passed_and_of_reset_states_are_right():
         total = total + mem + spk
     total.sum().backward()
     torch.testing.assert_close(fc.weight.grad, grads[0])
+
+
+class Residual(nn.Module):
+    """One step."""
+
+    def __init__(self):
+        super().__init__()
+        self.lif = snn.Leaky(0.9, init_hidden=True, learn_beta=True)
+
+    def forward(self, x):
+        return self.lif(x.relu() + x)
+
+
+def test_states_lie_as_they_lay():
+    """In another order of memory they might run another way, which keeps other tensors."""
+    net, x = Residual().double(), torch.randn(T, B, 4, 5, 2, dtype=torch.float64)
+    x = x.permute(0, 1, 4, 2, 3).requires_grad_()  # channels last
+    found = []
+    for recompute in (None, 5):
+        snn.utils.reset(net)
+        out = snn.unroll(net, x, recompute=recompute)
+        found.append([out, *torch.autograd.grad(out.sum(), [x, net.lif.beta])])
+    torch.testing.assert_close(*found)

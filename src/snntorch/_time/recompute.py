@@ -122,9 +122,14 @@ class _Pool:
             for name in module.states if module in self.neurons else ():  # type: ignore[union-attr]
                 state = attributes.get(name)
                 if type(state) is Tensor and state.grad_fn is not None:
+                    like = torch.empty_like(state, device="meta")  # what lies in another order may run another way
                     place = self.places.get((module, name))
-                    if place is None or place.shape[1:] != state.shape or place.dtype != state.dtype:
-                        place = self.places[module, name] = state.new_empty((self.segments, *state.shape))
+                    if place is None or (place.shape[1:], place.stride()[1:], place.dtype) != (
+                        like.shape, like.stride(), like.dtype
+                    ):  # fmt: skip
+                        strides = (like.numel(), *like.stride())
+                        place = state.new_empty_strided((self.segments, *like.shape), strides)
+                        self.places[module, name] = place
                     copy = place[self.begun]
                     copy.copy_(state.detach())
                     attributes[name] = copy.detach().requires_grad_()
