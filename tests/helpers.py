@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import snntorch as snn
 from rows import Row
 
 
@@ -76,3 +77,14 @@ class Elements(TorchDispatchMode):
             if isinstance(tensor, torch.Tensor):
                 self.count += tensor.numel()
         return out
+
+
+class Rooted(snn.SpikingNeuron):
+    """The gradient of a root meets infinity, so that steps without a cotangent are taken apart from the others."""
+
+    states = ("mem", "other")
+
+    @staticmethod
+    def step(x, mem, other, *, threshold, spike):
+        mem = 0.9 * mem + x + other.abs().sqrt()
+        return spike(mem - threshold), mem * 0.9, 0.5 * other + mem.square()

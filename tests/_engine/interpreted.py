@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import snntorch as snn
+from helpers import Rooted
 from snntorch._engine import gpu, ops
 from snntorch._engine.gpu import Kernel
 from snntorch._engine.target import PACKAGES
@@ -105,17 +106,6 @@ def again_and_read(monkeypatch, launched, call):
         results.append(call())
         assert any("B0" in arrays for arrays in launched) is again
     return results
-
-
-class Rooted(snn.SpikingNeuron):
-    """The gradient of a root meets infinity, so that steps without a cotangent are taken apart from the others."""
-
-    states = ("mem", "other")
-
-    @staticmethod
-    def step(x, mem, other, *, threshold, spike):
-        mem = 0.9 * mem + x + other.abs().sqrt()
-        return spike(mem - threshold), mem * 0.9, 0.5 * other + mem.square()
 
 
 NEURONS = {

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import snntorch as snn
-from helpers import assert_equal
+from helpers import Rooted, assert_equal
 from snntorch._engine import cpu, ops
 
 T, N = 9, 4500  # neurons: more than a block
@@ -176,17 +176,6 @@ def test_second_derivatives():
             (first,) = torch.autograd.grad(spk.cumsum(0).square().sum(), now, create_graph=True)
             results.append([first, *torch.autograd.grad(first.square().sum(), (now, neuron.alpha))])
     torch.testing.assert_close(*results, rtol=1e-9, atol=1e-9)
-
-
-class Rooted(snn.SpikingNeuron):
-    """Its gradient meets infinity, so that steps without a cotangent are taken apart from the others."""
-
-    states = ("mem", "other")
-
-    @staticmethod
-    def step(x, mem, other, *, threshold, spike):
-        mem = 0.9 * mem + x + other.abs().sqrt()
-        return spike(mem - threshold), mem * 0.9, 0.5 * other + mem.square()
 
 
 def test_where_the_last_steps_are_taken_apart():

@@ -75,7 +75,7 @@ class Kernel:
             return
         piece = max(BLOCK, -(-size // (4 * threads * BLOCK)) * BLOCK) if size > BLOCK else -(-size // (4 * threads))
         starts = list(range(0, size, piece))
-        idle = [self._own(steps, piece) for _ in range(min(threads, len(starts)))]
+        idle = [self._own(steps, piece) if self._scratch else () for _ in range(min(threads, len(starts)))]
 
         def work(start: int, _tensors: object = tensors) -> None:  # held, so that no thread ever writes to freed memory
             scratch = idle.pop()

@@ -97,7 +97,7 @@ class Kernel:
 
 @functools.cache
 def warp_of(device: torch.device) -> int:
-    """Threads that run in step: 64 on AMD's GPUs for computing, 32 elsewhere. Nothing else differs between GPUs."""
+    """Threads that run in step: 64 on AMD's GPUs for computing, 32 elsewhere."""
     return getattr(torch.cuda.get_device_properties(device), "warp_size", 32) if device.type == "cuda" else 32
 
 
