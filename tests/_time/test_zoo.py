@@ -3,12 +3,14 @@
 import copy
 import gc
 import pickle
+from collections import OrderedDict
 
 import pytest
 import torch
 from zoo import LOOPS, STEPS, T
 
 import snntorch as snn
+from snntorch._time import infer
 
 F64 = torch.float64
 MODES = "train", "eval", "eager"  # the last with every kernel off, in training
@@ -151,6 +153,24 @@ def test_a_layerwise_module_is_the_module():
         assert torch.equal(copied(x), net(x)) and type(copied) is type(fast) and copied.fc1 is not net.fc1
     fast.eval()
     assert not net.training
+
+
+@pytest.mark.parametrize("name", [*LOOPS, *STEPS])
+def test_in_inference_mode(name, monkeypatch):
+    """Where tensors tell nothing of what is written to them; for what was never called before, too."""
+    monkeypatch.setattr(infer, "_known", OrderedDict())
+    make, shape = LOOPS[name] if name in LOOPS else STEPS[name]
+    net, x = build(make, shape if name in LOOPS else (T, *shape))
+    other = copy.deepcopy(net).eval()
+    with torch.inference_mode():
+        torch.manual_seed(0)
+        got = snn.layerwise(net.eval())(x) if name in LOOPS else snn.unroll(net.eval(), x)
+        torch.manual_seed(0)
+        want = other(x) if name in LOOPS else loop(other, x)
+    assert structure(got) == structure(want)
+    for a, b in zip(leaves(got), leaves(want), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+        assert a.is_inference()
 
 
 def test_the_last_smaller_batch():

@@ -138,6 +138,7 @@ def _infer(
     with (
         aside(owner) if isinstance(owner, nn.Module) else contextlib.nullcontext(),
         mode or FakeTensorMode(allow_non_fake_inputs=True),
+        torch.inference_mode(False),  # in which nothing tells what is written
         in_context((False, *context[1:])),
         choices(),
     ):
