@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from torch import nn
 from zoo import LOOPS, STEPS, T
 
 import snntorch as snn
@@ -171,6 +172,18 @@ def test_in_inference_mode(name, monkeypatch):
     for a, b in zip(leaves(got), leaves(want), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
         assert a.is_inference()
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_where_parametrised_weights_are_kept(train):
+    """As in `torch.nn.utils.parametrize.cached`: what is tried on tensors without values does not get there."""
+    net, x = build(*STEPS["normalised"])
+    net, x = net.train(train), x.expand(T, *x.shape)
+    other = copy.deepcopy(net)
+    with nn.utils.parametrize.cached():
+        want = results(other, loop, x)
+    with nn.utils.parametrize.cached():
+        assert_same(results(net, snn.unroll, x), want)
 
 
 def test_the_last_smaller_batch():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch._subclasses.fake_tensor import FakeTensorMode as FakeTensorMode  # tells what a call gives (1.12)
 from torch.autograd import forward_ad, profiler
+from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode  # sees every operator (1.13)
 
 
@@ -42,6 +43,16 @@ function_mode = torch.overrides._get_current_function_mode  # the innermost one,
 def forward_differentiating() -> bool:
     """Whether forward-mode differentiation is running, whose tangents a kernel would drop (1.11)."""
     return forward_ad._current_level >= 0
+
+
+@contextlib.contextmanager
+def parametrised_anew() -> Iterator[None]:
+    """Compute parametrised weights anew, as outside of `parametrize.cached`, which would keep what they are (1.9)."""
+    before, parametrize._cache_enabled = parametrize._cache_enabled, 0
+    try:
+        yield
+    finally:
+        parametrize._cache_enabled = before
 
 
 def watched() -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .._engine import choices
-from .._engine.private import FakeTensorMode, any_autocast, memory, unseen
+from .._engine.private import FakeTensorMode, any_autocast, memory, parametrised_anew, unseen
 from . import dims
 from .arguments import Slot, fill, hollow
 from .fold import ELEMENTWISE, OF_LAST, PRODUCTS, RANKS
@@ -137,6 +137,7 @@ def _infer(
     # what modules keep, and what neurons choose, meanwhile concerns nobody
     with (
         aside(owner) if isinstance(owner, nn.Module) else contextlib.nullcontext(),
+        parametrised_anew(),
         mode or FakeTensorMode(allow_non_fake_inputs=True),
         torch.inference_mode(False),  # in which nothing tells what is written
         in_context((False, *context[1:])),
