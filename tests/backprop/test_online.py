@@ -248,6 +248,7 @@ FRONTS = {
     "flattened before": [nn.AvgPool2d(2), nn.Flatten(), nn.Linear(18, 4)],
     "one-dimensional": [nn.Flatten(2), nn.Conv1d(2, 3, 5, padding="same"), nn.AvgPool1d(3)],
     "over the last dimension": [nn.Linear(6, 4)],
+    "pooled across channels": [nn.Flatten(2), nn.Conv1d(2, 4, 5), nn.AvgPool2d((3, 1), 1, (1, 0))],
 }
 NONLINEAR_FRONTS = {
     "max pooled": [nn.Conv2d(2, 3, 3), nn.MaxPool2d(2)],
@@ -1064,6 +1065,7 @@ def in_place(net, x):
 BETWEEN = {
     "softmax": lambda net, x: net.fc(x).softmax(-1),
     "sum": lambda net, x: net.fc(x).sum(-1, keepdim=True) + x[:, :1],
+    "pooled": lambda net, x: F.max_pool1d(net.fc(x), 3, 1, 1),
     "scaled": lambda net, x: net.fc(x) * net.scale,
     "in place": in_place,
     "one for many": lambda net, x: net.fc(x)[:, None] + torch.zeros(2, NEURONS),

@@ -52,9 +52,9 @@ def eprop(
 
     Memory: `B * neurons * (fan-in + 1)` values per state for linear layers and products with a matrix, a mask or a
     sign on it included; for a convolution a trace per position of its output. Between these and the neuron may be
-    poolings, activations, dropout, flattening and elementwise arithmetic. Parameters that reach a neuron in any other
-    way, as those of a norm and what is before it, or the first of two layers, take a trace for each neuron of each
-    sample: `B * neurons * parameters` values per state.
+    poolings of each channel, activations, dropout, flattening and elementwise arithmetic. Parameters that reach a
+    neuron in any other way, as those of a norm and what is before it, or the first of two layers, take a trace for each
+    neuron of each sample: `B * neurons * parameters` values per state.
 
     Args:
         net: any module whose forward is one time step, and calls step neurons that keep their states, each once a
@@ -98,18 +98,8 @@ def eprop(
     """
     if not isinstance(feedback, RandomFeedback | None):
         raise TypeError(f"feedback must be a RandomFeedback, which keeps its matrices, or None, got {feedback!r}")
-    return _learn(
-        EligibilityTraces,
-        net,
-        data,
-        targets,
-        criterion,
-        num_steps,
-        time_var_targets,
-        optimizer,
-        readout_decay,
-        feedback,
-    )
+    every = net, data, targets, criterion, num_steps, time_var_targets, optimizer
+    return _learn(EligibilityTraces, *every, readout_decay, feedback)
 
 
 def ottt(
@@ -140,22 +130,10 @@ def ottt(
     one decay for all, `reset_mechanism` `"subtract"` or `"none"`; and only weights of linear layers, convolutions and
     products with a matrix, with nothing but poolings, activations and the like between them and the neuron.
 
-    Args:
-        net: as for `eprop`.
-        data: as for `eprop`.
-        targets: as for `eprop`.
-        criterion: as for `eprop`.
-        num_steps: as for `eprop`.
-        time_var_targets: as for `eprop`.
-        optimizer: makes an update after every step (the paper's OTTT_O); None adds up the gradients (OTTT_A).
-
-    Returns:
-        As `eprop`.
+    Arguments, return value and errors are those of `eprop`. With an optimizer it is the paper's OTTT_O, else OTTT_A.
 
     Raises:
         NotImplementedError: also for neurons that do not filter alike, and weights that reach them in other ways.
-        TypeError: as `eprop`.
-        ValueError: as `eprop`.
 
     Source: Xiao, Meng, Zhang, He and Lin, "Online training through time for spiking neural networks", NeurIPS 2022.
 

@@ -199,18 +199,16 @@ class Wiring:
     ) -> Synapses | None:
         """The synapses of a product that reaches currents by such operations; None where these mix its channels."""
         product = self.products.found[number]
-        y, channels, size = product.y, len(product.weight), currents[0][0].numel()
         if not product.is_linear and product.x.dim() != product.weight.dim():
             return None
-        route = _places(y, currents) if kinds & MOVED else None
+        route = _places(product.y, currents) if kinds & MOVED else None
         if self.rule is PresynapticTraces:
             if origin is not None or not kinds & (MOVED | CHANNELWISE):
                 return None
             return self.rule(number, reached, route if route is not None and not route.numel() else None)
-        if route is not None:
-            return self.rule(number, reached, route, origin)
-        mixed = len(y) != len(currents[0]) or size % channels or (product.is_linear and size != y[0].numel())
-        return None if mixed or not kinds & CHANNELWISE else self.rule(number, reached, None, origin)
+        if route is None and not (kinds & CHANNELWISE and _keeps_channels(product, currents)):
+            return None
+        return self.rule(number, reached, route, origin)
 
 
 def _reached(tensor: Tensor, starts: dict[Any, Product] | None = None, ends: Iterable[Any] = ()) -> dict[Any, int]:
@@ -235,21 +233,46 @@ def _reached(tensor: Tensor, starts: dict[Any, Product] | None = None, ends: Ite
 
 
 def _places(y: Tensor, currents: list[Tensor]) -> Tensor | None:
-    """The neuron, counted over samples, that each element of y goes to; empty for its own, None for several.
-
-    The numbers go the way back from the neurons, bit by bit, beside a 1.
-    """
+    """The neuron, counted over samples, that each element of y goes to; empty for its own, None for several."""
     if len(currents) == 1 and currents[0] is y:
         return y.new_zeros(0)
-    count = currents[0].numel()
-    bits = torch.arange(max(1, (count - 1).bit_length()), device=y.device)
-    fields = torch.arange(count, device=y.device) >> bits[:, None] & 1
-    fields = torch.cat((torch.ones_like(fields[:1]), fields)).to(y.dtype).view(-1, *currents[0].shape)
-    # Currents differ, lest they cancel.
-    vectors = [(fields * (1 + i / 8)).to(current.dtype) for i, current in enumerate(currents)]
-    (found,) = torch.autograd.grad(currents, y, vectors, retain_graph=True, is_grads_batched=True)
-    if bool(((found[1:] != 0) & (found[1:] != found[0])).any()):
+    neurons = torch.arange(currents[0].numel(), device=y.device)
+    route = _marks(y, currents, neurons)
+    if route is None:
         return None
-    route = ((found[1:] != 0) << bits.view(-1, *[1] * y.dim())).sum(0)
-    alike = y.shape == currents[0].shape and bool((route.flatten() == torch.arange(count, device=y.device)).all())
-    return route.new_zeros(0) if alike else route
+    alike = y.shape == currents[0].shape and bool((route.flatten() == neurons).all())
+    return route.new_zeros(0) if alike else route.clamp(min=0)
+
+
+def _keeps_channels(product: Product, currents: list[Tensor]) -> bool:
+    """Whether a product's channels, the last or second dimension, go to neurons in the same order, each to its own.
+
+    A pooling need not: names do not tell along which dimensions it is.
+    """
+    y, size = product.y, currents[0][0].numel()
+    channels = torch.arange(len(product.weight), device=y.device)
+    if size % len(channels):
+        return False
+    positions = 1 if product.is_linear else size // len(channels)
+    found = _marks(
+        y, currents, channels.repeat_interleave(positions).repeat(currents[0].numel() // len(channels) // positions)
+    )
+    own = channels if product.is_linear else channels.view(-1, *[1] * (y.dim() - 2))
+    return found is not None and bool(((found == own) | (found < 0)).all())
+
+
+def _marks(y: Tensor, currents: list[Tensor], marks: Tensor) -> Tensor | None:
+    """The mark of the neurons that each element of y goes to; -1 for no neuron, None for several marks.
+
+    Marks go the way back from the neurons, bit by bit, beside a 1.
+    """
+    bits = torch.arange(max(1, int(marks.max()).bit_length()), device=y.device).view(-1, *[1] * y.dim())
+    fields = torch.stack([torch.ones_like(marks), *[marks >> bit & 1 for bit in range(len(bits))]])
+    # Currents differ, lest they cancel.
+    vectors = [fields.view(-1, *c.shape).to(c.dtype) * (1 + i / 8) for i, c in enumerate(currents)]
+    (found,) = torch.autograd.grad(currents, y, vectors, retain_graph=True, is_grads_batched=True)
+    one, reaching = found[0], found[1:] != 0
+    rounding = 16 * torch.finfo(y.dtype).eps * one.abs()  # of sums that a device makes in no fixed order
+    if bool((reaching & ((found[1:] - one).abs() > rounding)).any()):
+        return None
+    return torch.where(one == 0, -1, (reaching << bits).sum(0))
