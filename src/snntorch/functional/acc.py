@@ -7,19 +7,13 @@ import torch
 from torch import Tensor
 
 from .loss import check_labels, check_lengths, check_outputs, first_spike_steps, pool_population
-from .loss._common import cut
+from .loss._outputs import cut
 
 
 def predict_rate(
     spk_out: Tensor, population_code: bool = False, num_classes: int = False, *, lengths: Any = None
 ) -> Tensor:
-    """The class that fires most; of several, the lowest.
-
-    Args:
-        spk_out: output spikes, [T, B, N].
-        population_code: sum the spikes of each class's population first (see `loss.pool_population`).
-        num_classes: number of classes, with population_code.
-        lengths: each sample's number of steps, [B], where the spikes are padded behind them.
+    """The class that fires most; of several, the lowest. Arguments are those of `accuracy_rate`.
 
     Returns:
         Class indices, int64 [B], on the device of the spikes.
@@ -40,9 +34,7 @@ def predict_rate(
 def predict_temporal(spk_out: Tensor, *, lengths: Any = None) -> Tensor:
     """The class that fires first; of several, the lowest. A silent neuron counts as firing at the last step.
 
-    Args:
-        spk_out: output spikes, [T, B, N]; any nonzero value is a spike.
-        lengths: each sample's number of steps, [B], where the spikes are padded behind them.
+    Arguments are those of `accuracy_temporal`.
 
     Returns:
         Class indices, int64 [B], on the device of the spikes; 0 for a sample without spikes.

@@ -109,11 +109,7 @@ class rate_bounds(_Bounds):
     """
 
     def __init__(
-        self,
-        lower: float = 0.0,
-        upper: float = 1.0,
-        Lambda: float | Sequence[float] = 1.0,
-        population: bool = False,
+        self, lower: float = 0.0, upper: float = 1.0, Lambda: float | Sequence[float] = 1.0, population: bool = False
     ) -> None:
         super().__init__(lower, upper, Lambda)
         self.population = population

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._common import LossFunctions, check_labels, cut, mean_over_time, pool_population
+from ._base import LossFunctions
+from ._classes import check_labels, pool_population
+from ._outputs import cut, mean_over_time
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, **options: Any) -> Tensor:
@@ -160,19 +162,10 @@ class ce_max_membrane_loss(CrossEntropy):
 
     The gradient reaches the first step at which each neuron's maximum is attained.
 
-    Args:
-        reduction: 'mean' (over samples), 'sum' or 'none'.
-        weight: a factor for each class, [C]; 'mean' does not divide by their sum.
-        label_smoothing: mixes the labels with the uniform distribution, 0..1.
-        ignore_index: samples with this label count for nothing.
+    Arguments and errors are as for `ce_rate_loss`, without populations.
 
     Call:
-        `loss(mem_out, targets)` with membranes [T, B, N] and labels [B]. Returns [B] for 'none', else a
-        scalar.
-
-    Raises:
-        ValueError: bad shapes, labels or reduction.
-        TypeError: labels that are no integers.
+        `loss(mem_out, targets)` with membranes [T, B, N] and labels [B]. Returns [B] for 'none', else a scalar.
 
     Example:
         >>> import torch
@@ -216,11 +209,7 @@ class tet_loss(LossFunctions):
     """
 
     def __init__(
-        self,
-        lamb: float = 1e-3,
-        phi: float = 1.0,
-        reduction: str = "mean",
-        weight: Tensor | None = None,
+        self, lamb: float = 1e-3, phi: float = 1.0, reduction: str = "mean", weight: Tensor | None = None
     ) -> None:
         super().__init__(reduction, weight)
         if not 0 <= lamb <= 1:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._common import LossFunctions, check_lengths, check_outputs, cut
+from ._base import LossFunctions
+from ._outputs import check_lengths, check_outputs, cut
 from ._spike_time import first_spike_steps
 
 

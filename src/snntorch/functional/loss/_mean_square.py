@@ -4,7 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._common import LossFunctions, at_label, check_labels, mean_over_time, num_steps_of
+from ._base import LossFunctions
+from ._classes import at_label, check_labels
+from ._outputs import mean_over_time, num_steps_of
 
 
 class mse_count_loss(LossFunctions):
@@ -54,10 +56,8 @@ class mse_count_loss(LossFunctions):
 
     def _compute_loss(self, prediction: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
         num_steps, batch, num_outputs = prediction.shape
-        if self.population_code:
-            counts = self._population_code(prediction, self.num_classes, num_outputs)
-        else:
-            counts = prediction.sum(0)
+        pooled = self.population_code
+        counts = self._population_code(prediction, self.num_classes, num_outputs) if pooled else prediction.sum(0)
         num_classes = counts.size(1)
         labels = check_labels(targets, (batch,), num_classes)
         # 100 · 0.29 is a little under 29 in floating point.

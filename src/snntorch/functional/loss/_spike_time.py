@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._common import LossFunctions, at_label, check_labels, check_lengths, check_outputs, cut, num_steps_of
+from ._base import LossFunctions
+from ._classes import at_label, check_labels
 from ._cross_entropy import CrossEntropy, cross_entropy
+from ._outputs import check_lengths, check_outputs, cut, num_steps_of
 
 
 def first_spike_steps(spk_out: Tensor, num_spikes: int = 1, lengths: Tensor | None = None) -> Tensor:
@@ -132,13 +134,9 @@ class mse_temporal_loss(LossFunctions):
 
     .. math:: \Big(\frac{t_{spk} - t_{target}}{T}\Big)^2
 
+    The first five arguments are those of `SpikeTime`: a spike within tolerance costs nothing.
+
     Args:
-        target_is_time: targets are spike times, not labels.
-        on_target: target time of the labelled class, or a sequence of F times for the first F spikes.
-            Negative times count from the end: −1 is the last step.
-        off_target: target time of the other classes, or as many of them as of on_target.
-        tolerance: a spike less than this many steps off its target costs nothing.
-        multi_spike: look at the first F spikes of each neuron; implied by sequences of target times.
         reduction: 'mean' (over samples, neurons and spikes), 'sum' or 'none'.
         weight: a factor for each class, [C], on all neurons of a sample of that class; with labels only.
 

@@ -80,11 +80,7 @@ class Recorder(Watch):
     """
 
     def __init__(
-        self,
-        net: nn.Module,
-        states: Iterable[str] = ("mem",),
-        gradients: bool = False,
-        instance: Layers | None = None,
+        self, net: nn.Module, states: Iterable[str] = ("mem",), gradients: bool = False, instance: Layers | None = None
     ):
         classes = None if instance is None else classes_of(instance)
         named = net.named_modules()
