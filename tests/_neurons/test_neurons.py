@@ -3,6 +3,7 @@
 import copy
 import inspect
 import re
+from functools import partial
 
 import pytest
 import torch
@@ -222,11 +223,30 @@ def test_a_changed_graded_factor_is_seen():
 
 
 @every_step_class
-def test_integer_and_missing_input(row):
+def test_an_input_that_is_no_tensor_of_real_numbers(row):
     neuron = row.make()
-    for given, kind in ((torch.ones(B, *row.shape, dtype=torch.int64), "torch.int64"), ([1.0], "list")):
-        with pytest.raises(TypeError, match=f"input_ must be a floating-point tensor, got {kind}"):
+    for given, kind in ((torch.ones(B, *row.shape, dtype=torch.complex64), "torch.complex64"), ([1.0], "list")):
+        with pytest.raises(TypeError, match=f"input_ must be a tensor of real numbers, got {kind}"):
             neuron(given, *row.zeros)
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.bool], ids=str)
+@every_step_class
+def test_whole_numbers_are_taken_in_the_dtype_of_the_threshold(row, dtype):
+    """As frames of events come, `int16` from Tonic: one step, over time, recorded, to each sample's end."""
+    neuron = row.make(torch.float64)
+    x = (row.input(4, 2, torch.float64).abs() + 0.5).to(dtype)
+
+    def steps(x, *states):
+        return loop(neuron, x, *states)
+
+    for call in (steps, snn.layerwise(steps), partial(snn.unroll, neuron), partial(snn.unroll, neuron, lengths=[4, 2])):
+        got, want = [], []
+        for out, given in ((got, x), (want, x.double())):
+            torch.manual_seed(0)  # of a neuron's noise
+            out += call(given, *row.zeros)
+        assert all(t.dtype == torch.float64 for t in flat(got))
+        assert_equal(got, want)
 
 
 @rows(without_hidden(one_per_class(STEP_ROWS)))

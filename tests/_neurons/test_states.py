@@ -419,7 +419,7 @@ def test_complex_numbers_are_named():
         snn.Leaky(0.5 + 0.5j)
     with pytest.raises(TypeError, match="threshold must be real, got"):
         snn.Leaky(0.5, threshold=nn.Parameter(torch.tensor(1j)), learn_threshold=True)
-    with pytest.raises(TypeError, match=r"input_ must be a floating-point tensor, got torch\.complex64"):
+    with pytest.raises(TypeError, match=r"input_ must be a tensor of real numbers, got torch\.complex64"):
         snn.Leaky(0.5)(torch.ones(2, dtype=torch.complex64))
 
 

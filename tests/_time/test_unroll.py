@@ -452,8 +452,8 @@ def test_named_errors():
     for x in (torch.zeros(0, B, 4), torch.tensor(1.0)):
         with pytest.raises(ValueError, match=r"x must be \[T, B, ...\] with T > 0, got shape"):
             snn.unroll(lif, x)
-    with pytest.raises(TypeError, match=r"input_ must be a floating-point tensor, got torch\.int64"):
-        snn.unroll(lif, torch.ones(T, B, 4, dtype=torch.int64))
+    with pytest.raises(TypeError, match=r"input_ must be a tensor of real numbers, got torch\.complex64"):
+        snn.unroll(lif, torch.ones(T, B, 4, dtype=torch.complex64))
     with pytest.raises(TypeError, match="init_hidden=True"):
         snn.unroll(lif, torch.rand(T, B, 4), torch.rand(B, 4))
     with pytest.raises(TypeError, match=r"layer 1 of the Sequential, Leaky, returns a tuple.*init_hidden=True"):

@@ -144,6 +144,16 @@ class SpikingNeuron(ResetMechanism, Published):
 
     # -- one step
 
+    def floating(self, input_: Tensor) -> Tensor:
+        """The input; whole numbers and truth values, as frames of events may be, in the threshold's dtype."""
+        if isinstance(input_, Tensor):
+            if input_.is_floating_point():
+                return input_
+            if not input_.is_complex():
+                return input_.to(self.threshold.dtype)
+        kind = input_.dtype if isinstance(input_, Tensor) else type(input_).__name__
+        raise TypeError(f"input_ must be a tensor of real numbers, got {kind}")
+
     def project(self, input_: Tensor) -> Tensor:
         """What a weight makes of the input alone, `[..., B, ...]`, with or without a time dimension before it."""
         return input_
@@ -185,7 +195,7 @@ class SpikingNeuron(ResetMechanism, Published):
         """One time step.
 
         Args:
-            input_: `[B, ...]`, floating point.
+            input_: `[B, ...]`; whole numbers and truth values are taken in the threshold's dtype.
             *states: the states in the class's order; one that is left out or None is the stored one. A freshly reset
                 one, or one of shape `[0]`, means zeros of whatever shape the input asks for. Input and states
                 broadcast.
@@ -196,9 +206,10 @@ class SpikingNeuron(ResetMechanism, Published):
             states in float32 where that is half precision.
 
         Raises:
-            TypeError: for an input that is no floating-point tensor, or states beside `init_hidden=True`.
+            TypeError: for an input that is no tensor of real numbers, or states beside `init_hidden=True`.
             ValueError: for a state or a parameter whose shape does not broadcast.
         """
+        input_ = self.floating(input_)
         state = self._begin(input_, states, named_states)
         if state and state[0].shape != input_.shape and self._broadcasts(input_.shape, state):
             input_ = input_.expand(state[0].shape)
@@ -246,6 +257,7 @@ class SpikingNeuron(ResetMechanism, Published):
 
     def sequence(self, inputs: Tensor, states: Sequence = (), num_steps: int | None = None, kept: Any = None) -> Any:
         """What `snntorch.unroll` returns for this neuron: its outputs stacked over time; `kept` gets its states'."""
+        inputs = self.floating(inputs)
         steps, now, static = (inputs.shape[0], inputs[0], False) if num_steps is None else (num_steps, inputs, True)
         state = self._begin(now, states, {})
         if self._broadcasts(now.shape, state):

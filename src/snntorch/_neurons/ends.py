@@ -182,7 +182,7 @@ class Ends:
             return call(neuron, *args, **kwargs)
         named = dict(kwargs)
         input_, *given = args or (named.pop("input_"),)
-        before = neuron._begin(input_, given, named)
+        before = neuron._begin(neuron.floating(input_), given, named)
         emission = self._emission(neuron, before)
         out = call(neuron, *args, **kwargs)
         new = [getattr(neuron, name) for name in neuron.states]

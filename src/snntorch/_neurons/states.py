@@ -77,9 +77,6 @@ class Stateful(nn.Module, metaclass=Registry):
                 settle(self)
             if not named and (states := self._as_they_are(input_, given)):
                 return states
-        if not isinstance(input_, Tensor) or not input_.is_floating_point():
-            kind = input_.dtype if isinstance(input_, Tensor) else type(input_).__name__
-            raise TypeError(f"input_ must be a floating-point tensor, got {kind}")
         if len(given) > len(self.states) or (named and not named.keys() <= set(self.states[len(given) :])):
             raise TypeError(f"{type(self).__name__} takes the states {', '.join(self.states)} once each, "
                             f"got {len(given)} by position and {', '.join(named) or 'none'} by name")  # fmt: skip
@@ -100,7 +97,7 @@ class Stateful(nn.Module, metaclass=Registry):
 
     def _as_they_are(self, input_: Any, given: Sequence[Any]) -> list[Tensor] | None:
         """The states of most steps, where nothing is to be done to them: all given or all stored, as the input asks."""
-        if type(input_) is not Tensor or not input_.dtype.is_floating_point:
+        if type(input_) is not Tensor:
             return None
         if given:
             states = list(given)
