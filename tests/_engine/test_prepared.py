@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 import snntorch as snn
 from helpers import assert_equal, loop, start
 from rows import STEP_ROWS, rows
-from snntorch._engine import prepared, private, running
+from snntorch._engine import dispatch, prepared, private
 from snntorch._engine.target import PACKAGES
 
 
@@ -30,7 +30,7 @@ def known(monkeypatch):
         log[-1] = found is not None
         return found
 
-    monkeypatch.setattr(running, "again", noted)
+    monkeypatch.setattr(dispatch, "again", noted)
     return log
 
 
@@ -54,7 +54,7 @@ def test_as_when_everything_is_looked_at(row, grad, over_time, monkeypatch):
         snn.unroll(short, x[:3], *start(row, short))
         snn.utils.reset(short)
     found = over_time(short, x, *start(row, short))
-    monkeypatch.setattr(running, "again", lambda *_: None)
+    monkeypatch.setattr(dispatch, "again", lambda *_: None)
     expected = over_time(long, x, *start(row, long))
     assert_equal(found, expected)
     if grad:

@@ -267,7 +267,7 @@ def test_the_advice_comes_where_pytorch_refuses_and_nowhere_else(row, steps, mon
         return ""
 
     advised = refusal()
-    monkeypatch.setattr(snn._engine.running, "advise", lambda taken, returned: None)
+    monkeypatch.setattr(snn._engine.dispatch, "advise", lambda taken, returned: None)
     assert ("second time" in advised) == ("utils.reset(net)" in advised) == ("second time" in refusal())
 
 

@@ -14,10 +14,10 @@ from .choose import computes as computes
 from .choose import expands as expands
 from .choose import listening as listening
 from .choose import note as note
+from .dispatch import run as run
+from .dispatch import run_feedback as run_feedback
+from .dispatch import stepped as stepped
+from .dispatch import without_autocast as without_autocast
 from .plans import program_text as program_text
-from .running import run as run
-from .running import run_feedback as run_feedback
-from .running import stepped as stepped
-from .running import without_autocast as without_autocast
 from .setting import asked as asked
 from .setting import backend as backend
