@@ -15,7 +15,7 @@ from .private import constant, watched
 from .program import Program, load
 from .runner import kind_of
 from .single import SingleStep, single_step
-from .tape import keep, pull_back, split, tape
+from .tape import Tape, keep, kept, run_back, split, tape
 
 
 def _program(key: Program | str) -> Program:
@@ -164,9 +164,19 @@ def _setup_context(ctx: Any, inputs: tuple, output: Sequence[Tensor]) -> None:
 
 
 def _backward_of_run(ctx: Any, cotangents: Sequence[Tensor | None]) -> tuple:
-    program = ctx.tape.program
-    found = pull_back(ctx, cotangents, torch.ops.snntorch.run_backward, program.text)
-    return None, None, None, *split(program, found)[:3]
+    found: Tape = ctx.tape
+    program, n = found.program, found.program.inputs
+    inputs, states, params, courses = split(program, kept(ctx))
+    arrived = [None if k is None else cotangents[k] for k in found.gives]
+    if torch.is_grad_enabled():
+        return None, None, None, *run_back(found, ctx.steps, arrived, courses, inputs, states, params)
+    # of an input that is not kept only the dtype is read
+    inputs = [states[0].new_empty(0, dtype=d) if x is None else x for x, d in zip(inputs, ctx.dtypes, strict=True)]
+    results = iter(torch.ops.snntorch.run_backward(
+        program.text, ctx.steps, found.needs, arrived, courses, inputs, states, params
+    ))  # fmt: skip
+    asked = (*found.needs[:n], *[True] * len(states), *found.needs[n:])
+    return None, None, None, *split(program, [next(results) if a else None for a in asked])[:3]
 
 
 for _device in ("CPU", "CUDA"):

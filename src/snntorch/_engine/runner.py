@@ -13,7 +13,7 @@ from torch import Tensor
 from .kernels import backward_kernel, forward_kernel, pointers
 from .private import apply_plainly
 from .program import Program
-from .tape import Some, Tape, kept, run_back, split, step_gradient, tape
+from .tape import Some, Tape, kept, places, run_back, split, step_gradient, tape
 
 
 def kind_of(
@@ -37,8 +37,8 @@ class Runner:
         device: the type of device.
 
     Attributes:
-        courses: where the course of each thing that the step returns stands among the results, None where not written.
-        finals: where each state after the last step does.
+        courses: where the course of each thing that the step returns stands among the results, None where not written;
+            the states after the last step follow.
     """
 
     single: bool  # whether it is one step, whose tensors have no time dimension
@@ -57,9 +57,7 @@ class Runner:
         self.first = {"X": 0, "S": n, "P": m, "Y": results, "F": results + program.free, "B": results + len(written)}
         self.counts, self.pointers = (n, m), pointers(self.kernel.source, self.first)
         self.dtypes = [of_inputs] * program.free + [dtype] * program.states
-        numbers = iter(range(len(written) + program.states))
-        self.courses = [next(numbers) if w else None for w in written]
-        self.finals = [next(numbers) for _ in range(program.states)]
+        self.courses = places(written, 0)
         self._taped: dict[tuple[bool, ...], Taped] = {}
 
     def forward(self, steps: int, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -102,16 +100,11 @@ class Runner:
 class Taped:
     """A runner, what it keeps for backward, and its ways back.
 
-    A course that is neither written nor kept is computed again on the way back: from the inputs, and from what the
-    states are before each chunk of steps.
+    A course that the gradient reads and that is not written is computed again.
 
     Attributes:
-        again: whether one is.
         forward: `Runner.forward`, or `Runner.by_chunks` where one is.
         results: how many of the first things that it gives are the caller's.
-        keeps: where each thing that is kept stands among what the runner takes and gives; None in the place of others.
-        arrives: where the cotangent of each thing that the step returns, over time and then of the final states, stands
-            among those of what the runner gives; None for those that it does not give.
     """
 
     def __init__(self, runner: Runner, needs: tuple[bool, ...]) -> None:
@@ -119,22 +112,11 @@ class Taped:
         n, m = program.inputs, program.inputs + program.states
         self.runner = runner
         self.tape: Tape = tape(program, runner.single, runner.written, (*needs[:n], *needs[m:]))
-        self.arrives = [*runner.courses, *runner.finals]
-        self.results = len(runner.finals) + sum(runner.written)
+        self.results = sum(runner.written) + program.states
         self.forward = runner.forward
-        results = m + program.params
-        new = runner.finals if runner.single else runner.courses[program.free :]
-        self.again = any([keep and k is None for k, keep in zip(new, self.tape.courses, strict=True)])
-        if self.again:
-            every = (True,) * program.states
-            self.tape = replace(self.tape, inputs=(True,) * n, courses=every)
+        if any([keep and k is None for k, keep in zip(self.tape.after, self.tape.courses, strict=True)]):
+            self.tape = replace(self.tape, inputs=(True,) * n, courses=(True,) * program.states, again=True)
             self.forward = runner.by_chunks
-            new = [self.results + k for k in range(program.states)]
-        self.keeps = [
-            *[k if keep else None for k, keep in enumerate(self.tape.inputs)],
-            *range(n, results),
-            *[results + k if keep and k is not None else None for k, keep in zip(new, self.tape.courses, strict=True)],
-        ]
         self._backs: dict[tuple[bool, ...], Back] = {}
 
     def back(self, given: tuple[bool, ...]) -> "Back":
@@ -143,7 +125,7 @@ class Taped:
         if found is None:
             tape = self.tape
             found = self._backs[given] = self.runner.back(
-                tape.program, tape.needs, given, tape.courses, *self.runner.kind, *[True] * self.again
+                tape.program, tape.needs, given, tape.courses, *self.runner.kind, *[True] * tape.again
             )
         return found
 
@@ -218,7 +200,7 @@ class ByKernel(torch.autograd.Function):
         results = taped.forward(steps, tensors)
         arrays = (*tensors, *results)
         ctx.taped, ctx.steps = taped, steps
-        ctx.save_for_backward(*[None if k is None else arrays[k] for k in taped.keeps])
+        ctx.save_for_backward(*[None if k is None else arrays[k] for k in taped.tape.keeps])
         ctx.set_materialize_grads(False)
         return tuple(results[: taped.results])
 
@@ -227,14 +209,14 @@ class ByKernel(torch.autograd.Function):
         """See `Back`."""
         taped: Taped = ctx.taped
         inputs, states, params, courses = split(taped.tape.program, kept(ctx))
-        full = [None if k is None else cotangents[k] for k in taped.arrives]
+        full = [None if k is None else cotangents[k] for k in taped.tape.gives]
         if torch.is_grad_enabled():
-            if taped.again:
+            if taped.tape.again:
                 courses = taped.courses(ctx.steps, [*inputs, *states, *params])
             of_inputs, of_states, of_params = run_back(taped.tape, ctx.steps, full, courses, inputs, states, params)
             return None, None, *of_inputs, *of_states, *of_params
         back = taped.back(tuple([c is not None for c in full]))
-        if taped.again and not back.chunks:
+        if taped.tape.again and not back.chunks:
             courses = taped.courses(ctx.steps, [*inputs, *states, *params])
         return None, None, *back(ctx.steps, inputs, states, params, courses, full)
 

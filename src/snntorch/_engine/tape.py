@@ -1,6 +1,7 @@
 """What the gradient of a call keeps and which cotangents arrive in it, said once for every autograd function here."""
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,8 @@ class Tape:
         needs: for each input and then each parameter whether its cotangent is asked.
         inputs: for each input whether it is kept.
         courses: for each state whether its course is kept, of a single step the new state.
+        again: whether courses are computed again on the way back: from all inputs, and from what the states are before
+            each chunk of steps, which is given behind the results, and kept in their place.
     """
 
     program: Program
@@ -43,6 +46,40 @@ class Tape:
     needs: tuple[bool, ...]
     inputs: tuple[bool, ...]
     courses: tuple[bool, ...]
+    again: bool = False
+
+    @functools.cached_property
+    def gives(self) -> list[int | None]:
+        """Where what the step returns, over time and then each final state, stands among the results; None where not.
+
+        So do the cotangents that arrive.
+        """
+        return places(self.written, self.program.states)
+
+    @functools.cached_property
+    def after(self) -> Sequence[int | None]:
+        """Where what may be kept of each state stands among the results."""
+        outputs, states = len(self.written), self.program.states
+        if self.again:
+            return range(results := sum(self.written) + states, results + states)
+        return self.gives[outputs:] if self.single else self.gives[self.program.free : outputs]
+
+    @functools.cached_property
+    def keeps(self) -> list[int | None]:
+        """Where what is kept stands among inputs, states, parameters and results; None in the place of what is not."""
+        n, after = self.program.inputs, zip(self.after, self.courses, strict=True)
+        results = n + self.program.states + self.program.params
+        return [
+            *[k if keep else None for k, keep in enumerate(self.inputs)],
+            *range(n, results),
+            *[results + k if keep and k is not None else None for k, keep in after],
+        ]
+
+
+def places(written: Sequence[bool], states: int) -> list[int | None]:
+    """Where what is written, and then each of some states, stands in a list of these; None for what is not written."""
+    numbers = itertools.count()
+    return [next(numbers) if w else None for w in (*written, *[True] * states)]
 
 
 @functools.lru_cache(SMALL)
@@ -73,14 +110,8 @@ def keep(
     n, m = program.inputs, program.inputs + program.states
     ctx.steps = steps
     ctx.tape = found = tape(program, not steps, written, (*needs[:n], *needs[m:]))
-    arrived = iter(results)
-    courses = [next(arrived) if w else None for w in written][program.free :] if steps else results[program.free :]
-    ctx.save_for_backward(
-        *[x if k else None for x, k in zip(tensors, found.inputs, strict=False)],
-        *tensors[n:],
-        *[c if k else None for c, k in zip(courses, found.courses, strict=True)],
-        *more,
-    )
+    arrays = (*tensors, *results)
+    ctx.save_for_backward(*[None if k is None else arrays[k] for k in found.keeps], *more)
     ctx.set_materialize_grads(False)
 
 
@@ -92,34 +123,6 @@ def kept(ctx: Any) -> Sequence[Any]:
         if "second time" not in str(error):
             raise
         raise RuntimeError(f"{error}\n{ADVICE}") from error
-
-
-def pull_back(ctx: Any, cotangents: Some, backward: Callable[..., Sequence[Tensor]], key: Any) -> list[Tensor | None]:
-    """The cotangents of inputs, states and parameters.
-
-    Args:
-        ctx: what `keep` was given.
-        cotangents: of what was returned.
-        backward: see `ops.run_backward_kernel`.
-        key: the program, as `backward` takes it.
-    """
-    found: Tape = ctx.tape
-    inputs, states, params, courses = split(found.program, kept(ctx))
-    arrived = iter(cotangents)
-    full = [next(arrived) if w else None for w in found.written] + list(arrived)
-    if torch.is_grad_enabled():
-        of_inputs, of_states, of_params = run_back(found, ctx.steps, full, courses, inputs, states, params)
-        return [*of_inputs, *of_states, *of_params]
-    inputs = [_absent(states[0], dtype) if x is None else x for x, dtype in zip(inputs, ctx.dtypes, strict=True)]
-    results = iter(backward(key, ctx.steps, found.needs, full, courses, inputs, states, params))
-    n = found.program.inputs
-    asked = (*found.needs[:n], *[True] * len(states), *found.needs[n:])
-    return [next(results) if a else None for a in asked]
-
-
-def _absent(state: Tensor, dtype: torch.dtype) -> Tensor:
-    """Stands for an input of which only the dtype is read."""
-    return state if state.dtype == dtype else state.new_empty(0, dtype=dtype)
 
 
 # -- where the gradient is to be differentiated again: step by step, in operations that autograd sees
