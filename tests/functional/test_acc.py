@@ -87,8 +87,9 @@ def test_bad_inputs(accuracy):
     spk, y = draw(3)
     with pytest.raises(ValueError, match=r"labels of shape \(20,\), got shape \(20, 6\)"):
         accuracy(spk, F.one_hot(y, 6))
-    with pytest.raises(TypeError, match=r"integer class labels, got torch\.float32"):
-        accuracy(spk, y.float())
+    assert accuracy(spk, y.double()) == accuracy(spk, y)
+    with pytest.raises(ValueError, match=r"class labels, whole numbers, got"):
+        accuracy(spk, y + 0.5)
     for wrong in (spk[0], spk[:0]):
         with pytest.raises(ValueError, match=r"\[T, B, N\] with T > 0"):
             accuracy(wrong, y)

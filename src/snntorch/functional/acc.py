@@ -63,7 +63,7 @@ def accuracy_rate(
 
     Args:
         spk_out: output spikes, [T, B, N].
-        targets: class labels, integers [B].
+        targets: class labels [B], whole numbers of any dtype.
         population_code: sum the spikes of each class's population first (see `loss.pool_population`).
         num_classes: number of classes, with population_code.
         as_tensor: leave the result on the device of the spikes, without waiting for it.
@@ -74,7 +74,7 @@ def accuracy_rate(
 
     Raises:
         ValueError: a bad shape, such as one-hot targets, or num_classes.
-        TypeError: labels that are no integers.
+        TypeError: labels that are no real numbers.
 
     Example:
         >>> spk_out = torch.tensor([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])
@@ -93,7 +93,7 @@ def accuracy_temporal(
 
     Args:
         spk_out: output spikes, [T, B, N]; any nonzero value is a spike.
-        targets: class labels, integers [B].
+        targets: class labels [B], whole numbers of any dtype.
         as_tensor: leave the result on the device of the spikes, without waiting for it.
         lengths: each sample's number of steps, [B], where the spikes are padded behind them.
 
@@ -102,7 +102,7 @@ def accuracy_temporal(
 
     Raises:
         ValueError: a bad shape, such as one-hot targets.
-        TypeError: labels that are no integers.
+        TypeError: labels that are no real numbers.
 
     Example:
         >>> spk_out = torch.tensor([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])

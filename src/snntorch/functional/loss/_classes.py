@@ -35,7 +35,7 @@ def check_labels(targets: Tensor, shape: tuple[int, ...], num_classes: int | Non
     """Class labels as int64, after a check of their shape, their type and, where it makes no GPU wait, range.
 
     Args:
-        targets: class labels, any integer dtype.
+        targets: class labels, of any dtype.
         shape: the shape that they must have.
         num_classes: labels must lie in 0..num_classes − 1; None leaves their range unchecked.
 
@@ -43,8 +43,8 @@ def check_labels(targets: Tensor, shape: tuple[int, ...], num_classes: int | Non
         The labels, int64.
 
     Raises:
-        ValueError: another shape, or a label out of range.
-        TypeError: labels that are no integers.
+        ValueError: another shape, a label out of range or, likewise, one that is no whole number.
+        TypeError: complex labels.
 
     Example:
         >>> check_labels(torch.tensor([2, 0], dtype=torch.uint8), (2,), num_classes=3)
@@ -52,10 +52,14 @@ def check_labels(targets: Tensor, shape: tuple[int, ...], num_classes: int | Non
     """
     if tuple(targets.shape) != shape:
         raise ValueError(f"targets must be class labels of shape {shape}, got shape {tuple(targets.shape)}")
-    if targets.is_floating_point() or targets.is_complex():
-        raise TypeError(f"targets must be integer class labels, got {targets.dtype}")
+    if targets.is_complex():
+        raise TypeError(f"targets must be class labels, got {targets.dtype}")
     labels = targets.long()
-    if num_classes is not None and len(labels) and labels.device.type == "cpu" and not is_compiling():
+    if labels.device.type != "cpu" or is_compiling():
+        return labels
+    if targets.is_floating_point() and (labels != targets).any():
+        raise ValueError(f"targets must be class labels, whole numbers, got {targets}")
+    if num_classes is not None and len(labels):
         lowest, highest = (label.item() for label in labels.aminmax())
         if lowest < 0 or highest >= num_classes:
             raise ValueError(f"targets must lie in 0..{num_classes - 1}, got {lowest}..{highest}")

@@ -106,7 +106,7 @@ class ce_rate_loss(CrossEntropy):
 
     Raises:
         ValueError: bad shapes, labels, reduction or num_classes.
-        TypeError: labels that are no integers.
+        TypeError: labels that are no real numbers.
 
     Example:
         >>> import torch
@@ -196,7 +196,7 @@ class tet_loss(LossFunctions):
 
     Raises:
         ValueError: bad shapes, labels, reduction or lamb.
-        TypeError: labels that are no integers.
+        TypeError: labels that are no real numbers.
 
     Source:
         Deng, Li, Zhang, Gu, "Temporal efficient training of spiking neural network via gradient

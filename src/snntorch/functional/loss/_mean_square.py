@@ -30,7 +30,7 @@ class mse_count_loss(LossFunctions):
 
     Raises:
         ValueError: bad shapes, labels, reduction or num_classes.
-        TypeError: labels that are no integers.
+        TypeError: labels that are no real numbers.
 
     Example:
         >>> import torch
@@ -92,7 +92,7 @@ class mse_membrane_loss(LossFunctions):
 
     Raises:
         ValueError: bad shapes, labels or reduction, labels of images, or weights without labels.
-        TypeError: labels that are no integers, but for N = 1.
+        TypeError: labels that are no real numbers.
 
     Example:
         >>> import torch

@@ -64,7 +64,7 @@ class SpikeTime(nn.Module):
 
     Raises:
         ValueError: bad shapes or labels.
-        TypeError: labels that are no integers.
+        TypeError: labels that are no real numbers.
         IndexError: multi_spike with labels, and on_target and off_target are not sequences of one length.
 
     Example:
@@ -146,7 +146,7 @@ class mse_temporal_loss(LossFunctions):
 
     Raises:
         ValueError: bad shapes, labels or reduction, or weights with target_is_time.
-        TypeError: labels that are no integers.
+        TypeError: labels that are no real numbers.
         IndexError: multi_spike with labels, and on_target and off_target are not sequences of one length.
 
     Example:
@@ -199,7 +199,7 @@ class ce_temporal_loss(CrossEntropy):
 
     Raises:
         ValueError: bad shapes, labels, reduction or inverse.
-        TypeError: labels that are no integers.
+        TypeError: labels that are no real numbers.
 
     Example:
         >>> spk_out = torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]], [[0.0, 1.0]]])
@@ -246,7 +246,7 @@ class ttfs_loss(LossFunctions):
 
     Raises:
         ValueError: bad shapes, labels or reduction, xi or tau not positive.
-        TypeError: labels that are no integers.
+        TypeError: labels that are no real numbers.
 
     Source:
         Göltz et al., "Fast and energy-efficient neuromorphic deep learning with first-spike times", Nature
