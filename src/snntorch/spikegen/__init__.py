@@ -34,7 +34,6 @@ from ._latency import latency_code as latency_code
 from ._latency import latency_code_linear as latency_code_linear
 from ._latency import latency_code_log as latency_code_log
 from ._latency import latency_decode as latency_decode
-from ._latency_train import latency_interpolate as latency_interpolate
 from ._one_hot import from_one_hot as from_one_hot
 from ._one_hot import to_one_hot as to_one_hot
 from ._one_hot import to_one_hot_inverse as to_one_hot_inverse
@@ -45,8 +44,9 @@ from ._population import population_decode as population_decode
 from ._rate import poisson as poisson
 from ._rate import rate as rate
 from ._rate import rate_conv as rate_conv
-from ._rate_code import rate_interpolate as rate_interpolate
-from ._rate_code import target_rate_code as target_rate_code
+from ._rate import target_rate_code as target_rate_code
+from ._spike_times import latency_interpolate as latency_interpolate
+from ._spike_times import rate_interpolate as rate_interpolate
 from ._targets import targets_convert as targets_convert
 from ._targets import targets_latency as targets_latency
 from ._targets import targets_rate as targets_rate

@@ -7,11 +7,7 @@ from ._checks import at_least_float32, floating, required_steps, whole, within_u
 
 
 def burst(
-    data: Tensor,
-    num_steps: int | None,
-    max_spikes: int = 5,
-    min_interval: int = 2,
-    max_interval: int | None = None,
+    data: Tensor, num_steps: int | None, max_spikes: int = 5, min_interval: int = 2, max_interval: int | None = None
 ) -> Tensor:
     """A burst from step 0 on, of N = ⌈N_max x⌉ spikes that are I = ⌈I_max - (I_max - I_min) x⌉ steps apart.
 

@@ -102,7 +102,7 @@ def step_forward(data: Tensor, threshold: float | Tensor) -> Tensor:
         tensor([ 0.,  1.,  1.,  0., -1.])
     """
     signal = floating(over_time(data)).detach()
-    _check_threshold(threshold)
+    positive(threshold, "threshold")
     spikes = torch.zeros_like(signal)
     baseline = signal[:1]
     # Each baseline depends on the last spike, so this loop over time is the definition itself.
@@ -163,7 +163,7 @@ def moving_window(data: Tensor, threshold: float | Tensor, window: int) -> Tenso
         tensor([ 0.,  0.,  1.,  1., -1.])
     """
     signal = floating(over_time(data)).detach()
-    _check_threshold(threshold)
+    positive(threshold, "threshold")
     columns = at_least_float32(signal)[..., None].flatten(1)
     gap = (columns - _past_mean(columns, window) @ columns).view(signal.shape)
     gap[:1] = 0
@@ -193,7 +193,7 @@ def moving_window_decode(spikes: Tensor, threshold: float | Tensor, window: int,
         tensor([0.0000, 0.0000, 0.5000, 0.7500, 0.1250])
     """
     trains = floating(over_time(spikes, "spikes"), "spikes")
-    _check_threshold(threshold)
+    positive(threshold, "threshold")
     real(start, "start")
     jumps = at_least_float32(trains * threshold)[..., None].flatten(1)
     # x̂ = M x̂ + θ s is a unit lower-triangular system: M, the moving mean, looks only back.
@@ -207,12 +207,3 @@ def _past_mean(signal: Tensor, window: int) -> Tensor:
     window = whole(window, "window", least=1)
     mask = signal.new_ones(len(signal), len(signal)).tril(-1).triu(-window)
     return mask / mask.sum(1, keepdim=True).clamp(min=1)
-
-
-def _check_threshold(threshold: float | Tensor) -> None:
-    if isinstance(threshold, Tensor):
-        finite(threshold, "threshold")
-        if not bool((threshold > 0).all()):
-            raise ValueError("threshold must be positive everywhere")
-    else:
-        positive(threshold, "threshold")

@@ -90,8 +90,8 @@ def required_steps(num_steps: int | None) -> int:
     return steps
 
 
-def whole(value: int, name: str, least: int) -> int:
-    """`value` as an integer that is at least `least`."""
+def whole(value: int, name: str, least: int, most: float = math.inf) -> int:
+    """`value` as an integer from `least` to `most`."""
     if isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value}")
     try:
@@ -100,13 +100,18 @@ def whole(value: int, name: str, least: int) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most}, got {value}")
     return value
 
 
-def positive(value: float, name: str) -> None:
-    """Raise unless `value` is finite and above 0."""
+def positive(value: float | Tensor, name: str) -> None:
+    """Raise unless a setting, or each element of one, is finite and above 0."""
     real(value, name)
-    if not value > 0:
+    if isinstance(value, Tensor):
+        if not bool((value > 0).all()):
+            raise ValueError(f"{name} must be positive everywhere")
+    elif not value > 0:
         raise ValueError(f"{name} must be positive, got {value}")
 
 

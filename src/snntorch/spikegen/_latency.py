@@ -5,21 +5,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._checks import (
-    at_least_float32,
-    floating,
-    given_steps,
-    over_time,
-    positive,
-    real,
-    whole,
-    within_unit,
-)
-from ._latency_train import emit
+from ._checks import at_least_float32, floating, given_steps, over_time, positive, real, whole, within_unit
+from ._spike_times import NEVER, emit
 
 Normalize = bool | Literal["sample"]
-
-_NEVER = -1  # the time of an element without a spike
 
 
 def latency(
@@ -71,14 +60,11 @@ def latency(
                 [0., 0., 0.],
                 [1., 0., 0.]])
     """
-    steps = given_steps(num_steps)
-    if not steps and not bypass:
-        raise ValueError("num_steps must be given unless bypass=True")
     values = within_unit(floating(data))
     times = _times(values.detach(), num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
     if clip:
-        times = times.masked_fill(values < threshold, _NEVER)
-    return emit(times, steps, on_target, off_target, interpolate, bypass).to(values.dtype)
+        times = times.masked_fill(values < threshold, NEVER)
+    return emit(times, num_steps, on_target, off_target, interpolate, bypass).to(values.dtype)
 
 
 def latency_code(

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from ._checks import at_least_float32, floating, over_time, required_steps, whole, within_unit
 
+_DIGITS = 52  # of a float64
+
 
 def phase(data: Tensor, num_steps: int | None, period: int = 8) -> Tensor:
     """The first binary digits of the data, the most significant first: step t holds digit t mod `period`.
@@ -31,7 +33,7 @@ def phase(data: Tensor, num_steps: int | None, period: int = 8) -> Tensor:
         tensor([1., 0., 1., 1., 0., 1.])
     """
     values = within_unit(floating(data))
-    steps, period = required_steps(num_steps), _check_period(period)
+    steps, period = required_steps(num_steps), whole(period, "period", 1, _DIGITS)
     code = (at_least_float32(values) * 2**period).long().clamp(max=2**period - 1)
     shift = torch.arange(period - 1, -1, -1, device=values.device).view(-1, *[1] * values.dim())
     digits = (code >> shift & 1).to(values.dtype)
@@ -58,16 +60,9 @@ def phase_decode(spikes: Tensor, period: int = 8) -> Tensor:
         tensor([0.6250])
     """
     trains = floating(over_time(spikes, "spikes"), "spikes")
-    period = _check_period(period)
+    period = whole(period, "period", 1, _DIGITS)
     steps = len(trains)
     if steps == 0 or steps % period:
         raise ValueError(f"spikes must last whole periods of {period} steps, got {steps} steps")
     weight = 2.0 ** -(1 + torch.arange(steps, device=trains.device) % period)
     return torch.tensordot(weight.to(trains.dtype), trains, dims=1) * (period / steps)
-
-
-def _check_period(period: int) -> int:
-    period = whole(period, "period", least=1)
-    if period > 52:  # the digits of a float64
-        raise ValueError(f"period must be at most 52, got {period}")
-    return period

@@ -1,9 +1,9 @@
-"""Rate codes: the value sets the probability of a spike in each step."""
+"""Rate codes: a value or a rate sets how probable, or how frequent, spikes are."""
 
 import torch
 from torch import Tensor
 
-from ._checks import floating, given_steps, not_saturated, over_time, positive, real, whole
+from ._checks import floating, given_steps, not_saturated, over_time, positive, real, required_steps, whole
 
 
 def rate(
@@ -147,6 +147,77 @@ def poisson(
     spikes = rate(probability, num_steps, time_var_input=time_var_input, generator=generator)
     silence = round(refractory / dt)
     return spikes * _thin(spikes != 0, silence) if silence else spikes
+
+
+def target_rate_code(
+    num_steps: int | None,
+    first_spike_time: int = 0,
+    rate: float = 1,
+    firing_pattern: str = "regular",
+    *,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """One spike train of a given rate.
+
+    regular: spikes in steps ⌊f + k / rate⌋, k = 0, 1, …; uniform: as many spikes, each in a step drawn
+    uniformly from f … T-1; poisson: a spike with probability `rate` in every step from f on.
+
+    Args:
+        num_steps: length T of the train.
+        first_spike_time: first step f in which a spike may fall; T leaves no room for any.
+        rate: spikes a step, in [0, 1].
+        firing_pattern: "regular", "uniform" or "poisson", in any case.
+        generator: source of randomness; the default one if None. It must be on the CPU.
+
+    Returns:
+        The train, float32 `[T]`, and its spike times, int64. Uniform times are in the order in which they
+        were drawn and may repeat; the train holds one spike for all that fall in a step.
+
+    Raises:
+        ValueError: if `rate` lies outside [0, 1], `first_spike_time` is negative or beyond T, the pattern is
+            unknown, or `num_steps` is missing.
+
+    Example:
+        >>> target_rate_code(5, rate=0.3)
+        (tensor([1., 0., 0., 1., 0.]), tensor([0, 3]))
+    """
+    check_rate(rate, "rate")
+    pattern = check_pattern(firing_pattern)
+    steps = required_steps(num_steps)
+    start = whole(first_spike_time, "first_spike_time", least=0)
+    if start > steps:
+        raise ValueError(f"first_spike_time must not exceed num_steps = {steps}, got {start}")
+    if pattern == "poisson":
+        times = (torch.rand(steps, generator=generator) < rate).nonzero().flatten()
+        times = times[times >= start]
+    else:
+        times = _regular(steps - start, rate)
+        if pattern == "uniform":
+            times = (torch.rand(len(times), generator=generator) * (steps - start)).long()
+        times = times + start
+    return torch.zeros(steps, dtype=torch.float32).index_fill_(0, times, 1), times
+
+
+def _regular(steps: int, rate: float) -> Tensor:
+    """Steps ⌊k / rate⌋ below `steps`. The slack keeps 7 / 0.07, a hair below 100 in floats, at 100."""
+    if rate == 0:
+        return torch.empty(0, dtype=torch.long)
+    spike = torch.arange(int(steps * rate) + 2, dtype=torch.float64)
+    times = spike / rate + 1e-6
+    return times[times < steps].long()
+
+
+def check_rate(rate: float, name: str) -> None:
+    real(rate, name)
+    if not 0 <= rate <= 1:
+        raise ValueError(f"{name} must lie in [0, 1], got {rate}")
+
+
+def check_pattern(firing_pattern: str) -> str:
+    pattern = firing_pattern.lower()
+    if pattern not in ("regular", "uniform", "poisson"):
+        raise ValueError(f'firing_pattern must be "regular", "uniform" or "poisson", got {firing_pattern!r}')
+    return pattern
 
 
 def _draw(probability: Tensor, straight_through: bool, generator: torch.Generator | None) -> Tensor:

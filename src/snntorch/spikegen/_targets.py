@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from ._checks import given_steps, real, required_steps, whole
+from ._checks import given_steps, real, whole
 from ._latency import Normalize, latency_code
-from ._latency_train import emit
 from ._one_hot import to_one_hot
-from ._rate_code import check_pattern, check_rate, check_start, rate_interpolate, target_rate_code
+from ._rate import check_pattern, check_rate, target_rate_code
+from ._spike_times import NEVER, emit, rate_interpolate
 
 
 def targets_convert(
@@ -116,21 +116,14 @@ def targets_rate(
     correct = to_one_hot(targets, num_classes) != 0
 
     if correct_rate == 1 and incorrect_rate == 0:
-        constant = _levels(correct, on_target, off_target)
         if start == 0:
-            return constant
-        steps = required_steps(num_steps)
-        check_start(steps, start)
-        train = constant.repeat(steps, *[1] * constant.dim())
-        train[:start] = off_target
-        return train
-
-    steps = required_steps(num_steps)
+            return _levels(correct, on_target, off_target)
+        pattern, interpolate = "regular", False
 
     def shared_train(rate: float) -> Tensor:
-        spikes, times = target_rate_code(steps, start, rate, pattern, generator=generator)
+        spikes, times = target_rate_code(num_steps, start, rate, pattern, generator=generator)
         if interpolate:
-            levels = rate_interpolate(times, steps, on_target, off_target)
+            levels = rate_interpolate(times, num_steps, on_target, off_target)
         else:
             levels = _levels(spikes != 0, on_target, off_target)
         return levels.to(correct.device, torch.float32).view(-1, *[1] * correct.dim())
@@ -188,17 +181,14 @@ def targets_latency(
                 [0., 1.]])
     """
     correct = to_one_hot(targets, num_classes) != 0
-    steps = given_steps(num_steps)
-    if not steps and not bypass:
-        raise ValueError("num_steps must be given unless bypass=True")
     values = torch.tensor([0.0, 1.0], dtype=torch.float32)
     times, _ = latency_code(values, num_steps, threshold, tau, first_spike_time, normalize, linear, epsilon)
     late, early = times.tolist()
     if clip:
-        late = -1.0
-    elif steps:
+        late = NEVER
+    elif steps := given_steps(num_steps):
         late = steps - 1.0
-    return emit(_levels(correct, early, late), steps, on_target, off_target, interpolate, bypass)
+    return emit(_levels(correct, early, late), num_steps, on_target, off_target, interpolate, bypass)
 
 
 def _levels(mask: Tensor, on: float, off: float) -> Tensor:

@@ -1,18 +1,25 @@
-"""Trains with one spike for an element, from its time."""
+"""Trains from the times of their spikes."""
 
 import torch
 from torch import Tensor
 
-from ._checks import at_least_float32, floating, real, required_steps
+from ._checks import at_least_float32, finite, floating, given_steps, real, required_steps
+
+NEVER = -1  # the time of an element without a spike
 
 
-def emit(times: Tensor, steps: int, on_target: float, off_target: float, interpolate: bool, bypass: bool) -> Tensor:
+def emit(
+    times: Tensor, num_steps: int | None, on_target: float, off_target: float, interpolate: bool, bypass: bool
+) -> Tensor:
     """The train `[T, ...]` with a spike in step round(times); negative times are silent.
 
-    With 0 steps, T is as long as the last spike needs. Later ones raise, or are dropped by `bypass`.
+    Spikes beyond the last step raise, or are dropped by `bypass`, where T may be left for the last of them to tell.
     """
     real(on_target, "on_target")
     real(off_target, "off_target")
+    steps = given_steps(num_steps)
+    if not steps and not bypass:
+        raise ValueError("num_steps must be given unless bypass=True")
     spike_step = times.round()
     last = int(spike_step.max()) if spike_step.numel() else 0
     if not steps:
@@ -62,6 +69,45 @@ def latency_interpolate(
     ramp = torch.addcmul(peak.new_tensor(off_target), step, slope)
     ramp.masked_fill_(step >= peak.masked_fill(peak >= steps, 0), off_target)
     return _mark(ramp, peak, on_target, off_target).to(times.dtype)
+
+
+def rate_interpolate(
+    spike_time: Tensor, num_steps: int | None, on_target: float = 1, off_target: float = 0, epsilon: float = 1e-7
+) -> Tensor:
+    """Ramp up to every spike: linspace(off, on) over the steps since the one before, then off after the last.
+
+    A spike right after another has no ramp. The first ramp starts at step 0.
+
+    Args:
+        spike_time: steps of the spikes `[n]`, in any order; those outside the train are ignored.
+        num_steps: length T of the train.
+        on_target: level in the step of a spike.
+        off_target: level at the start of a ramp and after the last spike.
+        epsilon: not used; part of the established signature.
+
+    Returns:
+        `[T]` in the floating dtype of the times (the default one for integers).
+
+    Raises:
+        ValueError: if `num_steps` is missing.
+
+    Example:
+        >>> rate_interpolate(torch.tensor([0, 4]), num_steps=5)
+        tensor([1.0000, 0.0000, 0.3333, 0.6667, 1.0000])
+    """
+    steps = required_steps(num_steps)
+    real(on_target, "on_target")
+    real(off_target, "off_target")
+    dtype = spike_time.dtype if spike_time.is_floating_point() else torch.get_default_dtype()
+    times = finite(spike_time, "spike_time").long().unique()
+    times = times[(times >= 0) & (times < steps)]
+    step = torch.arange(steps, device=times.device)
+    upcoming = torch.searchsorted(times, step)  # the first spike at or after each step
+    edges = torch.cat([times.new_tensor([-1]), times, times.new_tensor([steps])])
+    before, peak = edges[upcoming], edges[upcoming + 1]
+    progress = torch.where(step == peak, 1.0, (step - before - 1) / (peak - before - 1).clamp(min=1)).to(dtype)
+    ramp = torch.lerp(progress.new_tensor(off_target), progress.new_tensor(on_target), progress)
+    return torch.where(peak < steps, ramp, off_target)
 
 
 def _mark(train: Tensor, spike_step: Tensor, on_target: float, off_target: float) -> Tensor:
