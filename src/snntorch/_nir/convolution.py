@@ -98,9 +98,8 @@ def _grouped(weight: Tensor, node: Node) -> tuple[Tensor, int]:
         return weight, 1
     of_group, out = weight.shape[1] // groups, len(weight) // groups
     blocks = [weight[g * out : (g + 1) * out, g * of_group : (g + 1) * of_group] for g in range(groups)]
-    return (
-        (torch.cat(blocks), groups) if sum(b.count_nonzero() for b in blocks) == weight.count_nonzero() else (weight, 1)
-    )
+    alone = sum(b.count_nonzero() for b in blocks) == weight.count_nonzero()
+    return (torch.cat(blocks), groups) if alone else (weight, 1)
 
 
 def _cropped(weight: Tensor, padding: tuple[int, ...], dilation: tuple[int, ...], node: Node) -> tuple[Tensor, Any]:

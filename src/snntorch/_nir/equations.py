@@ -9,11 +9,7 @@ KEY = "snntorch"
 
 
 def check_dt(dt: float) -> float:
-    """The step as a float.
-
-    Raises:
-        ValueError: unless it is positive and finite.
-    """
+    """The step as a float; a ValueError unless it is positive and finite."""
     if not 0 < float(dt) < float("inf"):
         raise ValueError(f"dt must be a positive number of seconds, got {dt!r}")
     return float(dt)
@@ -25,11 +21,7 @@ def time_constant(decay: np.ndarray, dt: float) -> np.ndarray:
 
 
 def decay(tau: np.ndarray, dt: float) -> np.ndarray:
-    """`1 - dt / tau`.
-
-    Raises:
-        ValueError: for a time constant shorter than dt, whose decay would be negative.
-    """
+    """`1 - dt / tau`; a ValueError for a time constant shorter than dt, whose decay would be negative."""
     if not (tau >= dt * (1 - 1e-6)).all():
         raise ValueError(f"time constants must be at least dt={dt}, got {tau.min()}; import with a smaller dt")
     return np.maximum(1 - dt / tau, 0)

@@ -32,11 +32,7 @@ class Context:
     ignored: frozenset[int]  # these belong to no sample
 
     def array(self, value: Any, what: str) -> np.ndarray:
-        """A parameter in double precision and the shape of the layer's input.
-
-        Raises:
-            ValueError: where it does not broadcast.
-        """
+        """A parameter in double precision and the shape of the layer's input; a ValueError where it has no such."""
         values = as_array(value).astype(np.float64)
         while values.ndim > len(self.in_shape) and values.shape[0] == 1:
             values = values[0]
@@ -78,8 +74,7 @@ def as_array(value: Any) -> np.ndarray:
 def nir_node(kind: str, **values: Any) -> NIRNode:
     """A node of the installed nir: before 1.0.8 it lacks `v_reset`, which is 0 here, CubaLI, and some metadata.
 
-    Raises:
-        NotImplementedError: for a node that it lacks.
+    A NotImplementedError names a node that it lacks.
     """
     import nir
 

@@ -21,11 +21,7 @@ PORT = "Port"  # where a subgraph begins or ends: a wire
 
 
 def as_dict(graph: nir.NIRGraph | str | os.PathLike) -> Mapping[str, Any]:
-    """A graph, which is not changed, as nested dicts.
-
-    Raises:
-        TypeError: for something else than a graph or a path.
-    """
+    """A graph, which is not changed, as nested dicts; a TypeError for something else than a graph or a path."""
     if isinstance(graph, (str, os.PathLike)):
         return read_file(graph)
     import nir
@@ -46,9 +42,7 @@ def _node_dict(node: Any) -> Mapping[str, Any]:
 def flat(graph: Mapping[str, Any], dt: float | None) -> tuple[dict[str, Node], list[Edge]]:
     """Nodes and edges with every subgraph's put in its place, named "subgraph.node".
 
-    Raises:
-        ValueError: for a graph that does not hold together or is too large.
-        NotImplementedError: for several inputs or outputs.
+    A ValueError for a graph that does not hold together or is too large; several inputs or outputs are not implemented.
     """
     if graph.get("type") != "NIRGraph":
         raise ValueError(f"a graph must have the type 'NIRGraph', got {graph.get('type')!r}")
@@ -142,8 +136,7 @@ def past_ports(ports: Sequence[str], edges: Sequence[Edge]) -> list[Edge]:
 def closing_edges(start: str, neurons: Collection[str], nodes: Sequence[str], edges: Sequence[Edge]) -> set[Edge]:
     """The edges that close loops: each leads away from the last neuron of its loop and carries its last step's output.
 
-    Raises:
-        ValueError: for a loop without a neuron, whose signals would depend on themselves.
+    A ValueError for a loop without a neuron, whose signals would depend on themselves.
     """
     targets: dict[str, list[str]] = {name: [] for name in nodes}
     for a, b in edges:

@@ -22,11 +22,7 @@ class Node:
     dt: float
 
     def array(self, name: str, infinite: bool = False) -> np.ndarray:
-        """A parameter in double precision.
-
-        Raises:
-            ValueError: where it is missing, not real, NaN, or infinite and must not be.
-        """
+        """A parameter in double precision; a ValueError where it is missing, not real, NaN or infinite unasked."""
         value = self.values.get(name)
         if value is None:
             raise ValueError(f"{name} is missing")
@@ -39,11 +35,7 @@ class Node:
         return values
 
     def arrays(self, *names: str, infinite: bool = False) -> list[np.ndarray]:
-        """Parameters in double precision, in the shape of the largest.
-
-        Raises:
-            ValueError: as `array`, and where the shapes differ otherwise than by broadcasting to one of them.
-        """
+        """Parameters in double precision, in the shape of the largest, to which the others must broadcast."""
         values = [self.array(name, infinite) for name in names]
         shapes = {name: value.shape for name, value in zip(names, values, strict=True)}
         largest = max(shapes.values(), key=lambda shape: (len(shape), np.prod(shape)))
@@ -57,11 +49,7 @@ class Node:
         return as_tensor(self.array(name))
 
     def integers(self, name: str, count: int, least: int = 0) -> tuple[int, ...]:
-        """A size of `count` dimensions, from a number or a sequence.
-
-        Raises:
-            ValueError: where it has another length or holds something else than small integers.
-        """
+        """A size of `count` dimensions, from a number or as many, which must be small integers."""
         values = self.array(name).reshape(-1)
         if len(values) not in (1, count) or ((values != np.rint(values)) | (values < least) | (values > LARGEST)).any():
             some = values[:count].tolist()

@@ -50,8 +50,7 @@ _EMPTY = fx.GraphModule(nn.Module(), fx.Graph())
 def wired(nodes: Mapping[str, Node], edges: Sequence[Edge], modules: Mapping[str, nn.Module]) -> fx.GraphModule:
     """The network of these modules: nodes in the order of their inputs, several inputs of a node summed.
 
-    Raises:
-        ValueError: for a node without an input, or a loop without a neuron.
+    A ValueError for a node without an input, or a loop without a neuron.
     """
     source, sink = (next(name for name, node in nodes.items() if node.kind == kind) for kind in ("Input", "Output"))
     sources: dict[str, list[str]] = {name: [] for name in nodes}

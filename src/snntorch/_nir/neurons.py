@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from .._layers.integrator import LeakyIntegrator, SynapticIntegrator
@@ -93,10 +92,7 @@ def _membrane(layer: Any, context: Context, spikes: bool) -> NIRNode:
     """The membrane of any neuron, with (LIF, CubaLIF, IF) or without (LI, CubaLI, I) spikes."""
     dt = context.dt
     if isinstance(layer, Lapicque):
-        r, C, step = (
-            context.array(value, what)
-            for value, what in ((layer.R, "R"), (layer.C, "C"), (layer.time_step, "time_step"))
-        )
+        r, C, step = (context.array(getattr(layer, what), what) for what in ("R", "C", "time_step"))
         tau = r * C * dt / step
         if not (tau >= dt * (1 - 1e-6)).all():
             raise ValueError(f"layer {context.name!r}: time_step > R * C has no NIR counterpart")
@@ -142,22 +138,16 @@ def _noted(layer: Any, context: Context) -> dict[str, Any]:
 
 
 def import_leaky(node: Node) -> nn.Module:
-    """A Leaky, or the Lapicque that it was."""
-    tau, r = _time_constants(node, "tau")
-    beta, settings = decay(tau, node.dt), _resets(node, snapped(leaky_gain(r, tau, node.dt)))
-    if node.noted.get("neuron") != "Lapicque":
+    """A Leaky, of IF one that does not leak, or the Lapicque that it was."""
+    beta, gain = _membrane_of(node)
+    settings = _resets(node, gain)
+    if node.kind == "IF" or node.noted.get("neuron") != "Lapicque":
         return Leaky(beta=as_tensor(beta), **settings)
     del settings["reset_delay"]  # Lapicque's reset is always delayed
-    time_step = float(node.noted["time_step"])
+    time_step, (tau, r) = float(node.noted["time_step"]), _time_constants(node, "tau")
     C = tau * time_step / (r * node.dt)
     settings["threshold"] = as_tensor(node.array("v_threshold", infinite=True))
     return Lapicque(R=as_tensor(r), C=as_tensor(C), time_step=time_step, **settings)
-
-
-def import_integrate_and_fire(node: Node) -> nn.Module:
-    """A Leaky that does not leak."""
-    settings = _resets(node, integrator_gain(node.array("r"), node.dt))
-    return Leaky(beta=torch.ones(settings["threshold"].shape), **settings)
 
 
 def import_synaptic(node: Node) -> nn.Module:
@@ -169,26 +159,17 @@ def import_synaptic(node: Node) -> nn.Module:
     return Synaptic(alpha=as_tensor(alpha), beta=as_tensor(beta), **settings)
 
 
-def import_leaky_integrator(node: Node) -> nn.Module:
-    """A LeakyIntegrator."""
-    tau, r = _time_constants(node, "tau")
-    gain = snapped(leaky_gain(r, tau, node.dt))
-    beta, rest = decay(tau, node.dt), node.tensor("v_leak")
-    return LeakyIntegrator(as_tensor(beta), gain=as_tensor(gain), rest=rest, init_hidden=True)
-
-
 def import_integrator(node: Node) -> nn.Module:
-    """A LeakyIntegrator that does not leak."""
-    gain = integrator_gain(node.array("r"), node.dt)
-    return LeakyIntegrator(torch.ones(gain.shape), gain=as_tensor(gain), init_hidden=True)
+    """A LeakyIntegrator, of I one that does not leak."""
+    beta, gain = map(as_tensor, _membrane_of(node))
+    rest = node.tensor("v_leak") if node.kind == "LI" else 0.0
+    return LeakyIntegrator(beta, gain=gain, rest=rest, init_hidden=True)
 
 
 def import_synaptic_integrator(node: Node) -> nn.Module:
     """A SynapticIntegrator."""
-    alpha, beta, gain = _synapse(node)
-    return SynapticIntegrator(
-        as_tensor(alpha), as_tensor(beta), gain=as_tensor(gain), rest=node.tensor("v_leak"), init_hidden=True
-    )
+    alpha, beta, gain = map(as_tensor, _synapse(node))
+    return SynapticIntegrator(alpha, beta, gain=gain, rest=node.tensor("v_leak"), init_hidden=True)
 
 
 def _time_constants(node: Node, tau: str) -> list[np.ndarray]:
@@ -197,6 +178,15 @@ def _time_constants(node: Node, tau: str) -> list[np.ndarray]:
     if (np.isinf(r) & ~np.isinf(constants)).any():
         raise ValueError(f"r must not be infinite where {tau} is not")
     return [constants, r]
+
+
+def _membrane_of(node: Node) -> tuple[np.ndarray, np.ndarray]:
+    """Decay and gain of a membrane without a synapse before it."""
+    if node.kind in ("IF", "I"):
+        gain = integrator_gain(node.array("r"), node.dt)
+        return np.ones_like(gain), gain
+    tau, r = _time_constants(node, "tau")
+    return decay(tau, node.dt), snapped(leaky_gain(r, tau, node.dt))
 
 
 def _synapse(node: Node) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -253,7 +243,7 @@ IMPORTERS = {
     "CubaLI": import_synaptic_integrator,
     "CubaLIF": import_synaptic,
     "I": import_integrator,
-    "IF": import_integrate_and_fire,
-    "LI": import_leaky_integrator,
+    "IF": import_leaky,
+    "LI": import_integrator,
     "LIF": import_leaky,
 }

@@ -38,11 +38,8 @@ class Call:
     out_shape: Shape
 
 
-_ADD, _MULTIPLY, _DIVIDE = (
-    {"add", "radd", "iadd"},
-    {"mul", "rmul", "imul", "multiply"},
-    {"div", "truediv", "itruediv", "divide"},
-)
+_ADD, _MULTIPLY = {"add", "radd", "iadd"}, {"mul", "rmul", "imul", "multiply"}
+_DIVIDE = {"div", "truediv", "itruediv", "divide"}
 _SAME = {"contiguous", "clone", "detach", "to", "float", "double", "half", "bfloat16", "cpu", "cuda", "type"}
 _RESHAPE = {"flatten", "view", "reshape", "view_as", "reshape_as"}
 _TRANSPARENT = (
