@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import snntorch as snn
 
-from .parts import Neuron, Norm, check_stem, leaky
+from .parts import Neuron, Norm, check_stem, leaky, unit
 from .spikformer import Encoder, QKAttention, SpikingSelfAttention
 
 
@@ -74,12 +74,10 @@ class QKFormer(nn.Module):
         large = stem == "imagenet"
 
         def convolution(before: int, after: int, halves: bool = False) -> nn.Module:
-            pool = [nn.MaxPool2d(3, 2, 1)] if halves else []
-            return nn.Sequential(nn.Conv2d(before, after, 3, padding=1, bias=False), norm(after), *pool, neuron())
+            return unit(before, after, 3, neuron, norm, pools=halves)
 
         def embedding(before: int, after: int, halves: bool, convolutions: Sequence[nn.Module]) -> nn.Module:
-            beside = nn.Conv2d(before, after, 1, 2 if halves else 1, bias=False)
-            return PatchEmbedding(convolutions, nn.Sequential(beside, norm(after), neuron()))
+            return PatchEmbedding(convolutions, unit(before, after, 1, neuron, norm, 2 if halves else 1))
 
         quarter, half = dim // 4, dim // 2
         first = [convolution(dim // 8, quarter, large), *([convolution(quarter, quarter)] if large else [])]

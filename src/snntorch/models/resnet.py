@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 import snntorch as snn
 
-from .parts import Neuron, Norm, check_stem, draw, leaky
+from .parts import Neuron, Norm, check_stem, draw, leaky, unit
 
 CONNECTIONS = ("add", "and", "iand")
 
@@ -21,11 +21,10 @@ class SEWBlock(nn.Module):
     def __init__(self, before: int, channels: int, stride: int, connection: str, neuron: Neuron, norm: Norm) -> None:
         super().__init__()
         self.connection = connection
-        self.first = nn.Sequential(nn.Conv2d(before, channels, 3, stride, 1, bias=False), norm(channels), neuron())
-        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), norm(channels), neuron())
-        self.shortcut: nn.Module = nn.Identity()
-        if stride > 1 or before != channels:
-            self.shortcut = nn.Sequential(nn.Conv2d(before, channels, 1, stride, bias=False), norm(channels), neuron())
+        self.first = unit(before, channels, 3, neuron, norm, stride)
+        self.second = unit(channels, channels, 3, neuron, norm)
+        same = stride == 1 and before == channels
+        self.shortcut = nn.Identity() if same else unit(before, channels, 1, neuron, norm, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """One time step, `[B, before, H, W] -> [B, channels, H / stride, W / stride]`."""
@@ -75,11 +74,10 @@ class SEWResNet(nn.Module):
         check_stem(stem)
         if connection not in CONNECTIONS:
             raise ValueError(f"connection must be one of {', '.join(CONNECTIONS)}, got {connection!r}")
+        kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
+        self.stem = unit(in_channels, 64, kernel, neuron, norm, stride)
         if stem == "imagenet":
-            first = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
-            self.stem = nn.Sequential(first, norm(64), neuron(), nn.MaxPool2d(3, 2, 1))
-        else:
-            self.stem = nn.Sequential(nn.Conv2d(in_channels, 64, 3, 1, 1, bias=False), norm(64), neuron())
+            self.stem.append(nn.MaxPool2d(3, 2, 1))
         stages, before = [], 64
         for k, count in enumerate(blocks):
             channels = 64 * 2**k

@@ -7,12 +7,7 @@ from torch import Tensor, nn
 
 import snntorch as snn
 
-from .parts import Neuron, Norm, leaky
-
-
-def _projection(before: int, after: int, neuron: Neuron, norm: Norm, bias: bool = True) -> nn.Sequential:
-    """A linear layer of each token, `[B, before, H, W] -> [B, after, H, W]`, with norm and neuron."""
-    return nn.Sequential(nn.Conv2d(before, after, 1, bias=bias), norm(after), neuron())
+from .parts import Neuron, Norm, leaky, unit
 
 
 class _Attention(nn.Module):
@@ -21,8 +16,8 @@ class _Attention(nn.Module):
         if dim % heads:
             raise ValueError(f"dim must be a multiple of heads, got {dim} and {heads}")
         self.heads = heads
-        self.query, self.key = (_projection(dim, dim, neuron, norm, bias) for _ in range(2))
-        self.fire, self.out = neuron(), _projection(dim, dim, neuron, norm)
+        self.query, self.key = (unit(dim, dim, 1, neuron, norm, bias=bias) for _ in range(2))
+        self.fire, self.out = neuron(), unit(dim, dim, 1, neuron, norm, bias=True)
 
 
 class SpikingSelfAttention(_Attention):
@@ -58,7 +53,7 @@ class SpikingSelfAttention(_Attention):
     ) -> None:  # fmt: skip
         super().__init__(dim, heads, neuron, norm, bias)
         self.scale = scale
-        self.value = _projection(dim, dim, neuron, norm, bias)
+        self.value = unit(dim, dim, 1, neuron, norm, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """One time step."""
@@ -119,7 +114,8 @@ class Encoder(nn.Module):
     def __init__(self, dim: int, attention: nn.Module, hidden: int, neuron: Neuron, norm: Norm) -> None:
         super().__init__()
         self.attention = attention
-        self.mlp = nn.Sequential(_projection(dim, hidden, neuron, norm), _projection(hidden, dim, neuron, norm))
+        first, second = (unit(*sizes, 1, neuron, norm, bias=True) for sizes in ((dim, hidden), (hidden, dim)))
+        self.mlp = nn.Sequential(first, second)
 
     def forward(self, x: Tensor) -> Tensor:
         """One time step."""
@@ -176,13 +172,10 @@ class Spikformer(nn.Module):
         layers: list[nn.Module] = []
         before = in_channels
         for channels, halves in zip((dim // 8, dim // 4, dim // 2, dim), halved, strict=True):
-            pool = [nn.MaxPool2d(3, 2, 1)] if halves else []
-            layers.append(
-                nn.Sequential(nn.Conv2d(before, channels, 3, padding=1, bias=False), norm(channels), *pool, neuron())
-            )
+            layers.append(unit(before, channels, 3, neuron, norm, pools=halves))
             before = channels
         self.patches = nn.Sequential(*layers)
-        self.positions = nn.Sequential(nn.Conv2d(dim, dim, 3, padding=1, bias=False), norm(dim), neuron())
+        self.positions = unit(dim, dim, 3, neuron, norm)
         hidden = int(dim * mlp_ratio)
         self.encoders = nn.Sequential(
             *(Encoder(dim, attention(dim, heads, neuron, norm), hidden, neuron, norm) for _ in range(depth))

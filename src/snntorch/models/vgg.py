@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 import snntorch as snn
 
-from .parts import Neuron, Norm, check_stem, draw, leaky
+from .parts import Neuron, Norm, check_stem, draw, leaky, unit
 
 # Convolutions of each of the five stages, of 64, 128, 256, 512 and 512 channels, between which images are halved.
 STAGES = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -55,7 +55,7 @@ class SpikingVGG(nn.Module):
         before = in_channels
         for channels, count in zip((64, 128, 256, 512, 512), STAGES[depth], strict=True):
             for _ in range(count):
-                layers += [nn.Conv2d(before, channels, 3, padding=1), norm(channels), neuron()]
+                layers += unit(before, channels, 3, neuron, norm, bias=True)
                 before = channels
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)

@@ -51,6 +51,13 @@ def steps_shown(num_steps: int | bool | None, available: int) -> int:
     return int(num_steps)
 
 
+def at_least_one(of: str = "", **sizes: float | None) -> None:
+    """Raise a ValueError unless each of the sizes, of something, that is given is 1 or more."""
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f"{name} is {size}; expected at least 1{of}")
+
+
 def named(labels: Any, count: int, name: str, what: str) -> Sequence[Any]:
     """Return the labels of `count` things, their numbers where none are given.
 

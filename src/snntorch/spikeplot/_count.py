@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ._animation import movie
-from ._canvas import COLORS, named, steps_shown, tidy, to_numpy
+from ._canvas import COLORS, at_least_one, named, steps_shown, tidy, to_numpy
 
 if TYPE_CHECKING:
     from matplotlib.animation import ArtistAnimation
@@ -66,9 +66,7 @@ def spike_count(
     num_steps = steps_shown(num_steps, len(spikes))
     num_classes = spikes.shape[1]
     labels = named(labels, num_classes, "data", "classes")
-    if interpolate < 1:
-        raise ValueError(f"interpolate is {interpolate}; expected at least 1 frame to a step")
-
+    at_least_one(" frame to a step", interpolate=interpolate)
     rows = np.arange(1, num_classes + 1)
     counts = spikes[:num_steps].cumsum(axis=0)
 

@@ -135,25 +135,12 @@ def membrane_traces(
         heights = np.broadcast_to(levels, num_neurons)
         ax.hlines(heights + zeros, 0, times[-1], color=ink(ax), linestyle="--", linewidth=0.8, alpha=0.6)
         for value, zero in zip(heights, zeros, strict=True):
-            ax.annotate(
-                f"θ = {value:.3g}",
-                (1, value + zero),
-                (4, 0),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                va="center",
-                fontsize="small",
-            )
+            where: Any = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+            ax.annotate(f"θ = {value:.3g}", (1, value + zero), (4, 0), fontsize="small", **where)
     if fired is not None:
         steps, neurons = fired.reshape(num_steps, -1).nonzero()
-        ax.scatter(
-            steps * step,
-            zeros[neurons] + top + 0.12 * height,
-            marker="|",
-            s=30,
-            linewidths=1.5,
-            color=COLORS[1],
-        )
+        marks = zeros[neurons] + top + 0.12 * height
+        ax.scatter(steps * step, marks, marker="|", s=30, linewidths=1.5, color=COLORS[1])
     ax.set_yticks(zeros, [str(label) for label in labels])
     ax.set_ylim(bottom - 0.12 * height, zeros[0] + top + 0.22 * height)
     ax.set_xlim(0, times[-1] or step)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, ink, named, new_figure, tidy, to_numpy, whole_ticks
+from ._canvas import COLORS, at_least_one, ink, named, new_figure, tidy, to_numpy, whole_ticks
 from ._raster import raster_groups
 from ._statistics import psth
 
@@ -69,8 +69,7 @@ def overview(
     num_samples = expected[1]
     if not -num_samples <= sample < num_samples:
         raise IndexError(f"sample is {sample}, but the batch has {num_samples} samples")
-    if max_neurons < 1:
-        raise ValueError(f"max_neurons is {max_neurons}; expected at least 1")
+    at_least_one(max_neurons=max_neurons)
     layers = {name: spikes.reshape(*expected, -1) for name, spikes in layers.items()}
     counts = list(layers.values())[-1][:, sample].sum(axis=0)
     if labels is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, ink, named, new_figure, tidy, time_scale, to_numpy, whole_ticks
+from ._canvas import COLORS, at_least_one, ink, named, new_figure, tidy, time_scale, to_numpy, whole_ticks
 from ._statistics import psth
 
 if TYPE_CHECKING:
@@ -180,12 +180,8 @@ def raster_grid(
         labels = labels.tolist()
     prefix = "sample " if labels is None else ""
     titles = [f"{prefix}{label}" for label in named(labels, num_samples, "spikes", "samples")]
-    if columns is None:
-        columns = int(np.ceil(num_samples**0.5))
-    elif columns < 1:
-        raise ValueError(f"columns is {columns}; expected at least 1")
-
-    columns = min(columns, num_samples)
+    at_least_one(columns=columns)
+    columns = int(np.ceil(num_samples**0.5)) if columns is None else min(columns, num_samples)
     rows = -(-num_samples // columns)
     fig = new_figure((max(6.4, 1.6 * columns), max(4.8, 1.2 * rows))) if fig is None else fig
     grid = fig.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()

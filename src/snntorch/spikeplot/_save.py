@@ -131,11 +131,7 @@ def _player_writer(interval: float) -> AbstractMovieWriter:
         def finish(self) -> None:
             path = Path(self.outfile)
             page = Template(files("snntorch.spikeplot").joinpath("player.html").read_text("utf-8"))
-            fields = {
-                "title": html.escape(path.stem),
-                "frames": json.dumps(self.frames),
-                "interval": interval,
-            }
+            fields = {"title": html.escape(path.stem), "frames": json.dumps(self.frames), "interval": interval}
             path.write_text(page.substitute(fields), encoding="utf-8")
 
     return PlayerWriter()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._canvas import COLORS, ink, new_axes, tidy, time_scale, to_numpy, whole_ticks
+from ._canvas import COLORS, at_least_one, ink, new_axes, tidy, time_scale, to_numpy, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,10 +62,8 @@ def psth(
     array = to_numpy(spikes, "spikes")
     if array.size == 0:
         raise ValueError(f"spikes has shape {list(array.shape)}; expected at least one trial and one neuron")
-    if bin_size is None:
-        bin_size = -(-len(array) // 50)
-    elif bin_size < 1:
-        raise ValueError(f"bin_size is {bin_size}; expected at least 1 step")
+    at_least_one(" step", bin_size=bin_size)
+    bin_size = -(-len(array) // 50) if bin_size is None else bin_size
     trials = array.reshape(len(array), array.shape[1] if array.ndim > 1 else 1, -1)
     trials = trials.mean(axis=2, dtype=float)
     starts = np.arange(0, len(array), bin_size)
@@ -129,8 +127,7 @@ def rate_histogram(
     array = to_numpy(spikes, "spikes")
     if array.size == 0:
         raise ValueError(f"spikes has shape {list(array.shape)}; expected at least one sample and one neuron")
-    if bins < 1:
-        raise ValueError(f"bins is {bins}; expected at least 1")
+    at_least_one(bins=bins)
     trials = array.reshape(len(array), array.shape[1] if array.ndim > 2 else 1, -1)
     spike_counts = np.count_nonzero(trials, axis=(0, 1))
     duration = trials.shape[0] * trials.shape[1] * step
@@ -188,8 +185,7 @@ def isi_histogram(
     """
     step, _, _ = time_scale(time_step)
     array = to_numpy(spikes, "spikes")
-    if bin_size is not None and bin_size < 1:
-        raise ValueError(f"bin_size is {bin_size}; expected at least 1 step")
+    at_least_one(" step", bin_size=bin_size)
     trains, steps = array.reshape(len(array), -1).T.nonzero()  # train by train, each in order of time
     intervals = np.diff(steps)[np.diff(trains) == 0]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ._canvas import COLORS, ink, new_axes, tidy, to_numpy, whole_ticks
+from ._canvas import COLORS, at_least_one, ink, new_axes, tidy, to_numpy, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 def weight_map(
-    weight: torch.Tensor | np.ndarray,
-    *,
-    ax: Axes | None = None,
-    cmap: str = "RdBu_r",
-    limit: float | None = None,
+    weight: torch.Tensor | np.ndarray, *, ax: Axes | None = None, cmap: str = "RdBu_r", limit: float | None = None
 ) -> AxesImage:
     """Show a weight matrix with a colour scale that is symmetric about zero.
 
@@ -100,11 +96,10 @@ def receptive_fields(
     if scale not in ("all", "each"):
         raise ValueError(f"scale is {scale!r}; expected 'all' or 'each'")
     tiles = array.swapaxes(0, -3).reshape(-1, *array.shape[-2:])  # all filters of a channel in turn
+    at_least_one(columns=columns)
     if columns is None:
         has_channels = len(tiles) > len(array)
         columns = len(array) if has_channels else int(np.ceil(len(tiles) ** 0.5))
-    elif columns < 1:
-        raise ValueError(f"columns is {columns}; expected at least 1")
     if scale == "each":
         largest = np.abs(tiles).max(axis=(1, 2), keepdims=True)
         tiles = tiles / np.where(largest > 0, largest, 1)
@@ -156,8 +151,7 @@ def weight_histogram(
     named = weight if isinstance(weight, Mapping) else {None: weight}
     if not named:
         raise ValueError("weight is empty; expected at least one layer")
-    if bins < 1:
-        raise ValueError(f"bins is {bins}; expected at least 1")
+    at_least_one(bins=bins)
     layers = {}
     for name, values in named.items():
         shown = "weight" if name is None else f"weight[{name!r}]"
@@ -174,17 +168,9 @@ def weight_histogram(
     ax = new_axes() if ax is None else ax
     histograms = []
     for i, (name, values) in enumerate(layers.items()):
-        histograms.append(
-            ax.stairs(
-                np.histogram(values, edges)[0] / values.size,
-                edges,
-                fill=name is None,
-                color=COLORS[i % len(COLORS)],
-                linestyle=("-", "--", ":")[i // len(COLORS) % 3],
-                linewidth=1.5,
-                label=name,
-            )
-        )
+        heights = np.histogram(values, edges)[0] / values.size
+        style: Any = {"color": COLORS[i % len(COLORS)], "linestyle": ("-", "--", ":")[i // len(COLORS) % 3]}
+        histograms.append(ax.stairs(heights, edges, fill=name is None, linewidth=1.5, label=name, **style))
     ax.axvline(0, color=ink(ax), linestyle="--", linewidth=1)
     if None not in layers:
         ax.legend(fontsize="small")
