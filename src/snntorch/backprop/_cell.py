@@ -44,22 +44,18 @@ class Cell:
     @contextmanager
     def watched(self, products: Products) -> Iterator[None]:
         """Put leaves in the place of the neuron's states and parameters, and read what it makes of them."""
-        handles = (
+        names = ("project", "drive") if _is_driven(self.neuron) else ()
+        with (
             self.neuron.register_forward_pre_hook(self._begin, with_kwargs=True),
             self.neuron.register_forward_hook(self._end, always_call=True),
-        )
-        names = ("project", "drive") if _is_driven(self.neuron) else ()
-        try:
-            with products.around(self.neuron, names):
-                if names:
-                    held: dict[str, Any] = vars(self.neuron)  # type: ignore[assignment]
-                    of_project, of_drive = (held[name] for name in names)
-                    held["project"] = lambda x: self._with_originals(of_project, x)
-                    held["drive"] = lambda *args: self._drive(of_drive, *args)
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+            products.around(self.neuron, names),
+        ):
+            if names:
+                held: dict[str, Any] = vars(self.neuron)  # type: ignore[assignment]
+                of_project, of_drive = (held[name] for name in names)
+                held["project"] = lambda x: self._with_originals(of_project, x)
+                held["drive"] = lambda *args: self._drive(of_drive, *args)
+            yield
 
     def _begin(self, neuron: nn.Module, args: tuple, kwargs: dict) -> None:
         name = type(neuron).__name__

@@ -1,7 +1,7 @@
 """The path that errors take back to hidden neurons, where it is not that of the weights."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -85,12 +85,10 @@ class Broadcast:
     def watched(self, layers: Iterable[nn.Module]) -> Iterator[None]:
         """Let neurons and layers tell what they give, and neurons pass it on by a way back that can be closed."""
         watched = [*layers, *[m for m in self.names if isinstance(m, SpikingNeuron)]] if self.feedback else []
-        handles = [layer.register_forward_hook(self._note) for layer in watched]
-        try:
+        with ExitStack() as hooks:
+            for layer in watched:
+                hooks.enter_context(layer.register_forward_hook(self._note))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _note(self, layer: nn.Module, args: tuple, out: Any) -> Any:
         way = _Way()

@@ -184,8 +184,7 @@ def _learn(
             cells = wiring.cells
             wanted = weights + [leaf for cell in cells for leaf in cell.leaves]
             gradients = iter(gradients_of(broadcast.objective(loss.sum()), wanted))
-            found: list[tuple[Tensor, Tensor]] = []
-            found += [(weight, gradient) for weight in weights if (gradient := next(gradients)) is not None]
+            found: list[tuple[Tensor, Tensor]] = [(w, g) for w in weights if (g := next(gradients)) is not None]
             for cell in cells:
                 found += cell.learn([next(gradients) for _ in cell.leaves], wiring.products.found)
             for cell in cells:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -198,10 +199,8 @@ class PresynapticTraces(Synapses):
         unalike: for each state, whether its trace stands for none.
     """
 
-    def __init__(
-        self, number: int, reached: Sequence[int], route: Tensor | None = None, origin: Tensor | None = None
-    ) -> None:
-        super().__init__(number, reached, route, origin)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.bias_traces: Traces = []
         self.unalike: Traces = []
 
