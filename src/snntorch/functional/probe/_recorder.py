@@ -94,7 +94,7 @@ class Recorder(Watch):
     def clear(self) -> None:
         """Forget what was recorded: call it between batches."""
         self._spikes: dict[str, list[Tensor]] = {name: [] for name in self._layers}
-        self._gradients: dict[str, list[Tensor | None]] = {name: [] for name in self._layers}
+        self._gradients: dict[str, dict[int, Tensor]] = {name: {} for name in self._layers}  # by the number of the call
         self._states: dict[str, dict[str, list[Tensor]]] = {
             state: {name: [] for name in self._layers} for state in self._state_names
         }
@@ -107,11 +107,8 @@ class Recorder(Watch):
                 layers[name].append(snapshot(getattr(layer, state)))
             elif state == "mem" and _takes_sequence(layer) and isinstance(output, tuple):
                 layers[name].append(snapshot(output[-1]))  # it keeps no state, but returns its course
-        if self._with_gradients:
-            gradients, step = self._gradients[name], len(self._gradients[name])
-            gradients.append(None)
-            if spikes.requires_grad:
-                spikes.register_hook(lambda gradient: gradients.__setitem__(step, gradient))
+        if self._with_gradients and spikes.requires_grad:
+            spikes.register_hook(partial(self._gradients[name].__setitem__, len(self._spikes[name]) - 1))
 
     def _join(self, layers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
         return {
@@ -133,13 +130,7 @@ class Recorder(Watch):
     @property
     def gradients(self) -> dict[str, Tensor]:
         """Gradients `[T, B, ...]` with respect to each neuron's spikes; zero where none came."""
+        calls = self._spikes.items() if self._with_gradients else ()
         return self._join(
-            {
-                name: [
-                    torch.zeros_like(spikes) if gradient is None else gradient
-                    for spikes, gradient in zip(self._spikes[name], gradients, strict=True)
-                ]
-                for name, gradients in self._gradients.items()
-                if gradients
-            }
+            {n: [self._gradients[n].get(i, torch.zeros_like(spk)) for i, spk in enumerate(spks)] for n, spks in calls}
         )
