@@ -19,70 +19,39 @@ def with_weights(layer: Any, weight: Tensor, bias: Tensor | None) -> nn.Module:
 
 
 def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Module:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    return with_weights(layer, weight.detach(), None if bias is None else bias.detach())
+    return with_weights(nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta"), weight, bias)
 
 
 def _convolution(
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
+    weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> nn.Module:
     kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[weight.dim() - 3]
-    sizes: Any = tuple(weight.shape[2:])
-    layer = kind(
-        weight.shape[1] * groups,
-        weight.shape[0],
-        sizes,
-        stride,
-        padding,
-        dilation,
-        groups,
-        bias=bias is not None,
-        device="meta",
-    )
-    return with_weights(layer, weight.detach(), None if bias is None else bias.detach())
+    after, before, *sizes = weight.shape
+    size: Any = tuple(sizes)
+    layer = kind(before * groups, after, size, stride, padding, dilation, groups, bias is not None, device="meta")
+    return with_weights(layer, weight, bias)
 
 
 def _maximum(kind: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
     def layer(
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
-        ceil_mode: bool = False,
+        kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
         return_indices: bool = False,
-    ) -> nn.Module:
+    ) -> nn.Module:  # fmt: skip
         return kind(kernel_size, stride or None, padding, dilation, return_indices, ceil_mode)  # in another order
 
     return layer
 
 
-WEIGHTED: dict[str, Callable[..., nn.Module]] = {
-    "conv1d": _convolution,
-    "conv2d": _convolution,
-    "conv3d": _convolution,
-    "linear": _linear,
+def _of_dims(function: str, kind: str) -> dict[str, Callable[..., nn.Module]]:
+    """The layers of one to three dimensions, by their functions' names."""
+    return {f"{function}{d}d": getattr(nn, f"{kind}{d}d") for d in (1, 2, 3)}
+
+
+WEIGHTED = {**dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution), "linear": _linear}
+MAXIMA = _of_dims("adaptive_max_pool", "AdaptiveMaxPool") | {
+    name: _maximum(kind) for name, kind in _of_dims("max_pool", "MaxPool").items()
 }
-MAXIMA: dict[str, Callable[..., nn.Module]] = {
-    "adaptive_max_pool1d": nn.AdaptiveMaxPool1d,
-    "adaptive_max_pool2d": nn.AdaptiveMaxPool2d,
-    "adaptive_max_pool3d": nn.AdaptiveMaxPool3d,
-    "max_pool1d": _maximum(nn.MaxPool1d),
-    "max_pool2d": _maximum(nn.MaxPool2d),
-    "max_pool3d": _maximum(nn.MaxPool3d),
-}
-AVERAGES: dict[str, Callable[..., nn.Module]] = {
-    "adaptive_avg_pool1d": nn.AdaptiveAvgPool1d,
-    "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d,
-    "adaptive_avg_pool3d": nn.AdaptiveAvgPool3d,
-    "avg_pool1d": nn.AvgPool1d,
-    "avg_pool2d": nn.AvgPool2d,
-    "avg_pool3d": nn.AvgPool3d,
-}
+AVERAGES = _of_dims("adaptive_avg_pool", "AdaptiveAvgPool") | _of_dims("avg_pool", "AvgPool")
 FUNCTIONS = WEIGHTED | MAXIMA | AVERAGES  # by the function's name, the layer of its arguments behind the input
 
 
