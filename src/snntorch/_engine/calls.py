@@ -77,10 +77,6 @@ def _to(t: Trace, a: Any, dtype: Any = None, *rest: Any, **kwargs: Any) -> int:
     raise TypeError(f"conversion to {dtype}")
 
 
-def _masked_fill(t: Trace, x: Any, mask: Any, value: Any) -> int:
-    return _primitive("where")(t, mask, value, x)
-
-
 def _full(value: float) -> Callable:
     return lambda t, a, **kwargs: t.graph.const(value)
 
@@ -96,7 +92,8 @@ CALLS: dict[str, Callable[..., int]] = {
     **{name: _composed(function) for name, function in COMPOSED.items()},
     **dict.fromkeys(("clamp", "clip"), _clamp),
     "clamp_min": lambda t, x, min: _clamp(t, x, min=min), "clamp_max": lambda t, x, max: _clamp(t, x, max=max),
-    "nan_to_num": _nan_to_num, "masked_fill": _masked_fill,
+    "nan_to_num": _nan_to_num,
+    "masked_fill": lambda t, x, mask, value: _primitive("where")(t, mask, value, x),
     "to": _to, "type_as": _to,
     "float": lambda t, a: _to(t, a, torch.float32), "double": lambda t, a: _to(t, a, torch.float64),
     "clone": lambda t, a: t.arithmetic(a), "contiguous": lambda t, a: t.arithmetic(a),

@@ -46,10 +46,14 @@ class Call(NamedTuple):
     neuron: Any
     inputs: Sequence[Tensor]
     states: Sequence[Tensor]
-    params: Sequence[Tensor]  # those arguments that are tensors
     arguments: dict[str, Any]
     steps: int
     varies: tuple[bool, ...]
+
+    @property
+    def params(self) -> list[Tensor]:
+        """Those arguments that are tensors."""
+        return [value for value in self.arguments.values() if isinstance(value, Tensor)]
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -83,10 +87,11 @@ def obstacle(call: Call, beside: Sequence[Tensor] = ()) -> str:
             return COMPILED
         return _of_place(call.inputs[0]) or of_devices(call.tensors) or _of_shapes(call)
     tensors = [*call.tensors, *beside]
-    return (
-        _of_place(tensors[0]) or _of_size(states[0]) or _of_recording() or _of_kinds(tensors) or of_devices(tensors)
-        or _of_shapes(call)
-    )  # fmt: skip
+    if reason := _of_place(tensors[0]):
+        return reason
+    if states[0].numel() == 0:
+        return NOTHING
+    return _of_recording() or _of_kinds(tensors) or of_devices(tensors) or _of_shapes(call)
 
 
 def _of_place(x: Tensor) -> str:
@@ -99,10 +104,6 @@ def _of_place(x: Tensor) -> str:
     if x.dtype not in _COMPUTES:
         return f"there are no kernels for {x.dtype}"
     return lacking(device)
-
-
-def _of_size(state: Tensor) -> str:
-    return NOTHING if state.numel() == 0 else ""
 
 
 def _of_recording() -> str:

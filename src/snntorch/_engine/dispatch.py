@@ -62,11 +62,11 @@ def run(
             return known
     backend, reason = asked(), "the backend is eager"
     if backend != "eager":
-        call = _call(neuron, inputs, states, arguments, steps, varies)
+        call = Call(neuron, inputs, states, arguments, steps, varies)
         made = _plan(call, costly=bool(steps) or backend == "fused")
         program, reason = made.program, made.reason
         if program is not None:
-            prepare(neuron, made, inputs, states, arguments, steps, varies, asked_for)
+            prepare(made, call, asked_for)
             if steps:
                 note(neuron, f"fused {inputs[0].device.type}")
             else:
@@ -95,14 +95,6 @@ def stepped(neuron: object, reason: str, by_kernels: bool = False) -> None:
     if asked() == "fused" and not by_kernels:
         raise RuntimeError(f"the backend is fused, but {reason}")
     note(neuron, "stepped", reason)
-
-
-def _call(
-    neuron: Any, inputs: Sequence[Tensor], states: Sequence[Tensor], arguments: dict[str, Any], steps: int,
-    varies: tuple[bool, ...],
-) -> Call:  # fmt: skip
-    params = [value for value in arguments.values() if isinstance(value, Tensor)]
-    return Call(neuron, inputs, states, params, arguments, steps, varies)
 
 
 def run_feedback(
@@ -141,7 +133,7 @@ def run_feedback(
         return None  # steps, which round as the loop does, every product with its bias
     sequence = projected if projected.dim() == 3 else projected[None]
     inputs = sequence.chunk(weight.shape[0] // weight.shape[1], -1)
-    call = _call(neuron, inputs, states, arguments, steps, (True,) * len(inputs))
+    call = Call(neuron, inputs, states, arguments, steps, (True,) * len(inputs))
     made = _plan(call, costly=True, beside=[weight] if bias is None else [weight, bias])
     program = made.program
     if program is None:
@@ -206,23 +198,19 @@ def _fused(
         states, params = ([t.to(native) for t in tensors] for tensors in (states, params))
         if PACKAGES[states[0].device.type] != "triton":  # whose kernels read inputs of any dtype
             inputs = [x.to(native) for x in inputs]
+    asked = written = (True,) * (ops.free_outputs(program) + len(states))
     if steps:
-        asked = wanted or (True,) * (ops.free_outputs(program) + len(states))
+        asked = wanted or asked
         written = ops.written_now(program, asked, inputs, states, params)
         results = ops.run(program, steps, written, inputs, states, params)
     else:
-        asked = written = ()
         results = ops.run_step(program, inputs, states, params)
     if order is not None:
         results = _permuted(results, sorted(range(len(order)), key=order.__getitem__))
-    finals = list(results[len(results) - len(states) :])
-    if steps:
-        courses = iter(results)
-        found = [next(courses) if w else None for w in written]
-        returned = [course if a else None for course, a in zip(found, asked, strict=True)]
-    else:
-        returned = list(results)
-    return _outputs_in(dtype, native, returned, len(returned) - len(states)), finals
+    courses = iter(results)
+    found = [next(courses) if w else None for w in written]
+    returned = [course if a else None for course, a in zip(found, asked, strict=True)]
+    return _outputs_in(dtype, native, returned, len(asked) - len(states)), list(results[len(results) - len(states) :])
 
 
 def _outputs_in(dtype: torch.dtype, native: torch.dtype, returned: list[Any], free: int) -> list[Any]:

@@ -108,7 +108,8 @@ def failure(device: torch.device) -> str:
         with torch.inference_mode(False), torch.cuda.device_of(there := torch.zeros(1, device=device)):
             kernel[(1,)](there)
     except Exception as error:  # whatever a compiler, a driver or a missing one raises
-        return f"Triton can't compile a kernel here ({type(error).__name__}: {_first_line(error)})"
+        reason = next(iter(str(error).strip().splitlines()), "")
+        return f"Triton can't compile a kernel here ({type(error).__name__}: {reason})"
     return ""
 
 
@@ -117,10 +118,6 @@ _PROBE = """\
 def kernel(P):
     tl.store(P, tl.load(P) + 1)
 """
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "")
 
 
 def _power_of_two(number: int) -> int:

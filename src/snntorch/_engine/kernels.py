@@ -21,30 +21,28 @@ _MAKERS = {"numba": (numba_printer, cpu.Kernel), "triton": (triton_printer, gpu.
 Kernel = cpu.Kernel | gpu.Kernel
 
 
-@functools.lru_cache(KERNELS)
 def forward_kernel(
     program: Program, dense: tuple, written: tuple, single: bool, dtype: torch.dtype, device: str, chunks: bool = False
 ) -> Kernel:
     """The compiled kernel for a type of device; see `print_forward`."""
-    return made("forward", program, (program, dense, written, single, *[True] * chunks), dtype, device)
+    return made("forward", (program, dense, written, single, *[True] * chunks), dtype, device)
 
 
-@functools.lru_cache(KERNELS)
 def backward_kernel(
     step: Gradient, dense: tuple, outputs: int, single: bool, dtype: torch.dtype, device: str, chunks: bool = False
 ) -> Kernel:
     """The compiled kernel for a type of device; see `print_backward`, with `chunks` `print_backward_by_chunks`."""
     if chunks:
-        return made("backward_by_chunks", step.program, (step, dense, outputs), dtype, device)
-    return made("backward", step.program, (step, dense, outputs, single), dtype, device)
+        return made("backward_by_chunks", (step, dense, outputs), dtype, device)
+    return made("backward", (step, dense, outputs, single), dtype, device)
 
 
-def made(
-    direction: str, program: Program, printed: tuple, dtype: torch.dtype, device: str, maker: Any = None
-) -> Kernel:
-    """A compiled kernel of a program; a `maker` is a printer and a compiler in the place of the package's."""
+@functools.lru_cache(KERNELS)
+def made(direction: str, printed: tuple, dtype: torch.dtype, device: str, maker: Any = None) -> Any:
+    """A compiled kernel of what a printer is given; a `maker` is a printer and a compiler in place of the package's."""
     printer, compiler = maker or _MAKERS[PACKAGES[device]]
     source = getattr(printer, f"print_{direction}")(*printed)
+    program: Program = getattr(printed[0], "program", printed[0])  # of a gradient, or the program itself
     origins = sorted(program.origins) or ["an exported program"]
     if os.environ.get("SNNTORCH_PRINT", "0") not in ("", "0"):  # each kernel as it is compiled, or loaded
         print(f"# {direction} of {', '.join(origins)}, {device}, {dtype}\n{source.text}", file=sys.stderr, flush=True)

@@ -17,17 +17,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP
 _KEPT = 1 << 30  # bytes
 
 
+@functools.cache
 def _of_system(name: str) -> Callable[..., int] | None:
     """A function of the C library on Linux, where there is one."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
-
-
-@functools.cache
-def _madvise() -> Callable[[int, int, int], int] | None:
-    function = _of_system("madvise")
-    if function is not None:
-        function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)  # type: ignore[attr-defined]
-    return function
 
 
 @functools.cache
@@ -54,8 +47,9 @@ def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str =
     size = tensor.numel() * tensor.element_size()
     if size >= _NOT_SMALL and tensor.is_cpu:
         _keep_pages()
-    advise = _madvise() if size >= _LARGE and tensor.is_cpu else None
+    advise = _of_system("madvise") if size >= _LARGE and tensor.is_cpu else None
     if advise is not None:
         start = -(-tensor.data_ptr() // _PAGE) * _PAGE
-        advise(start, tensor.data_ptr() + size - start, _HUGE_PAGES)  # a hint: whether it is taken does not matter
+        rest = tensor.data_ptr() + size - start
+        advise(ctypes.c_void_p(start), ctypes.c_size_t(rest), _HUGE_PAGES)  # a hint, which need not be taken
     return tensor

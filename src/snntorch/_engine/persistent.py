@@ -16,8 +16,7 @@ from . import gpu, persistent_printer
 from .kernels import call, made, spread
 from .memory import empty
 from .printing import Source
-from .program import Gradient, Program
-from .recent import KERNELS
+from .program import Program
 from .tape import Some, step_gradient
 from .target import PACKAGES
 
@@ -120,16 +119,6 @@ class Kernel(gpu.Kernel):
 _MAKER = (persistent_printer, Kernel)
 
 
-@functools.lru_cache(KERNELS)
-def _forward_kernel(program: Program, device: str, dtype: torch.dtype, *printed: Any) -> Any:
-    return made("forward", program, (program, *printed), dtype, device, _MAKER)
-
-
-@functools.lru_cache(KERNELS)
-def _backward_kernel(step: Gradient, device: str, dtype: torch.dtype, *printed: Any) -> Any:
-    return made("backward", step.program, (step, *printed), dtype, device, _MAKER)
-
-
 def run(
     program: Program, steps: int, index: int, written: Sequence[bool], drives: bool, x: Tensor, weight: Tensor,
     states: Sequence[Tensor], params: Sequence[Tensor],
@@ -146,7 +135,7 @@ def run(
     arrays = {"X": x.unbind(1), "P": spread(params, shape), "S": finals, "Y": courses, "D": drive.unbind(1),
               "W": weight.contiguous().unflatten(0, (count, shape[1]))}  # fmt: skip
     dense = tuple([p.numel() != 1 for p in params])
-    kernel = _forward_kernel(program, device.type, dtype, dense, tuple(written), index, drives)
+    kernel = made("forward", (program, dense, tuple(written), index, drives), dtype, device.type, _MAKER)
     side_by_side = count * shape.numel()
     if not kernel.run(steps, shape.numel(), arrays, {"X": side_by_side if len(x) > 1 else 0, "D": side_by_side}):
         return None
@@ -179,7 +168,7 @@ def run_back(
         "W": weight.contiguous().unflatten(0, (count, shape[1])),
     }  # fmt: skip
     dense = tuple([p.numel() != 1 for p in params])
-    kernel = _backward_kernel(step, device.type, dtype, dense, outputs, index)
+    kernel = made("backward", (step, dense, outputs, index), dtype, device.type, _MAKER)
     side_by_side = count * shape.numel()
     if not kernel.run(steps, shape.numel(), arrays, {"X": side_by_side, "G": shape.numel(), "DX": side_by_side}):
         return None

@@ -123,10 +123,7 @@ class _Call:
         self.neuron, self.step, self.varies, self.states, self.dtype = neuron, step, varies, states, dtype
         self.names, self.settings = names, settings
         self.numbers: list[Value] = []
-        self.marked = tuple(_numbered(value, self._collect) for value in settings)
-
-    def _collect(self, number: Value) -> None:
-        self.numbers.append(number)
+        self.marked = tuple(_numbered(value, self.numbers.append) for value in settings)
 
     def key(self) -> tuple[Hashable, bool]:
         """What the call consists of but for its numbers, and whether all of it is the same for ever.

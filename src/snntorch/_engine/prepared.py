@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from . import ops
-from .choose import listening
+from .choose import Call, listening
 from .over_time import over_time
 from .plans import Plan
 from .private import followed, same_kinds
@@ -83,23 +83,18 @@ def again(
     return None
 
 
-def prepare(
-    neuron: Any, made: Plan, inputs: Sequence[Tensor], states: Sequence[Tensor], arguments: dict[str, Any], steps: int,
-    varies: tuple[bool, ...], wanted: tuple[bool, ...] | None,
-) -> None:  # fmt: skip
+def prepare(made: Plan, call: Call, wanted: tuple[bool, ...] | None) -> None:
     """Remember a call, where what was found of it lasts and its tensors go to the kernel as they are."""
-    program = made.program
+    program, neuron, states, steps, tensors = made.program, call.neuron, call.states, call.steps, call.tensors
     if not isinstance(program, Program) or not made.lasting or (made.beside and states[0].is_cuda):
         return  # what is beside are a stream's own numbers
     prepared: Prepared | None = getattr(neuron, "_prepared", None)
-    if prepared is None or prepared.tensors(neuron.step, arguments) is None:
-        prepared = Prepared(neuron.step, arguments)
-    params = [value for value in arguments.values() if isinstance(value, Tensor)]
-    tensors = [*inputs, *states, *params]
-    if any([t.dtype != states[0].dtype for t in tensors]) or not all([x.is_contiguous() for x in inputs]):
+    if prepared is None or prepared.tensors(neuron.step, call.arguments) is None:
+        prepared = Prepared(neuron.step, call.arguments)
+    if any([t.dtype != states[0].dtype for t in tensors]) or not all([x.is_contiguous() for x in call.inputs]):
         return
-    inputs, params = arranged(inputs, params, steps, varies)
-    form, tensors = (varies, wanted) if steps else (), [*inputs, *states, *params]
+    inputs, params = arranged(call.inputs, call.params, steps, call.varies)
+    form, tensors = (call.varies, wanted) if steps else (), [*inputs, *states, *params]
     if any([of == form and takes(*tensors) for of, takes, *_ in prepared.known]):
         return
     takes = same_kinds(tensors, len(inputs) if steps else 0)
