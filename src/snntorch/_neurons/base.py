@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import surrogate
 from .._engine import program_text, run, run_feedback, stepped
@@ -13,16 +13,16 @@ from .describe import described
 from .emission import listen, remember
 from .ends import ends_now, lasts
 from .keywords import keywords
-from .mechanism import ResetMechanism
-from .pieces import WinnerTakesAll, fitted, initial_tensor
+from .pieces import WinnerTakesAll, fitted
 from .published import Published
+from .settings import Settings
 from .states import Stateful, recording, state_dtype
 
 _PLAIN = {bool, str, int, float, type(None)}  # settings that are seen to be no tensors
 _NUMBERS = {"alpha", "beta", "threshold", "delta_threshold", "V", "R", "C", "time_step", "factor"}  # broadcast
 
 
-class SpikingNeuron(ResetMechanism, Published):
+class SpikingNeuron(Settings, Published):
     """Base of every neuron that runs step by step.
 
     A subclass names its `states` and writes `step`, one pure function of one time step::
@@ -110,22 +110,6 @@ class SpikingNeuron(ResetMechanism, Published):
         self._register_reset_mechanism(reset_mechanism)
         self._init_mem()
 
-    def register_value(self, name: str, value: Any, learn: bool = False, persistent: bool = True) -> None:
-        """Register a number or tensor as a parameter (`learn=True`) or a buffer of the module.
-
-        An `nn.Parameter` that is to be learnt is shared, everything else copied. A buffer that is not `persistent` is
-        in no `state_dict`.
-
-        Raises:
-            TypeError: where `value` is complex.
-            ValueError: where it holds NaN.
-        """
-        if learn:
-            checked = initial_tensor(name, value)
-            self.register_parameter(name, value if isinstance(value, nn.Parameter) else nn.Parameter(checked))
-        else:
-            self.register_buffer(name, initial_tensor(name, value), persistent)
-
     def extra_repr(self) -> str:
         """What differs from the defaults."""
         return described(self)
@@ -143,16 +127,6 @@ class SpikingNeuron(ResetMechanism, Published):
         return self.graded_spikes_factor
 
     # -- one step
-
-    def floating(self, input_: Tensor) -> Tensor:
-        """The input; whole numbers and truth values, as frames of events may be, in the threshold's dtype."""
-        if isinstance(input_, Tensor):
-            if input_.is_floating_point():
-                return input_
-            if not input_.is_complex():
-                return input_.to(self.threshold.dtype)
-        kind = input_.dtype if isinstance(input_, Tensor) else type(input_).__name__
-        raise TypeError(f"input_ must be a tensor of real numbers, got {kind}")
 
     def project(self, input_: Tensor) -> Tensor:
         """What a weight makes of the input alone, `[..., B, ...]`, with or without a time dimension before it."""
@@ -209,7 +183,8 @@ class SpikingNeuron(ResetMechanism, Published):
             TypeError: for an input that is no tensor of real numbers, or states beside `init_hidden=True`.
             ValueError: for a state or a parameter whose shape does not broadcast.
         """
-        input_ = self.floating(input_)
+        if type(input_) is not Tensor or not input_.is_floating_point():
+            input_ = self.floating(input_)
         state = self._begin(input_, states, named_states)
         if state and state[0].shape != input_.shape and self._broadcasts(input_.shape, state):
             input_ = input_.expand(state[0].shape)
@@ -257,7 +232,8 @@ class SpikingNeuron(ResetMechanism, Published):
 
     def sequence(self, inputs: Tensor, states: Sequence = (), num_steps: int | None = None, kept: Any = None) -> Any:
         """What `snntorch.unroll` returns for this neuron: its outputs stacked over time; `kept` gets its states'."""
-        inputs = self.floating(inputs)
+        if type(inputs) is not Tensor or not inputs.is_floating_point():
+            inputs = self.floating(inputs)
         steps, now, static = (inputs.shape[0], inputs[0], False) if num_steps is None else (num_steps, inputs, True)
         state = self._begin(now, states, {})
         if self._broadcasts(now.shape, state):

@@ -64,6 +64,13 @@ class Stateful(nn.Module, metaclass=Registry):
         """Shape of the states for this input; the input's own unless a class says otherwise."""
         return input_.shape
 
+    def floating(self: Any, input_: Tensor) -> Tensor:
+        """The input; whole numbers and truth values, as frames of events may be, in the threshold's dtype."""
+        if not isinstance(input_, Tensor) or input_.is_complex():
+            kind = input_.dtype if isinstance(input_, Tensor) else type(input_).__name__
+            raise TypeError(f"input_ must be a tensor of real numbers, got {kind}")
+        return input_ if input_.is_floating_point() else input_.to(self.threshold.dtype)
+
     # -- the states before a step
 
     def _begin(self, input_: Tensor, given: Sequence[Any], named: dict[str, Any]) -> list[Tensor]:

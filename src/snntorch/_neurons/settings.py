@@ -1,17 +1,35 @@
-"""The reset mechanism: a setting that may change at any time, and that a checkpoint holds as a number."""
+"""What a neuron is set to: numbers, learnt or not, and a reset mechanism, which a checkpoint holds as a number."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .pieces import initial_tensor
+
 RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
 
 
-class ResetMechanism(nn.Module):
-    """A neuron with a reset mechanism."""
+class Settings(nn.Module):
+    """A neuron with settings, which may change at any time."""
 
     reset_mechanism_val: Tensor
+
+    def register_value(self, name: str, value: Any, learn: bool = False, persistent: bool = True) -> None:
+        """Register a number or tensor as a parameter (`learn=True`) or a buffer of the module.
+
+        An `nn.Parameter` that is to be learnt is shared, everything else copied. A buffer that is not `persistent` is
+        in no `state_dict`.
+
+        Raises:
+            TypeError: where `value` is complex.
+            ValueError: where it holds NaN.
+        """
+        if learn:
+            checked = initial_tensor(name, value)
+            self.register_parameter(name, value if isinstance(value, nn.Parameter) else nn.Parameter(checked))
+        else:
+            self.register_buffer(name, initial_tensor(name, value), persistent)
 
     def _register_reset_mechanism(self, value: str) -> None:
         self.register_buffer("reset_mechanism_val", torch.tensor(0))
