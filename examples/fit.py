@@ -29,7 +29,7 @@ def fit(
     lr: float = 5e-3,
     num_steps: int = 20,
 ) -> list[float]:
-    """Train on static inputs ``[B, ...]``, shown for ``num_steps`` steps; return the loss of each epoch."""
+    """Train on static inputs `[B, ...]`, shown for `num_steps` steps; return the loss of each epoch."""
     optimizer = torch.optim.Adam(net.parameters(), lr)
     losses = []
     for epoch in range(epochs):

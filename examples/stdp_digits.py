@@ -36,7 +36,7 @@ class WinnerTakeAll(nn.Module):
         self.mem = self.lif.reset_mem()
 
     def forward(self, current: Tensor) -> Tensor:
-        """Take one step with input current ``[B, size]``."""
+        """Take one step with input current `[B, size]`."""
         spk, mem = self.lif(current, self.mem)
         winner = nn.functional.one_hot((mem - self.lif.threshold).argmax(1), mem.shape[1])
         spk = spk * winner
@@ -66,7 +66,7 @@ class Prototypes(nn.Module):
 
     @torch.no_grad()
     def forward(self, spikes: Tensor, rate: float = 0.0) -> Tensor:
-        """Count each neuron's answers ``[B, size]`` to spikes ``[T, B, inputs]``; learn at the given rate."""
+        """Count each neuron's answers `[B, size]` to spikes `[T, B, inputs]`; learn at the given rate."""
         self.train(rate > 0)
         self.neurons.reset()
         self.learner.reset()

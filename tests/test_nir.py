@@ -147,7 +147,7 @@ def test_round_trip_of_what_metadata_say(neuron, tmp_path):
     assert note["reset_delay"] == getattr(net[1], "reset_delay", True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_round_trip_of_random_networks(data):
     draw = data.draw

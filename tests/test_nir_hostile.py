@@ -145,7 +145,7 @@ def deep(f):
 
 
 def crowd(f):
-    for i in range(2000):
+    for i in range(300):
         f["nodes"].create_group(f"n{i}")["type"] = "Scale"
 
 
@@ -223,7 +223,7 @@ def test_damaged_bytes_are_an_error_or_another_network(file):
     path = file(lambda f: None)
     good, random = bytearray(path.read_bytes()), np.random.default_rng(0)
     seen = set()
-    for round_ in range(int(os.environ.get("SNNTORCH_FUZZ", 60))):
+    for round_ in range(int(os.environ.get("SNNTORCH_FUZZ", 15))):
         bad = bytearray(good)
         for at in random.integers(0, len(bad), random.integers(1, 30)):
             bad[at] = random.integers(256)
@@ -266,11 +266,12 @@ def test_wires_side_by_side_do_not_multiply():
     assert net(torch.ones(1, 3))[0].tolist() == [[2.0**30] * 3]
 
 
-def test_a_graph_inside_itself_and_one_of_a_thousand_millions():
+def test_a_graph_inside_itself_and_one_of_a_thousand_millions(monkeypatch):
+    monkeypatch.setattr("snntorch._nir.graph.NODES", 2000)
     graph = inner({}, [("input", "output")])
     for _ in range(31):
         graph = inner({"a": graph, "b": graph}, [("input", "a"), ("input", "b"), ("a", "output"), ("b", "output")])
-    with pytest.raises(ValueError, match="more than 100000 nodes"):
+    with pytest.raises(ValueError, match="more than 2000 nodes"):
         import_from_nir(graph)
     graph.nodes["a"] = graph
     with pytest.raises(ValueError, match=r"deep|nodes"):

@@ -173,7 +173,7 @@ with torch.no_grad():
         snn.unroll(layer, x, torch.zeros(0))
         took = min(took, time.perf_counter() - began)
     interrupted = 0
-    for trial in range(200):
+    for trial in range(100):
         left = 1 + trial % 2
         try:
             try:
