@@ -41,7 +41,7 @@ def test_the_recipe_for_cuda_graphs_trains(monkeypatch):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 8), snn.RLeaky(0.9, linear_features=8, init_hidden=True, threshold=0.1))
     images, labels = torch.rand(5, 3, 4), torch.tensor([0, 3, 7])
-    names = {"net": net, "first_images": images, "first_labels": labels, "batches": [(images, labels)] * 40}
+    names = {"net": net, "first_images": images, "first_labels": labels, "batches": [(images, labels)] * 16}
     names |= {"torch": torch, "nn": nn, "snn": snn}
 
     def loss():
