@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
 import snntorch as snn
-from rows import every_row, every_step_row
+from rows import every_class, every_step_class
 from snntorch import utils
 
 KINDS = [torch.arange, np.arange, lambda n: list(range(n)), lambda n: tuple(range(n))]
@@ -217,7 +217,7 @@ def test_fit_example(monkeypatch, capsys):
     assert "layer 1: 0." in capsys.readouterr().out
 
 
-@every_step_row
+@every_step_class
 def test_states_of_every_neuron(row):
     net, x = torch.nn.Sequential(torch.nn.Sequential(row.make(init_hidden=True, output=True))), row.input(6, 3)
     x.requires_grad_()
@@ -243,7 +243,7 @@ def test_states_of_every_neuron(row):
     assert net(row.input(1, 7)[0])[0].shape[0] == 7  # another batch size
 
 
-@every_row
+@every_class
 def test_reset_takes_every_neuron(row):
     utils.reset(torch.nn.Sequential(row.make()))
     utils.detach(torch.nn.Sequential(row.make()))

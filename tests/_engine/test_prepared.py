@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 import snntorch as snn
 from helpers import assert_equal, loop, start
-from rows import STEP_ROWS, rows
+from rows import STEP_ROWS, one_per_class
 from snntorch._engine import dispatch, prepared, private
 from snntorch._engine.target import PACKAGES
 
@@ -44,8 +44,9 @@ def lif():
     return neuron
 
 
-@rows(STEP_ROWS)
-@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize(("row", "grad"), [
+    *((row, True) for row in STEP_ROWS), *((row, False) for row in one_per_class(STEP_ROWS))
+], ids=lambda given: getattr(given, "name", given))  # fmt: skip
 @pytest.mark.parametrize("over_time", [loop, snn.unroll])
 def test_as_when_everything_is_looked_at(row, grad, over_time, monkeypatch):
     short, x = row.make(torch.float64), row.input(4, 3, torch.float64).requires_grad_(grad)

@@ -103,7 +103,7 @@ COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda m: pickle.loads(pickle.dum
 
 
 @pytest.mark.parametrize(("row", "how"), [
-    *((row, how) for row in ROWS for how in ("deepcopy", "pickle")), *((row, "torch.save") for row in one_per_class())
+    *((row, "pickle") for row in ROWS), *((row, how) for row in one_per_class() for how in ("deepcopy", "torch.save"))
 ], ids=lambda given: getattr(given, "name", given))  # fmt: skip
 def test_copy_before_and_after_a_forward(row, how):
     neuron, x = row.make(), row.input(T, B)

@@ -34,8 +34,7 @@ def there_and_back(tensor):
 @pytest.mark.parametrize("backend", ["auto", "eager"])
 @pytest.mark.parametrize("dtype", [*FLOATS, torch.bool, torch.int64])
 @pytest.mark.parametrize("size", [1024, 1031, (1 << 16) + 256, (1 << 17) + 13])
-@pytest.mark.parametrize("factor", [1.0, 0.37])
-@pytest.mark.parametrize("silent", [0, 700])
+@pytest.mark.parametrize(("factor", "silent"), [(1.0, 0), (0.37, 700)])
 def test_a_spike_takes_a_bit(backend, dtype, size, factor, silent):
     spk = ((torch.rand(size) < 0.3) * (factor if dtype.is_floating_point else 1)).to(dtype)
     spk[:silent] = 0

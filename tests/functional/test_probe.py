@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import snntorch as snn
-from rows import every_class, every_step_row
+from rows import every_class, every_step_class
 from snntorch import spikeplot, utils
 from snntorch.functional.probe import (
     AttributeMonitor,
@@ -319,7 +319,7 @@ def test_recorder_clear_end_and_choice_of_modules():
         Recorder(nn.Linear(2, 2))
 
 
-@every_step_row
+@every_step_class
 def test_recorder_on_every_neuron_in_a_loop_and_under_unroll(row):
     net = nn.Sequential(row.make(init_hidden=True, output=True))
     x = row.input(9, 4)
