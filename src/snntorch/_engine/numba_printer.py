@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from .graph import Node
 from .operations import OPERATIONS
-from .printing import Body, Source, backward_source, forward_source, indented
+from .printing import Body, Load, Source, backward_source, forward_source, indented
 from .program import Gradient, Program
 
 BLOCK = 4096  # neurons whose states and one time step of the rest fit the first- and second-level caches
@@ -47,8 +47,12 @@ def _body(nodes: Sequence[Node], roots: Iterable[int], dense: Sequence[bool], pr
     return Body(nodes, roots, _FORMS, lambda kind, k: kind == "param" and not dense[k], prefix)
 
 
-def _param(k: int, dense: Sequence[bool]) -> str:
-    return f"P{k}[i]" if dense[k] else f"P{k}[0]"
+def _param(dense: Sequence[bool]) -> Callable[[int], str]:
+    return lambda k: f"P{k}[i]" if dense[k] else f"P{k}[0]"
+
+
+def _row(kind: str, single: bool = False) -> Callable[[int], str]:
+    return (f"{kind}{{}}[i]" if single else f"{kind}{{0}}[{kind.lower()}{{0}}_row + i]").format
 
 
 def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool], single: bool = False) -> Source:
@@ -62,16 +66,8 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
     """
     body = _body(program.nodes, [n for k, n in enumerate(program.outputs) if traces[k] or k >= program.free], dense)
     source = forward_source(program, body, traces, single)
-    at = "i" if single else "row + i"
-
-    def load(kind: str, k: int) -> str:
-        if kind == "param":
-            return _param(k, dense)
-        if kind == "state":
-            return f"S{k}[i]"
-        return f"X{k}[i]" if single else f"X{k}[x{k}_row + i]"
-
-    new = "F" if single else "S"
+    at, new = ("i", "F") if single else ("row + i", "S")
+    load = {"param": _param(dense), "state": "S{}[i]".format, "input": _row("X", single)}
     uniform, varying = body.lines(True, load), body.lines(False, load)
     varying += [f"Y{k}[{at}] = {body.names[program.outputs[k]]}" for k in source.arrays["Y"]]
     varying += [f"{new}{k}[i] = {body.names[n]}" for k, n in enumerate(program.outputs[program.free :])]
@@ -92,13 +88,9 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
     """
     body = _body(gradient.nodes, gradient.roots, dense)
     source = backward_source(gradient, outputs, single)
-    at = "i" if single else "row + i"
-
-    def course(kind: str, k: int) -> str:
-        if kind == "new":
-            return f"N{k}[{at}]"
-        return f"S{k}[i]" if single else f"before{k}[before{k}_row + i]"
-
+    course = {"new": "N{}[i]".format, "state": "S{}[i]".format}
+    if not single:
+        course = {"new": "N{}[row + i]".format, "state": "before{0}[before{0}_row + i]".format}
     uniform, varying = _back(gradient, body, source, dense, outputs, course, single)
     if single:
         return _printed(source, body, _SINGLE, uniform, body=indented(varying, 2))
@@ -120,15 +112,8 @@ def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs:
     again.constants = body.constants
     source = backward_source(gradient, outputs, False, again)
     source = replace(source, scratch=tuple([f"W{k}" for k in states]))
-
-    def course(kind: str, k: int) -> str:
-        return f"W{k}[{'after' if kind == 'new' else 'before'} + i]"
-
-    def load(kind: str, k: int) -> str:
-        if kind == "param":
-            return _param(k, dense)
-        return course(kind, k) if kind == "state" else f"X{k}[x{k}_row + i]"
-
+    course = {"new": "W{}[after + i]".format, "state": "W{}[before + i]".format}
+    load = {"param": _param(dense), "state": course["state"], "input": _row("X")}
     forth = again.lines(True, load), again.lines(False, load)
     uniform, varying = _back(gradient, body, source, dense, outputs, course)
     store = [f"W{k}[after + i] = {again.names[n]}" for k, n in enumerate(new)]
@@ -144,22 +129,14 @@ def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs:
 
 
 def _back(
-    gradient: Gradient, body: Body, source: Source, dense: Sequence[bool], outputs: int,
-    course: Callable[[str, int], str], single: bool = False,
+    gradient: Gradient, body: Body, source: Source, dense: Sequence[bool], outputs: int, course: Load,
+    single: bool = False,
 ) -> tuple[list[str], list[str]]:  # fmt: skip
     """What a step back does before the loops and in them; `course` says where states before and after it are."""
     at = "i" if single else "row + i"
-
-    def load(kind: str, k: int) -> str:
-        if kind == "param":
-            return _param(k, dense)
-        if kind in ("new", "state"):
-            return course(kind, k)
-        if kind == "grad" and k >= outputs:
-            return f"A{k - outputs}[i]"
-        array = {"input": "X", "grad": "G"}[kind] + str(k)
-        return f"{array}[i]" if single else f"{array}[{array.lower()}_row + i]"
-
+    arrived = _row("G", single)
+    load = {**course, "param": _param(dense), "input": _row("X", single),
+            "grad": lambda k: f"A{k - outputs}[i]" if k >= outputs else arrived(k)}  # fmt: skip
     uniform, varying = body.lines(True, load), body.lines(False, load)
     varying += [f"DX{k}[{at}] = {body.names[n]}" for k, n in enumerate(gradient.inputs) if n is not None]
     add = "=" if single else "+="

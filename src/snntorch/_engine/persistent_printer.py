@@ -44,12 +44,8 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
     source, states = forward_source(program, body, traces, False), range(program.states)
     inputs = source.arrays["X"]
     source = _with_weight(source, program, "D", inputs if drives else ())
-
-    def load(kind: str, k: int) -> str:
-        if kind == "param":
-            return loaded_param(k, dense)
-        return f"state{k}" if kind == "state" else f"driven(X{k}_here, state{index}, weight{k}, inside)"
-
+    driven = f"driven(X{{0}}_here, state{index}, weight{{0}}, inside)"
+    load = {"param": loaded_param(dense), "state": "state{}".format, "input": driven.format}
     value = values(body, dense)
     before, during = body.lines(True, load), body.lines(False, load)
     before += [f"weight{k} = tl.load(W{k} + feature[None, :] * WIDTH + feature[:, None], square, 0)" for k in inputs]
@@ -78,15 +74,11 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, inde
     inputs = source.arrays["DX"]
     source = _with_weight(source, gradient.program, "DX", inputs)
     carried = sorted(gradient.needs["new"] & gradient.needs["state"])
-    arrays = {"new": "N", "input": "X", "grad": "G", "state": "S"}
-
-    def load(kind: str, k: int) -> str:
-        if kind == "param":
-            return loaded_param(k, dense)
-        if kind == "new" and k in carried:
-            return f"new{k}"
-        return f"adjoint{k - outputs}" if kind == "grad" and k >= outputs else f"{arrays[kind]}{k}_here.to(REAL)"
-
+    load = {
+        "param": loaded_param(dense), "input": "X{}_here.to(REAL)".format, "state": "S{}_here.to(REAL)".format,
+        "new": lambda k: f"new{k}" if k in carried else f"N{k}_here.to(REAL)",
+        "grad": lambda k: f"adjoint{k - outputs}" if k >= outputs else f"G{k}_here.to(REAL)",
+    }  # fmt: skip
     value = values(body, dense)
     before, during = body.lines(True, load), body.lines(False, load)
     before += [f"weight{k} = tl.load(W{k} + feature[:, None] * WIDTH + feature[None, :], square, 0)" for k in inputs]

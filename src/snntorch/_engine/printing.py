@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .graph import LEAVES, Graph, Node
@@ -98,6 +98,9 @@ def _source(arrays: dict[str, Sequence[int]], strides: dict[str, Sequence[int]],
     return Source("", found, {} if single else {kind: tuple(numbers) for kind, numbers in strides.items()})
 
 
+Load = Mapping[str, Callable[[int], str]]  # kind of a leaf -> how the one of a number is read
+
+
 class Body:
     """Prints the nodes of a graph as assignments, those known before the loops apart.
 
@@ -133,8 +136,8 @@ class Body:
                 found.add(i)
         return found
 
-    def lines(self, early: bool, load: Callable[[str, int], str]) -> list[str]:
-        """The assignments of the early nodes, or of the others; `load` says how a leaf is read."""
+    def lines(self, early: bool, load: Load) -> list[str]:
+        """The assignments of the early nodes, or of the others."""
         lines = []
         for i in self.live:
             operation, *operands = self.graph.nodes[i]
@@ -146,7 +149,7 @@ class Body:
                 self.names[i] = self.names[operands[0]]
             elif operation in LEAVES:
                 self.names[i] = f"{operation[0]}{operands[0]}"
-                lines.append(f"{self.names[i]} = {load(operation, operands[0])}")
+                lines.append(f"{self.names[i]} = {load[operation](operands[0])}")
             else:
                 self.names[i] = f"{self.prefix}{i}"
                 lines.append(f"{self.names[i]} = {self.forms[operation].format(*(self.names[k] for k in operands))}")

@@ -48,14 +48,8 @@ def print_forward(
     """
     body = step_body(program.nodes, [n for k, n in enumerate(program.outputs) if traces[k] or k >= program.free])
     source, states = forward_source(program, body, traces, single, chunks), range(program.states)
-
-    def load(kind: str, k: int) -> str:
-        if kind == "param":
-            return loaded_param(k, dense)
-        if kind == "state":
-            return loaded(f"S{k} + here") if single else f"state{k}"
-        return loaded(_place(f"X{k}", single)) if single else _read(f"X{k}_now")
-
+    state = loaded("S{} + here") if single else "state{}"
+    load = {"param": loaded_param(dense), "state": state.format, "input": _now("X", single)}
     value = values(body, dense)
     before, during = body.lines(True, load), body.lines(False, load)
     during += [stored(f"Y{k}", value(program.outputs[k]), single) for k in source.arrays["Y"]]
@@ -77,19 +71,14 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, sing
     body = step_body(rounded_less(gradient.nodes), gradient.roots)
     source, states = backward_source(gradient, outputs, single), range(len(gradient.states))
     carried = () if single else sorted(gradient.needs["new"] & gradient.needs["state"])
-
-    def load(kind: str, k: int) -> str:
-        if kind == "param":
-            return loaded_param(k, dense)
-        if kind == "new" and k in carried:
-            return f"new{k}"
-        if kind == "grad" and k >= outputs:
-            return loaded(f"A{k - outputs} + here") if single else f"adjoint{k - outputs}"
-        if kind == "state":
-            return loaded(f"S{k} + here") if single else loaded(f"before{k} + lanes")
-        array = {"new": "N", "input": "X", "grad": "G"}[kind] + str(k)
-        return loaded(_place(array, single)) if single else _read(f"{array}_now")
-
+    adjoint = loaded("A{} + here") if single else "adjoint{}"
+    new, arrived = _now("N", single), _now("G", single)
+    load = {
+        "param": loaded_param(dense), "input": _now("X", single),
+        "state": loaded("S{} + here" if single else "before{} + lanes").format,
+        "new": lambda k: f"new{k}" if k in carried else new(k),
+        "grad": lambda k: adjoint.format(k - outputs) if k >= outputs else arrived(k),
+    }  # fmt: skip
     value = values(body, dense)
     before, during = body.lines(True, load), body.lines(False, load)
     during += [stored(f"DX{k}", value(gradient.inputs[k]), single) for k in source.arrays["DX"]]
@@ -126,20 +115,15 @@ def print_backward_by_chunks(gradient: Gradient, dense: Sequence[bool], outputs:
     kept += [("new", k) for k in sorted(gradient.needs["new"])]
     distances = row_distances(source)
 
-    def load(kind: str, k: int) -> str:
-        if kind == "param":
-            return loaded_param(k, dense)
-        return _read(f"{kind}{k}_now + step * {distances[f'{kind}{k}']}", "there")
+    def row(array: str) -> str:
+        return _read(f"{array}_now + step * {distances[array]}", "there")
 
-    def load_again(kind: str, k: int) -> str:
-        return f"state{k}" if kind == "state" else load("X" if kind == "input" else kind, k)
-
-    def load_back(kind: str, k: int) -> str:
-        if (kind, k) in kept:
-            return f"{kind}{k}_at[step]"
-        if kind == "grad" and k >= outputs:
-            return f"adjoint{k - outputs}"
-        return load({"input": "X", "grad": "G"}.get(kind, kind), k)
+    load_again = {"param": loaded_param(dense), "state": "state{}".format, "input": lambda k: row(f"X{k}")}
+    load_back = {
+        "param": loaded_param(dense), "state": "state{}_at[step]".format, "new": "new{}_at[step]".format,
+        "input": lambda k: f"input{k}_at[step]" if ("input", k) in kept else row(f"X{k}"),
+        "grad": lambda k: f"adjoint{k - outputs}" if k >= outputs else row(f"G{k}"),
+    }  # fmt: skip
 
     def here(variable: str, value: str) -> str:
         return f"{variable} = {value} if whole else tl.where(step < rest, {value}, {variable})"
@@ -216,8 +200,13 @@ def _read(row: str, inside: str = "inside") -> str:
     return f"read({row}, lanes, {inside}, WORDS).to(REAL)"
 
 
-def loaded_param(k: int, dense: Sequence[bool]) -> str:
-    return loaded(f"P{k} + here") if dense[k] else f"tl.load(P{k}).to(REAL)"
+def _now(kind: str, single: bool) -> Callable[[int], str]:
+    """How this step's values of arrays of a kind are read."""
+    return (loaded(_place(f"{kind}{{}}", single)) if single else _read(f"{kind}{{}}_now")).format
+
+
+def loaded_param(dense: Sequence[bool]) -> Callable[[int], str]:
+    return lambda k: loaded(f"P{k} + here") if dense[k] else f"tl.load(P{k}).to(REAL)"
 
 
 def stored(array: str, value: str, single: bool = True) -> str:
