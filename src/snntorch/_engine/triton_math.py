@@ -14,37 +14,29 @@ from triton.language.extra import libdevice
 
 INTERPRETED = tl.constexpr(knobs.runtime.interpret)
 
-if knobs.runtime.interpret:
+
+def _function(name: str, of_numpy: str = "") -> Any:
+    """A function of the device's library; in the interpreter NumPy's, where that has another name the one of that."""
+    if not knobs.runtime.interpret:
+        return getattr(libdevice, name)
     import numpy as np
 
-    def _interpreted(function: Any) -> Any:
-        def apply(*blocks: Any) -> Any:
-            like = max(blocks, key=lambda block: np.size(block.handle.data))  # the others may be single values
-            data = function(*(block.handle.data for block in blocks))
-            handle = type(like.handle)(np.asarray(data, like.handle.data.dtype), like.dtype)
-            return tl.tensor(handle, like.type)
+    function = np.vectorize(math.erf) if name == "erf" else getattr(np, of_numpy or name)
 
-        return apply
+    def apply(*blocks: Any) -> Any:
+        like = max(blocks, key=lambda block: np.size(block.handle.data))  # the others may be single values
+        data = function(*(block.handle.data for block in blocks))
+        handle = type(like.handle)(np.asarray(data, like.handle.data.dtype), like.dtype)
+        return tl.tensor(handle, like.type)
 
-    exp, exp2, expm1, log, log2, log10, log1p, power, fmod, rint, trunc = map(
-        _interpreted,
-        (np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.power, np.fmod, np.rint, np.trunc),
-    )
-    sin, cos, tan, asin, acos, atan, atan2 = map(
-        _interpreted, (np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan, np.arctan2)
-    )
-    sinh, cosh, tanh, asinh, acosh, atanh = map(
-        _interpreted, (np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh, np.arctanh)
-    )
-    erf = _interpreted(np.vectorize(math.erf))
-else:
-    exp, exp2, expm1, power = libdevice.exp, libdevice.exp2, libdevice.expm1, libdevice.pow
-    log, log2, log10, log1p = libdevice.log, libdevice.log2, libdevice.log10, libdevice.log1p
-    fmod, rint, trunc, erf = libdevice.fmod, libdevice.nearbyint, libdevice.trunc, libdevice.erf
-    sin, cos, tan = libdevice.sin, libdevice.cos, libdevice.tan
-    asin, acos, atan, atan2 = libdevice.asin, libdevice.acos, libdevice.atan, libdevice.atan2
-    sinh, cosh, tanh = libdevice.sinh, libdevice.cosh, libdevice.tanh
-    asinh, acosh, atanh = libdevice.asinh, libdevice.acosh, libdevice.atanh
+    return apply
+
+
+exp, exp2, expm1, log, log2, log10, log1p = map(_function, "exp exp2 expm1 log log2 log10 log1p".split())
+sin, cos, tan, sinh, cosh, tanh, erf = map(_function, "sin cos tan sinh cosh tanh erf".split())
+asin, acos, atan, atan2 = (_function(f"a{name}", f"arc{name}") for name in ("sin", "cos", "tan", "tan2"))
+asinh, acosh, atanh = (_function(f"a{name}", f"arc{name}") for name in ("sinh", "cosh", "tanh"))
+fmod, trunc, power, rint = map(_function, ("fmod", "trunc", "pow", "nearbyint"), ("", "", "power", "rint"))
 
 
 @triton.jit

@@ -43,6 +43,7 @@ class Alpha(LIF):
     """
 
     states = ("syn_exc", "syn_inh", "mem")
+    init_alpha = LIF.init_states
     held_while_refractory = states  # since its reset is of all of them
     syn_exc: Tensor
     syn_inh: Tensor
@@ -88,10 +89,6 @@ class Alpha(LIF):
     def _after_reset(self, new: Any, mechanism: str) -> Any:
         exc, inh, mem = new
         return _reset_all(exc, inh, mem, self.syn_inh, self.reset, self.threshold, mechanism)
-
-    def init_alpha(self) -> tuple[Tensor, Tensor, Tensor]:
-        """As `reset_mem`."""
-        return self.reset_mem()
 
 
 def _reset_all(exc, inh, mem, syn_inh, fired, threshold, reset_mechanism):

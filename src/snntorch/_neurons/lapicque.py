@@ -44,6 +44,7 @@ class Lapicque(LIF):
     """
 
     states = ("mem",)
+    init_lapicque = LIF.init_states
     R: Tensor
     C: Tensor
     time_step: Tensor
@@ -115,7 +116,3 @@ class Lapicque(LIF):
         mem = reset(x * R * leak + (1 - leak) * mem, fired, threshold, reset_mechanism)
         mem = quantised(mem, state_quant)
         return graded(spike(mem - threshold), factor), mem
-
-    def init_lapicque(self) -> Tensor:
-        """As `reset_mem`."""
-        return self.reset_mem()

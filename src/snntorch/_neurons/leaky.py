@@ -37,6 +37,7 @@ class Leaky(LIF):
     """
 
     states = ("mem",)
+    init_leaky = LIF.init_states
 
     def __init__(
         self,
@@ -78,7 +79,3 @@ class Leaky(LIF):
     def _base_zero(self, input_: Tensor) -> Any:
         self.mem = reset(self.mem, self.reset, self.threshold, "zero")  # the new input is not reset
         return self._base_state_function(input_)
-
-    def init_leaky(self) -> Tensor:
-        """As `reset_mem`."""
-        return self.reset_mem()

@@ -106,6 +106,10 @@ class Published(Stateful):
         for name, value in zip(names, values, strict=True):
             setattr(self, name, quantised(value, self.state_quant))
 
+    def init_states(self) -> Any:
+        """As `reset_mem`; published neurons have names of their own for it, such as `init_leaky`."""
+        return self.reset_mem()
+
     def _init_mem(self) -> None:
         self._store([torch.zeros(0) for _ in self.states])
 

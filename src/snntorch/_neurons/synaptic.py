@@ -38,6 +38,7 @@ class Synaptic(LIF):
     """
 
     states = ("syn", "mem")
+    init_synaptic = LIF.init_states
     syn: Tensor
 
     def __init__(
@@ -75,7 +76,3 @@ class Synaptic(LIF):
         spk = spike(mem - threshold)
         mem = reset(mem, spk, threshold, now)
         return graded(spk, factor), syn, mem
-
-    def init_synaptic(self) -> tuple[Tensor, Tensor]:
-        """As `reset_mem`."""
-        return self.reset_mem()
