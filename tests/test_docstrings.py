@@ -12,7 +12,7 @@ from snntorch.surrogate import FACTORIES
 
 ROOT = Path(snntorch.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-SECTIONS = {"Args", "Attributes", "Call", "Example", "Raises", "Returns", "Source", "Warns", "Yields"}
+SECTIONS = {"Args", "Attributes", "Call", "Example", "Raises", "Returns", "Warns", "Yields"}
 FOREIGN = {
     "double backticks": r"``",
     "a role": r":(?!math:)\w+:`",
@@ -48,11 +48,12 @@ def test_other_dialects_are_found():
         "Add.\n\n:param x: a number",
         "Add.\n\nParameters\n----------\nx",
         "Add.\n\nReferences:\n    A paper.",
+        "Add.\n\nSource:\n    A paper.",
         "Add.\n\nReturns:\n    The sum `a`: a tensor.",
         "Add.\n\n    y = a + b\n\nBoth count.",
     ):
         assert faults(doc)
-    assert not faults("Add `x`.\n\nArgs:\n    x: a number\n\nSource:\n    A paper.")
+    assert not faults("Add `x`.\n\nArgs:\n    x: a number\n\nSource: A paper.")
     assert not faults(
         "Add::\n\n    y = a\n\n    z = b\n\n- both\n\nReturns:\n    The sum, `{a: b}`.\n\nExample:\n    1\n\n    2"
     )

@@ -51,9 +51,8 @@ def import_from_nir(
             snnTorch's own. `node.array(name)` and `node.tensor(name)` are its parameters, checked; `node.dt` the step.
 
     Raises:
-        ValueError: for a file that can't be read, time constants below dt, gains that are not positive, parameters
-            that are missing, not finite or do not fit, loops without a neuron, edges without a node, nodes without an
-            input.
+        ValueError: for a file that can't be read, time constants below dt, gains that are not positive, parameters that
+            are missing, not finite or do not fit, loops without a neuron, edges without a node, nodes without an input.
         NotImplementedError: for a reset potential other than the leak potential, several inputs or outputs, and nodes
             or settings that have no counterpart.
 

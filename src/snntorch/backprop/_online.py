@@ -60,8 +60,7 @@ def eprop(
         net: any module whose forward is one time step, and calls step neurons that keep their states, each once a
             step, and the same layers at every step. What a module keeps for its own next step, such as spikes that it
             feeds back, is cut there.
-        data: `[T, B, ...]`, or any iterable of steps `[B, ...]`; with `num_steps`, `[B, ...]`, the input of every
-            step.
+        data: `[T, B, ...]`, or any iterable of steps `[B, ...]`; with `num_steps`, `[B, ...]`, the input of every step.
         targets: what the criterion takes second.
         criterion: `criterion(out, targets)`, the loss of one step, one value; out is what net returns at that step.
         num_steps: number of steps for a static input.

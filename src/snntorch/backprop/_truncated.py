@@ -185,8 +185,7 @@ def BPTT(
 
     Arguments, return value and errors are those of `TBPTT`, whose `K` is the length of the sequence here.
 
-    Source: Werbos, "Backpropagation through time: what it does and how to do it", Proceedings of the IEEE 78(10),
-    1990.
+    Source: Werbos, "Backpropagation through time: what it does and how to do it", Proceedings of the IEEE 78(10), 1990.
 
     Example:
         >>> import snntorch as snn, torch

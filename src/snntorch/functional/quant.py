@@ -147,10 +147,9 @@ def state_quant(
     Raises:
         ValueError: num_bits out of range, multiplier ≤ 0, hi ≤ lo, or a centre outside [lo, hi].
 
-    Source:
-        Eshraghian, Lammie, Azghadi, Lu, "Navigating local minima in quantized spiking neural networks",
-        AICAS 2022. The gradient: Bengio, Léonard, Courville, "Estimating or propagating gradients through
-        stochastic neurons for conditional computation", 2013.
+    Source: Eshraghian, Lammie, Azghadi, Lu, "Navigating local minima in quantized spiking neural networks", AICAS 2022.
+    The gradient: Bengio, Léonard, Courville, "Estimating or propagating gradients through stochastic neurons for
+    conditional computation", 2013.
 
     Example:
         >>> quant = state_quant(num_bits=2, lower_limit=0, upper_limit=0)

@@ -96,9 +96,8 @@ class rate_bounds(_Bounds):
     Raises:
         ValueError: lower > upper, or not as many layers as values of Lambda, where that is a sequence.
 
-    Source:
-        Zenke, Vogels, "The remarkable robustness of surrogate gradient learning for instilling complex
-        function in spiking neural networks", Neural Computation 33, 2021.
+    Source: Zenke, Vogels, "The remarkable robustness of surrogate gradient learning for instilling complex function in
+    spiking neural networks", Neural Computation 33, 2021.
 
     Example:
         >>> spk = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]], [[1.0, 1.0]], [[1.0, 0.0]]])

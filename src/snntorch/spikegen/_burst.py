@@ -25,11 +25,9 @@ def burst(
         ValueError: if data lie outside [0, 1], `num_steps` is missing, an interval is below 1, `max_interval`
             is below `min_interval`, or N_max spikes I_max steps apart do not fit into the train.
 
-    Source:
-        Park, Kim, Choe, Yoon. Fast and Efficient Information Transmission with Burst Spikes in Deep Spiking
-        Neural Networks. DAC 2019.
-        Guo, Fouda, Eltawil, Salama. Neural Coding in Spiking Neural Networks: A Comparative Study for Robust
-        Neuromorphic Systems. Frontiers in Neuroscience 15:638474, 2021 (the equations).
+    Source: Park, Kim, Choe, Yoon. Fast and Efficient Information Transmission with Burst Spikes in Deep Spiking Neural
+    Networks. DAC 2019. Guo, Fouda, Eltawil, Salama. Neural Coding in Spiking Neural Networks: A Comparative Study for
+    Robust Neuromorphic Systems. Frontiers in Neuroscience 15:638474, 2021 (the equations).
 
     Example:
         >>> burst(torch.tensor([0.0, 0.5, 1.0]), num_steps=7, max_spikes=3).T

@@ -51,15 +51,13 @@ def threshold_based(data: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
         factor: γ, the standard deviations above the mean.
 
     Returns:
-        The spikes `[T, ...]`, of -1, 0 and 1 with none in step 0; and the thresholds θ `[...]`, for
-        `delta_decode`.
+        The spikes `[T, ...]`, of -1, 0 and 1 with none in step 0; and the thresholds θ `[...]`, for `delta_decode`.
 
     Raises:
         ValueError: if data have fewer than two steps.
 
-    Source:
-        Petro, Kasabov, Kiss. Selection and Optimization of Temporal Spike Encoding Methods for Spiking Neural
-        Networks. IEEE Transactions on Neural Networks and Learning Systems 31(2), 358-370, 2020.
+    Source: Petro, Kasabov, Kiss. Selection and Optimization of Temporal Spike Encoding Methods for Spiking Neural
+    Networks. IEEE Transactions on Neural Networks and Learning Systems 31(2), 358-370, 2020.
 
     Example:
         >>> spikes, threshold = threshold_based(torch.tensor([0.0, 0.1, 1.1, 1.0, 0.0]), factor=0.0)
@@ -80,9 +78,8 @@ def threshold_based(data: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
 def step_forward(data: Tensor, threshold: float | Tensor) -> Tensor:
     """Step-forward code: a baseline b follows the signal in steps of θ, one spike a step.
 
-    Spike 1 and b ← b + θ where x[t] > b + θ, spike -1 and b ← b - θ where x[t] < b - θ. The baseline starts
-    at x[0]. `delta_decode` returns its course, which stays within θ of every signal that changes by at most θ
-    a step.
+    Spike 1 and b ← b + θ where x[t] > b + θ, spike -1 and b ← b - θ where x[t] < b - θ. The baseline starts at x[0].
+    `delta_decode` returns its course, which stays within θ of every signal that changes by at most θ a step.
 
     Args:
         data: signals `[T, ...]`.
@@ -94,8 +91,7 @@ def step_forward(data: Tensor, threshold: float | Tensor) -> Tensor:
     Raises:
         ValueError: if data have no time dimension, or `threshold` is not positive.
 
-    Source:
-        Petro, Kasabov, Kiss 2020; see `threshold_based`.
+    Source: Petro, Kasabov, Kiss 2020; see `threshold_based`.
 
     Example:
         >>> step_forward(torch.tensor([0.0, 0.3, 0.6, 0.6, 0.1]), threshold=0.25)
@@ -155,8 +151,7 @@ def moving_window(data: Tensor, threshold: float | Tensor, window: int) -> Tenso
     Raises:
         ValueError: if data have no time dimension, `threshold` is not positive or `window` is less than 1.
 
-    Source:
-        Petro, Kasabov, Kiss 2020; see `threshold_based`.
+    Source: Petro, Kasabov, Kiss 2020; see `threshold_based`.
 
     Example:
         >>> moving_window(torch.tensor([0.0, 0.1, 1.0, 1.0, 0.0]), threshold=0.3, window=2)
@@ -171,8 +166,7 @@ def moving_window(data: Tensor, threshold: float | Tensor, window: int) -> Tenso
 
 
 def moving_window_decode(spikes: Tensor, threshold: float | Tensor, window: int, start: float | Tensor = 0.0) -> Tensor:
-    """Signal from the spikes of `moving_window`: x̂[t] = b̂[t] + θ s[t], with b̂ the moving mean of x̂
-    itself.
+    """Signal from the spikes of `moving_window`: x̂[t] = b̂[t] + θ s[t], b̂ the moving mean of x̂ itself.
 
     Changes too small to spike are lost and add up, as with every code of change but `step_forward`.
 

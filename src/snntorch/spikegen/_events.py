@@ -38,9 +38,8 @@ def to_events(spikes: Tensor) -> Events:
     Raises:
         ValueError: if spikes have no time dimension.
 
-    Source:
-        Boahen. Point-to-point connectivity between neuromorphic chips using address events. IEEE Transactions
-        on Circuits and Systems II 47(5), 416-434, 2000.
+    Source: Boahen. Point-to-point connectivity between neuromorphic chips using address events. IEEE Transactions on
+    Circuits and Systems II 47(5), 416-434, 2000.
 
     Example:
         >>> to_events(torch.tensor([[0.0, 1.0], [0.0, 0.0], [-1.0, 0.0]]))

@@ -30,8 +30,7 @@ def latency(
 
     Args:
         data: values in [0, 1], `[B, ...]`.
-        num_steps: length T of the train; may be left out with `bypass=True`: then the last spike ends the
-            train.
+        num_steps: length T of the train; may be left out with `bypass=True`: then the last spike ends the train.
         threshold: charge θ at which the neuron fires; lower values are raised to it, or removed by `clip`.
         tau: time constant τ in steps.
         first_spike_time: first step f in which a spike may fall.
@@ -171,8 +170,7 @@ def latency_decode(
         `[B, ...]` in the floating dtype of the spikes.
 
     Raises:
-        ValueError: for a normalised logarithmic code: its scale depends on the data and is lost; or as
-            `latency_code`.
+        ValueError: for a normalised logarithmic code: its scale depends on the data and is lost; or as `latency_code`.
 
     Example:
         >>> spikes = latency(torch.tensor([0.1, 0.5, 1.0]), num_steps=11, normalize=True, linear=True)

@@ -24,9 +24,7 @@ def phase(data: Tensor, num_steps: int | None, period: int = 8) -> Tensor:
     Raises:
         ValueError: if data lie outside [0, 1], `num_steps` is missing or `period` is out of range.
 
-    Source:
-        Kim, Kim, Huh, Lee, Choi. Deep neural networks with weighted spikes. Neurocomputing 311, 373-386,
-        2018.
+    Source: Kim, Kim, Huh, Lee, Choi. Deep neural networks with weighted spikes. Neurocomputing 311, 373-386, 2018.
 
     Example:
         >>> phase(torch.tensor([0.625]), num_steps=6, period=3).flatten()  # 0.625 = 0.101 in binary

@@ -9,9 +9,8 @@ from ._checks import floating, positive, real, whole
 def population(data: Tensor, num_neurons: int, low: float = 0.0, high: float = 1.0, overlap: float = 1.5) -> Tensor:
     """Responses aᵢ = exp(-(x - μᵢ)² / 2σ²) of n neurons, whose centres cover [low, high] evenly.
 
-    With Δ = (high - low) / (n - 2): μᵢ = low + (i - 3/2) Δ for i = 1 … n, and σ = Δ / overlap.
-    Responses lie in [0, 1] and go on to any other code: `latency` with `linear` and `clip` (the code of the
-    paper), `rate`, `burst` …
+    With Δ = (high - low) / (n - 2): μᵢ = low + (i - 3/2) Δ for i = 1 … n, and σ = Δ / overlap. Responses lie in [0, 1]
+    and go on to any other code: `latency` with `linear` and `clip` (the code of the paper), `rate`, `burst` …
 
     Args:
         data: values `[B, ...]`; outside [low, high] the responses fade.
@@ -26,9 +25,8 @@ def population(data: Tensor, num_neurons: int, low: float = 0.0, high: float = 1
     Raises:
         ValueError: if `num_neurons` < 3, `high` ≤ `low` or `overlap` is not positive.
 
-    Source:
-        Bohte, La Poutré, Kok. Unsupervised Clustering With Spiking Neurons By Sparse Temporal Coding and
-        Multilayer RBF Networks. IEEE Transactions on Neural Networks 13(2), 426-435, 2002.
+    Source: Bohte, La Poutré, Kok. Unsupervised Clustering With Spiking Neurons By Sparse Temporal Coding and Multilayer
+    RBF Networks. IEEE Transactions on Neural Networks 13(2), 426-435, 2002.
 
     Example:
         >>> population(torch.tensor([0.0, 0.5]), num_neurons=3)
@@ -60,9 +58,8 @@ def population_decode(activity: Tensor, low: float = 0.0, high: float = 1.0, *, 
     Raises:
         ValueError: if n < 3 or `high` ≤ `low`.
 
-    Source:
-        Georgopoulos, Schwartz, Kettner. Neuronal population coding of movement direction. Science 233,
-        1416-1419, 1986.
+    Source: Georgopoulos, Schwartz, Kettner. Neuronal population coding of movement direction. Science 233, 1416-1419,
+    1986.
 
     Example:
         >>> population_decode(population(torch.tensor([0.3, 0.5]), num_neurons=12))

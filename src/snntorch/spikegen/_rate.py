@@ -27,8 +27,7 @@ def rate(
         first_spike_time: steps at the start without spikes. They are part of the T steps of static data and
             are put before time-varying data.
         time_var_input: whether the data vary over time.
-        straight_through: pass ∂P/∂data back as the gradient (Bengio et al. 2013). Otherwise the gradient is
-            zero.
+        straight_through: pass ∂P/∂data back as the gradient (Bengio et al. 2013). Otherwise the gradient is zero.
         generator: source of randomness; the default one of the device if None.
 
     Returns:
@@ -40,9 +39,8 @@ def rate(
             gain scales: `gain=1 / 255` is for the bytes of an image.
         TypeError: if the data are complex or no tensor.
 
-    Source:
-        Bengio, Léonard, Courville. Estimating or Propagating Gradients Through Stochastic Neurons for
-        Conditional Computation. arXiv:1308.3432, 2013.
+    Source: Bengio, Léonard, Courville. Estimating or Propagating Gradients Through Stochastic Neurons for Conditional
+    Computation. arXiv:1308.3432, 2013.
 
     Example:
         >>> rate(torch.tensor([0.0, 1.0]), num_steps=3, first_spike_time=1)
@@ -108,9 +106,8 @@ def poisson(
 ) -> Tensor:
     """Poisson spike trains from firing rates in Hz, independent for every element.
 
-    A step holds a spike with probability P = rates · dt, unless one came in the r = refractory / dt steps
-    before it (Dayan & Abbott 2001, section 1.4). A neuron with a refractory period so fires with probability
-    P / (1 + r·P).
+    A step holds a spike with probability P = rates · dt, unless one came in the r = refractory / dt steps before it
+    (Dayan & Abbott 2001, section 1.4). A neuron with a refractory period so fires with probability P / (1 + r·P).
 
     Args:
         rates: firing rates in Hz, `[B, ...]`; or `[T, ...]` with `time_var_input=True`.
@@ -127,8 +124,7 @@ def poisson(
         ValueError: if a rate is negative, NaN or above 1 / dt, `dt` is not positive, `refractory` is
             negative, or unless exactly one of `num_steps` and `time_var_input` is given.
 
-    Source:
-        Dayan, Abbott. Theoretical Neuroscience. MIT Press, 2001.
+    Source: Dayan, Abbott. Theoretical Neuroscience. MIT Press, 2001.
 
     Example:
         >>> spikes = poisson(torch.full((4,), 200.0), num_steps=1000, refractory=2e-3)

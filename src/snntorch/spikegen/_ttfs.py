@@ -22,10 +22,8 @@ def ttfs(data: Tensor, num_steps: int | None, tau: float = 6.0, threshold: float
         ValueError: if `num_steps` is missing, `tau` or `threshold` is not positive, or the data hold NaN,
             infinities, or integers above the threshold.
 
-    Source:
-        Rueckauer, Liu. Conversion of analog to spiking neural networks using sparse temporal coding. ISCAS
-        2018. Park, Kim, Na, Yoon. T2FSNN: Deep Spiking Neural Networks with Time-to-first-spike Coding. DAC
-        2020.
+    Source: Rueckauer, Liu. Conversion of analog to spiking neural networks using sparse temporal coding. ISCAS 2018.
+    Park, Kim, Na, Yoon. T2FSNN: Deep Spiking Neural Networks with Time-to-first-spike Coding. DAC 2020.
 
     Example:
         >>> ttfs(torch.tensor([1.0, 0.5, 0.0]), num_steps=3, tau=2.0)
@@ -41,8 +39,7 @@ def ttfs(data: Tensor, num_steps: int | None, tau: float = 6.0, threshold: float
 
 
 def ttfs_decode(spikes: Tensor, tau: float = 6.0, threshold: float = 1.0) -> Tensor:
-    """Values from the train of `ttfs`: x̂ = θ exp(-t / τ), or 0 without a spike, so that x̂ ≤ x < x̂ exp(1 /
-    τ).
+    """Values from the train of `ttfs`: x̂ = θ exp(-t / τ), or 0 without a spike; x̂ ≤ x < x̂ exp(1 / τ).
 
     Args:
         spikes: `[T, B, ...]` of 0 and 1, at most one spike an element.

@@ -74,8 +74,7 @@ def raster_groups(
         The marks, one collection a group.
 
     Raises:
-        ValueError: there are no groups, a group is empty, `rate_ax` comes without `ax`, or a size is not
-            positive.
+        ValueError: there are no groups, a group is empty, `rate_ax` comes without `ax`, or a size is not positive.
         IndexError: a group names neurons that are not there.
 
     Example:

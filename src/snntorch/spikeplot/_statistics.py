@@ -30,8 +30,7 @@ def psth(
     for the steps t in bin k. The shade is the standard error of the mean over the B trials.
 
     Args:
-        spikes: `[T, B, N...]`: steps, trials (the batch), neurons. `[T, B]` is one neuron, `[T]` also
-            one trial.
+        spikes: `[T, B, N...]`: steps, trials (the batch), neurons. `[T, B]` is one neuron, `[T]` also one trial.
         ax: axes to draw on; a new figure when left out.
         bin_size: steps in a bin (the last one may be shorter); by default such that there are about 50 bins.
         time_step: seconds in a step, to show seconds and Hz rather than steps.
@@ -44,9 +43,8 @@ def psth(
     Raises:
         ValueError: `spikes` has no steps, trials or neurons, or a size is not positive.
 
-    Source:
-        G. L. Gerstein and N. Y.-S. Kiang, "An approach to the quantitative analysis of electrophysiological
-        data from single neurons", Biophysical Journal 1(1), 1960.
+    Source: G. L. Gerstein and N. Y.-S. Kiang, "An approach to the quantitative analysis of electrophysiological data
+    from single neurons", Biophysical Journal 1(1), 1960.
 
     Example:
         >>> import torch

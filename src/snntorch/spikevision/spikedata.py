@@ -74,8 +74,7 @@ class NMNIST(_EventDataset):
     Args:
         root: folder of the data set.
         train: whether to read the training part, or the test part.
-        transform: applied to the events, a structured array with the fields x, y, t (µs) and p, instead of
-            counting.
+        transform: applied to the events, a structured array with the fields x, y, t (µs) and p, instead of counting.
         target_transform: applied to the digit.
         download_and_create: whether to fetch the data set when it is not in `root`.
         num_steps: number of time bins T.

@@ -13,8 +13,7 @@ from ._outputs import check_lengths, check_outputs, cut
 class LossFunctions:
     """Base of the losses: a subclass defines `_compute_loss`, the unreduced loss.
 
-    Half-precision predictions are accumulated in float32; the loss has the prediction's dtype (float32 for
-    integers).
+    Half-precision predictions are accumulated in float32; the loss has the prediction's dtype (float32 for integers).
 
     A call takes `lengths`, [B], each sample's number of steps in a batch that is padded behind them: its loss is then
     that of its own steps alone, as if it had come by itself. One of no steps counts for nothing.

@@ -198,9 +198,8 @@ class tet_loss(LossFunctions):
         ValueError: bad shapes, labels, reduction or lamb.
         TypeError: labels that are no real numbers.
 
-    Source:
-        Deng, Li, Zhang, Gu, "Temporal efficient training of spiking neural network via gradient
-        re-weighting", ICLR 2022.
+    Source: Deng, Li, Zhang, Gu, "Temporal efficient training of spiking neural network via gradient re-weighting", ICLR
+    2022.
 
     Example:
         >>> import torch

@@ -36,8 +36,7 @@ class van_rossum_loss(LossFunctions):
     Raises:
         ValueError: shapes that differ, a bad reduction, or tau not positive.
 
-    Source:
-        van Rossum, "A novel spike distance", Neural Computation 13, 2001.
+    Source: van Rossum, "A novel spike distance", Neural Computation 13, 2001.
 
     Example:
         >>> spk_out, targets = torch.zeros(2, 5, 1, 1)
@@ -81,9 +80,8 @@ def victor_purpura_distance(spk_out: Tensor, targets: Tensor, cost: float = 0.1,
     Raises:
         ValueError: shapes that differ or are not [T, B, N], or a negative cost.
 
-    Source:
-        Victor, Purpura, "Metric-space analysis of spike trains: theory, algorithms and application", Network
-        8, 1997.
+    Source: Victor, Purpura, "Metric-space analysis of spike trains: theory, algorithms and application", Network 8,
+    1997.
 
     Example:
         >>> spk_out, targets = torch.zeros(9, 1, 1), torch.zeros(9, 1, 1)

@@ -44,9 +44,8 @@ def _spike_times(spk_out: Tensor, num_spikes: int = 1, lengths: Tensor | None = 
 class SpikeTime(nn.Module):
     """First spike times and the times they should have, in steps.
 
-    A neuron that stays silent counts as firing at the last step, T−1. The gradient of a time is −1 at the
-    entry of the spike train that it points to and zero elsewhere; a silent neuron gets it at T−1, which
-    revives it.
+    A neuron that stays silent counts as firing at the last step, T−1. The gradient of a time is −1 at the entry of the
+    spike train that it points to and zero elsewhere; a silent neuron gets it at T−1, which revives it.
 
     Args:
         target_is_time: targets are spike times, not labels.
@@ -248,9 +247,8 @@ class ttfs_loss(LossFunctions):
         ValueError: bad shapes, labels or reduction, xi or tau not positive.
         TypeError: labels that are no real numbers.
 
-    Source:
-        Göltz et al., "Fast and energy-efficient neuromorphic deep learning with first-spike times", Nature
-        Machine Intelligence 3, 2021.
+    Source: Göltz et al., "Fast and energy-efficient neuromorphic deep learning with first-spike times", Nature Machine
+    Intelligence 3, 2021.
 
     Example:
         >>> spk_out = torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]], [[0.0, 1.0]]])

@@ -172,8 +172,7 @@ class OutputMonitor(BaseMonitor):
 
 
 class InputMonitor(BaseMonitor):
-    """Record each layer's input at every call: a tensor, or the tuple of all positional, then keyword
-    arguments.
+    """Record each layer's input at every call: a tensor, or the tuple of all positional, then keyword arguments.
 
     Args:
         net: the network to watch.

@@ -50,10 +50,9 @@ class Watch:
 class Recorder(Watch):
     """Record every neuron of a network through time: spikes, states, and the spikes' gradients.
 
-    It records while its `with` block runs, whether the network is called in a loop over time, by
-    `snn.unroll`, or holds neurons that take a whole sequence in one call. What it recorded stays readable
-    afterwards, detached, stacked over time and keyed by the neurons' names in `net.named_modules()`, in the order
-    in which they are registered::
+    It records while its `with` block runs, whether the network is called in a loop over time, by `snn.unroll`, or holds
+    neurons that take a whole sequence in one call. What it recorded stays readable afterwards, detached, stacked over
+    time and keyed by the neurons' names in `net.named_modules()`, in the order in which they are registered::
 
         splt.overview({"input": x, **recorder.spikes})
 
@@ -62,9 +61,8 @@ class Recorder(Watch):
             its membrane potential alone (`StateLeaky` with `output=False`) this is what is recorded.
         states: names of the states to record, of the neurons that have them, or return them for a whole sequence.
         gradients: whether to record the gradients with respect to the spikes, in each later backward pass.
-        instance: which modules to record, as in `BaseMonitor`; `None` means all neurons: modules
-            with a `reset_mem`, or with `takes_sequence = True` where one call is a whole sequence, but for networks
-            that hold neurons.
+        instance: which modules to record, as in `BaseMonitor`; `None` means all neurons: modules with a `reset_mem`, or
+            with `takes_sequence = True` where one call is a whole sequence, but for networks that hold neurons.
 
     Raises:
         ValueError: the network has no such module.

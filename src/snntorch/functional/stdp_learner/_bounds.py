@@ -18,9 +18,8 @@ def weight_bounds(
 
     .. math:: f_{pre}(w) = a_{pre} (w - w_{min})^μ \qquad f_{post}(w) = a_{post} (w_{max} - w)^μ
 
-    Both are zero beyond their bound. μ = 1 is the multiplicative rule with soft bounds, μ = 0 the additive
-    rule with hard bounds (a single update may still step over one: clamp afterwards, or learn in small
-    steps).
+    Both are zero beyond their bound. μ = 1 is the multiplicative rule with soft bounds, μ = 0 the additive rule with
+    hard bounds (a single update may still step over one: clamp afterwards, or learn in small steps).
 
     Source: R. Gütig, R. Aharonov, S. Rotter and H. Sompolinsky, "Learning input correlations through
     nonlinear temporally asymmetric Hebbian plasticity", Journal of Neuroscience 23(9), 2003.

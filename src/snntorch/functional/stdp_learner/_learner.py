@@ -79,13 +79,11 @@ class TwoFactorLearner(Learner):
         """Use up the recorded spikes.
 
         Args:
-            on_grad: subtract the update from `synapse.weight.grad`, so that an SGD step adds it to the
-                weight.
+            on_grad: subtract the update from `synapse.weight.grad`, so that an SGD step adds it to the weight.
             scale: factor on the update.
 
         Returns:
-            The update, of the weight's shape, if `on_grad` is false and spikes were recorded; else
-            `None`.
+            The update, of the weight's shape, if `on_grad` is false and spikes were recorded; else `None`.
 
         Raises:
             RuntimeError: the synapse and its neurons were not called equally often.

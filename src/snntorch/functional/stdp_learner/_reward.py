@@ -87,13 +87,11 @@ def mstdpet_linear_single_step(
 
     Source: R. V. Florian, Neural Computation 19(6), 2007, as for `mstdp_linear_single_step`.
 
-    The other arguments are those of `stdp_linear_single_step`; spikes may also come without a batch, as
-    `[N_in]` and `[N_out]`. `tau_trace` is τ_z, in steps; `eligibility` is z after the last step,
-    `None` at the first.
+    The other arguments are those of `stdp_linear_single_step`; spikes may also come without a batch, as `[N_in]` and
+    `[N_out]`. `tau_trace` is τ_z, in steps; `eligibility` is z after the last step, `None` at the first.
 
     Returns:
-        The new `trace_pre` and `trace_post`, and z `[B, N_out, N_in]`, or `[N_out, N_in]` without a
-        batch.
+        The new `trace_pre` and `trace_post`, and z `[B, N_out, N_in]`, or `[N_out, N_in]` without a batch.
 
     Example:
         >>> fc, ones = nn.Linear(2, 1), torch.ones_like
@@ -173,13 +171,11 @@ class RewardSTDPLearner(Learner):
 
         Args:
             reward: R, one number for all samples, or `[B]`.
-            on_grad: subtract the update from `synapse.weight.grad`, so that an SGD step adds it to the
-                weight.
+            on_grad: subtract the update from `synapse.weight.grad`, so that an SGD step adds it to the weight.
             scale: factor on the update.
 
         Returns:
-            The update, of the weight's shape, if `on_grad` is false and there is any eligibility; else
-            `None`.
+            The update, of the weight's shape, if `on_grad` is false and there is any eligibility; else `None`.
 
         Raises:
             RuntimeError: the synapse and its neurons were not called equally often.
