@@ -34,6 +34,11 @@ def test_all_to_all_weights_are_torch_s_rnn():
     assert not torch.equal(hidden, hidden.diag().diag())
 
 
+def test_one_sample_without_a_batch():
+    layer, x = snn.LeakyParallel(3, 4, beta=0.5), torch.rand(6, 2, 3) * 4
+    assert torch.equal(layer(x[:, 0]), layer(x)[:, 0]) and layer(x[:, 0]).any()
+
+
 def test_hidden_weights_are_diagonal_and_stay_so():
     """Without beta they are random; training moves the diagonal alone."""
     layer = snn.LeakyParallel(4, 3, learn_beta=True)

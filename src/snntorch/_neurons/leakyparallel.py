@@ -139,7 +139,9 @@ class LeakyParallel(nn.Module):
     extra_repr: Any = SpikingNeuron.extra_repr
 
     def forward(self, input_: Tensor) -> Tensor:
-        """Run over `[T, B, input_size]`; see the class."""
+        """Run over `[T, B, input_size]`, or one sample's `[T, input_size]`; see the class."""
+        if input_.dim() == 2:
+            return self.forward(input_.unsqueeze(1)).squeeze(1)
         if input_.dim() != 3 or input_.shape[-1] != self.rnn.input_size:
             raise ValueError(f"input_ must be [T, B, {self.rnn.input_size}], got shape {tuple(input_.shape)}")
         h, _ = self.rnn(input_)
