@@ -53,10 +53,10 @@ class LossFunctions:
         self._prediction_check(prediction)
         wide = prediction.to(torch.promote_types(prediction.dtype, torch.float32))
         own = check_lengths(lengths, prediction)
-        if own is None:
-            loss = self._reduce(self._compute_loss(wide, targets))
-        else:
-            loss = self._over_own_steps(wide, targets, own)
+        if own is not None and "lengths" not in inspect.signature(self._compute_loss).parameters:
+            raise TypeError(f"{self.__name__} takes no lengths: its _compute_loss has no such argument")
+        given = () if own is None else (own,)
+        loss = self._reduce(self._compute_loss(cut(wide, own), targets, *given), *given)
         if self._one_element and self.weight is None and self.reduction != "none":
             loss = loss.view(1)
         return loss.to(prediction.dtype if prediction.is_floating_point() else wide.dtype)
@@ -64,18 +64,12 @@ class LossFunctions:
     def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
         raise NotImplementedError(f"{self.__name__} must define _compute_loss(prediction, targets)")
 
-    def _over_own_steps(self, prediction: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
-        """The reduced loss of each sample's own steps."""
-        if "lengths" not in inspect.signature(self._compute_loss).parameters:
-            raise TypeError(f"{self.__name__} takes no lengths: its _compute_loss has no such argument")
-        loss = self._compute_loss(cut(prediction, lengths), targets, lengths)  # type: ignore[call-arg]
-        counts = (lengths > 0).view(-1, *(1,) * (loss.dim() - 1 - self._ahead))
-        loss = torch.where(counts, loss, 0)
-        if self.reduction != "mean":
-            return self._reduce(loss)
-        return loss.sum() / counts.expand(loss.shape).sum()
-
-    def _reduce(self, loss: Tensor) -> Tensor:
+    def _reduce(self, loss: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if lengths is not None:
+            counts = (lengths > 0).view(-1, *(1,) * (loss.dim() - 1 - self._ahead))
+            loss = torch.where(counts, loss, 0)
+            if self.reduction == "mean":
+                return loss.sum() / counts.expand(loss.shape).sum()
         if self.reduction == "none":
             return loss
         return loss.mean() if self.reduction == "mean" else loss.sum()

@@ -49,41 +49,30 @@ class CrossEntropy(LossFunctions):
     def _readout(self, prediction: Tensor, lengths: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
-    def _over_own_steps(self, prediction: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
-        logits = self._readout(cut(prediction, lengths), lengths)
+    def _compute_loss(self, prediction: Tensor, targets: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The loss, reduced already: where all samples last to the end, PyTorch does it in the same pass."""
+        logits = self._readout(prediction, lengths)
         batch, num_classes = logits.shape[-2:]
-        labels = torch.where(lengths > 0, check_labels(targets, (batch,)), self.ignore_index)
-        weight = self._class_weight(num_classes, logits)
-        loss = self._cross_entropy(logits, labels, weight, "none")
+        labels, weight = check_labels(targets, (batch,)), self._class_weight(num_classes, logits)
+        by_samples = weight is not None and not self._divides_by_weights
+        options: Any = {"weight": weight, "ignore_index": self.ignore_index, "label_smoothing": self.label_smoothing}
+        if lengths is not None:
+            labels = torch.where(lengths > 0, labels, self.ignore_index)
+        elif self.reduction == "mean" and not by_samples:
+            return cross_entropy(logits, labels, **options)
+        apart = lengths is not None or self.reduction == "none"
+        loss = cross_entropy(logits, labels, reduction="none" if apart else "sum", **options)
         if logits.dim() == 3:
-            loss = mean_over_time(loss.view(-1, batch), lengths)
-        if self.reduction != "mean":
-            return loss.sum() if self.reduction == "sum" else loss
-        real = labels != self.ignore_index
-        if weight is not None and self._divides_by_weights:
-            return loss.sum() / torch.where(real, weight[torch.where(real, labels, 0)], 0).sum()
-        return loss.sum() / real.sum()
-
-    def _compute_loss(self, prediction: Tensor, targets: Tensor) -> Tensor:
-        """The loss, reduced already: PyTorch does it in the same pass."""
-        logits = self._readout(prediction)
-        num_steps = logits.size(0) if logits.dim() == 3 else 1
-        batch, num_classes = logits.shape[-2:]
-        labels = check_labels(targets, (batch,))
-        weight = self._class_weight(num_classes, logits)
-        by_samples = self.reduction == "mean" and weight is not None and not self._divides_by_weights
-        loss = self._cross_entropy(logits, labels, weight, "sum" if by_samples else self.reduction)
-        if by_samples:
-            return loss / (num_steps * (labels != self.ignore_index).sum())
+            loss = mean_over_time(loss.view(-1, batch), lengths) if apart else loss / len(logits)
         if self.reduction == "none":
-            return loss.view(num_steps, batch).mean(0)
-        return loss / num_steps if self.reduction == "sum" else loss
+            return loss
+        if self.reduction == "sum":
+            return loss.sum()
+        real = labels != self.ignore_index
+        counts = real if weight is None or by_samples else torch.where(real, weight[torch.where(real, labels, 0)], 0)
+        return loss.sum() / counts.sum()
 
-    def _cross_entropy(self, logits: Tensor, labels: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-        options: Any = {"ignore_index": self.ignore_index, "label_smoothing": self.label_smoothing}
-        return cross_entropy(logits, labels, weight=weight, reduction=reduction, **options)
-
-    def _reduce(self, loss: Tensor) -> Tensor:
+    def _reduce(self, loss: Tensor, lengths: Tensor | None = None) -> Tensor:
         return loss
 
 
@@ -109,7 +98,6 @@ class ce_rate_loss(CrossEntropy):
         TypeError: labels that are no real numbers.
 
     Example:
-        >>> import torch
         >>> spk_out = torch.zeros(4, 2, 10)
         >>> ce_rate_loss()(spk_out, torch.tensor([3, 7]))
         tensor([2.3026])
@@ -143,7 +131,6 @@ class ce_count_loss(ce_rate_loss):
     Arguments, errors and call as for `ce_rate_loss`; 'mean' and 'sum' return a scalar.
 
     Example:
-        >>> import torch
         >>> spk_out = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]])
         >>> ce_count_loss()(spk_out, torch.tensor([0]))
         tensor(0.1269)
@@ -168,7 +155,6 @@ class ce_max_membrane_loss(CrossEntropy):
         `loss(mem_out, targets)` with membranes [T, B, N] and labels [B]. Returns [B] for 'none', else a scalar.
 
     Example:
-        >>> import torch
         >>> mem_out = torch.tensor([[[0.0, 3.0]], [[1.0, -3.0]]])
         >>> ce_max_membrane_loss()(mem_out, torch.tensor([1]))
         tensor(0.1269)
@@ -202,7 +188,6 @@ class tet_loss(LossFunctions):
     2022.
 
     Example:
-        >>> import torch
         >>> tet_loss(lamb=0.5)(torch.zeros(4, 2, 10), torch.tensor([3, 7]))
         tensor(1.6513)
     """

@@ -33,7 +33,6 @@ class mse_count_loss(LossFunctions):
         TypeError: labels that are no real numbers.
 
     Example:
-        >>> import torch
         >>> spk_out = torch.ones(10, 1, 2)
         >>> mse_count_loss(correct_rate=0.8, incorrect_rate=0.2, reduction="none")(spk_out, torch.tensor([0]))
         tensor([[0.4000, 6.4000]])
@@ -95,7 +94,6 @@ class mse_membrane_loss(LossFunctions):
         TypeError: labels that are no real numbers.
 
     Example:
-        >>> import torch
         >>> mem_out = torch.tensor([[[0.5, 0.0]], [[1.5, 0.0]]])
         >>> mse_membrane_loss(reduction="none")(mem_out, torch.tensor([0]))
         tensor([[0.2500, 0.0000]])

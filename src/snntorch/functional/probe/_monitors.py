@@ -95,8 +95,7 @@ class BaseMonitor:
         reference = weakref.WeakMethod(self._record)
 
         def record(value: Any) -> None:
-            method = reference()
-            if method is not None:
+            if (method := reference()) is not None:
                 method(name, value)
 
         return record

@@ -64,12 +64,9 @@ class TripletSTDPLearner(STDPLearner):
         f_post: WeightFunction = torch.ones_like,
     ):
         super().__init__(synapse, sn, tau_plus, tau_minus, f_pre, f_post)
-        self.tau_x = tau_x
-        self.tau_y = tau_y
-        self.a2_plus = a2_plus
-        self.a3_plus = a3_plus
-        self.a2_minus = a2_minus
-        self.a3_minus = a3_minus
+        self.tau_x, self.tau_y = tau_x, tau_y
+        self.a2_plus, self.a3_plus = a2_plus, a3_plus
+        self.a2_minus, self.a3_minus = a2_minus, a3_minus
 
     def reset(self) -> None:
         """Forget the recorded spikes and the traces: call it before each new sequence."""
@@ -87,6 +84,5 @@ class TripletSTDPLearner(STDPLearner):
         depressing = pre * (self.a2_minus + self.a3_minus * before(r2, self.trace_pre_slow))
         self.trace_pre, self.trace_post = r1[-1], o1[-1]
         self.trace_pre_slow, self.trace_post_slow = r2[-1], o2[-1]
-        return self.f_post(w) * correlate(synapse, r1, potentiating) - self.f_pre(w) * correlate(
-            synapse, depressing, o1
-        )
+        gain, loss = correlate(synapse, r1, potentiating), correlate(synapse, depressing, o1)
+        return self.f_post(w) * gain - self.f_pre(w) * loss
