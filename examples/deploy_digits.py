@@ -12,10 +12,10 @@ from pathlib import Path
 
 import nir
 import torch
-from digits import NUM_STEPS, load_data
+from digits import NUM_STEPS, accuracy, load_data, run
 from fit import fit
-from quantise_digits import accuracy, finish, prepare
-from torch import Tensor, nn
+from quantise_digits import finish, prepare
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import snntorch as snn
@@ -43,13 +43,6 @@ def as_floats(net: nn.Sequential) -> nn.Sequential:
     return net
 
 
-@torch.no_grad()
-def imported_spikes(net: nn.Module, images: Tensor) -> Tensor:
-    """Output spikes `[T, B, 10]` of an imported network, which also returns its states."""
-    snn.utils.reset(net)
-    return snn.unroll(net, images, num_steps=NUM_STEPS)[0]
-
-
 def main(out: Path = Path("demo_out"), epochs: int = EPOCHS, fine_tuning: int = FINE_TUNING) -> tuple[float, int]:
     """Train, quantise, look, write, read, compare; returns the test accuracy and the number of spikes that differ."""
     torch.manual_seed(0)
@@ -72,9 +65,8 @@ def main(out: Path = Path("demo_out"), epochs: int = EPOCHS, fine_tuning: int = 
     print(f"{file}: {file.stat().st_size:,} bytes")
 
     with torch.no_grad():
-        snn.utils.reset(net)
-        exported = snn.unroll(net, test_x, num_steps=NUM_STEPS)
-    imported = imported_spikes(import_from_nir(file), test_x)
+        exported = run(net, test_x)
+        imported, _ = run(import_from_nir(file), test_x)  # which returns its states, too
     different = int((exported != imported).sum())
     print(f"{int(exported.sum()):,} output spikes; read back, {different} differ")
     return reached, different

@@ -40,13 +40,13 @@ def build_net() -> nn.Sequential:
     return nn.Sequential(nn.Linear(64, 128), snn.Leaky(**lif), nn.Linear(128, 10), snn.Leaky(**lif))
 
 
-def run(net: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
+def run(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Output spikes `[T, B, 10]`; the pixels are the input current of every step."""
     snn.utils.reset(net)
     return snn.unroll(net, images, num_steps=NUM_STEPS)
 
 
-def accuracy(net: nn.Sequential, images: torch.Tensor, labels: torch.Tensor) -> float:
+def accuracy(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
     """Share of images whose neuron spikes most."""
     with torch.no_grad():
         return float(SF.accuracy_rate(run(net, images), labels))

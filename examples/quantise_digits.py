@@ -15,14 +15,13 @@ threads add in another order):
 import copy
 
 import torch
-from digits import NUM_STEPS, build_net, load_data
+from digits import NUM_STEPS, accuracy, build_net, load_data
 from fit import fit
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchao.quantization import IntxWeightOnlyConfig, PerAxis, quantize_
 from torchao.quantization.qat import IntxFakeQuantizeConfig, QATConfig
 
-import snntorch as snn
 from snntorch import functional as SF
 
 EPOCHS, FINE_TUNING = 20, 5
@@ -41,13 +40,6 @@ def finish(net: nn.Module, bits: int) -> nn.Module:
     integers = IntxWeightOnlyConfig(getattr(torch, f"int{bits}"), PerAxis(0))
     quantize_(net, QATConfig(integers, step="convert"))
     return net
-
-
-@torch.no_grad()
-def accuracy(net: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of images whose class fires most."""
-    snn.utils.reset(net)
-    return float(SF.accuracy_rate(snn.unroll(net, images, num_steps=NUM_STEPS), labels))
 
 
 def main(epochs: int = EPOCHS, fine_tuning: int = FINE_TUNING, seed: int = 0) -> dict[int, float]:

@@ -40,8 +40,7 @@ def test_a_changed_weight_in_the_file_would_be_noticed(example, tmp_path):
     torch.manual_seed(0)
     net, x = example.build_net(), torch.rand(5, 64)
     graph = example.export_to_nir(net, x[:1])
-    example.snn.utils.reset(net)
-    spikes = example.snn.unroll(net, x, num_steps=example.NUM_STEPS)
-    assert torch.equal(example.imported_spikes(example.import_from_nir(graph), x), spikes)
+    spikes = example.run(net, x)
+    assert torch.equal(example.run(example.import_from_nir(graph), x)[0], spikes)
     graph.nodes["2"].bias = graph.nodes["2"].bias + 1
-    assert not torch.equal(example.imported_spikes(example.import_from_nir(graph), x), spikes)
+    assert not torch.equal(example.run(example.import_from_nir(graph), x)[0], spikes)
