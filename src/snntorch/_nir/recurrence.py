@@ -67,16 +67,14 @@ def recurrent(neuron: Any, weight: nn.Module) -> RLeaky | RSynaptic:
     settings: dict[str, Any] = {
         name: getattr(neuron, name) for name in ("beta", "threshold", "reset_mechanism", "reset_delay", "init_hidden")
     }
-    one_to_one = weight
+    V = None
     if isinstance(weight, (Scale, GradedSpikes)):
         V = weight.scale if isinstance(weight, Scale) else weight.weights[:, 0]
-        one_to_one = RecurrentOneToOne(nn.Parameter(V.detach().clone()))
-    elif isinstance(weight, nn.Linear) and weight.bias is None and weight.in_features == weight.out_features:
-        diagonal = weight.weight.detach().diagonal().clone()
-        if torch.equal(weight.weight, diagonal.diag()):
-            one_to_one = RecurrentOneToOne(nn.Parameter(diagonal))
-    if isinstance(one_to_one, RecurrentOneToOne):
-        settings |= {"all_to_all": False, "V": one_to_one.V}
+    elif isinstance(weight, nn.Linear) and weight.bias is None:
+        diagonal = weight.weight.diagonal()
+        V = diagonal if torch.equal(weight.weight, diagonal.diag()) else None
+    if V is not None:
+        settings |= {"all_to_all": False, "V": nn.Parameter(V.detach().clone())}
     elif isinstance(weight, nn.Linear):
         settings |= {"linear_features": weight.in_features}
     elif isinstance(weight, nn.Conv2d):

@@ -94,14 +94,13 @@ def _response(neuron: Any, weight: Tensor, num_steps: int) -> tuple[Tensor, Tens
     silent.to(weight.device, torch.float64)
     threshold = silent.threshold.clone()
     silent.threshold.fill_(float("inf"))
-    silent.reset_mechanism = "none"
+    silent.reset_mechanism, silent.init_hidden = "none", True
     silent.reset_mem()
     inputs = torch.zeros(2, *weight.shape[:1], *(1,) * (weight.dim() - 2), device=weight.device, dtype=torch.float64)
     inputs[1] = 1  # beside a neuron that gets nothing
     total = squares = rest = torch.zeros_like(inputs[1])
     for _ in range(num_steps):
-        states = () if silent.init_hidden else [getattr(silent, name) for name in silent.states]
-        silent(inputs, *states)
+        silent(inputs)
         rest, potential = silent.mem
         total, squares = total + (potential - rest), squares + (potential - rest) ** 2
         inputs = torch.zeros_like(inputs)
