@@ -35,7 +35,7 @@ def test_all_to_all_weights_are_torch_s_rnn():
 
 
 def test_one_sample_without_a_batch():
-    layer, x = snn.LeakyParallel(3, 4, beta=0.5), torch.rand(6, 2, 3) * 4
+    layer, x = snn.LeakyParallel(3, 4, beta=0.9, threshold=0.1), 4 * torch.randn(20, 2, 3)
     assert torch.equal(layer(x[:, 0]), layer(x)[:, 0]) and layer(x[:, 0]).any()
 
 
