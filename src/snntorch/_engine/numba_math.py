@@ -17,6 +17,7 @@ _TAYLOR = tuple(np.float32(1 / math.factorial(n)) for n in range(8))
 _C2, _C3, _C4, _C5, _C6, _C7 = _TAYLOR[2:]
 _ONE, _ZERO, _HALF, _TWO = (np.float32(v) for v in (1, 0, 0.5, 2))
 _LOWEST, _HIGHEST = np.float32(-104.0), np.float32(89.0)  # below float32's least and above its greatest number
+_INLINE = {"error_model": "numpy", "forceinline": True}
 _SATURATED = np.float32(10.0)  # where tanh is 1
 
 
@@ -34,15 +35,17 @@ def _reduced(x):
     return np.int32(k), r + r * r * series
 
 
-def _exp(x):
+def exp(x):
+    """`e^x`."""
     return math.exp(x)
 
 
-def _tanh(x):
+def tanh(x):
+    """The hyperbolic tangent."""
     return math.tanh(x)
 
 
-@overload(_exp)
+@overload(exp, jit_options=_INLINE)
 def _exp_of(x):
     if x != types.float32:
         return lambda x: math.exp(x)
@@ -58,7 +61,7 @@ def _exp_of(x):
     return exp
 
 
-@overload(_tanh)
+@overload(tanh, jit_options=_INLINE)
 def _tanh_of(x):
     if x != types.float32:
         return lambda x: math.tanh(x)
@@ -76,52 +79,40 @@ def _tanh_of(x):
     return tanh
 
 
-@njit(error_model="numpy", forceinline=True)
-def exp(x):
-    """`e^x`."""
-    return _exp(x)
-
-
-@njit(error_model="numpy", forceinline=True)
-def tanh(x):
-    """The hyperbolic tangent."""
-    return _tanh(x)
-
-
-@njit(error_model="numpy", forceinline=True)
+@njit(**_INLINE)
 def sigmoid(x):
     """`1 / (1 + e^-x)`."""
     one = type(x)(1)
-    return one / (one + _exp(-x))
+    return one / (one + exp(-x))
 
 
-@njit(error_model="numpy", forceinline=True)
+@njit(**_INLINE)
 def sign(x):
     """-1, 0 or 1; 0 for NaN."""
     one = type(x)(1)
     return one if x > 0 else (-one if x < 0 else type(x)(0))
 
 
-@njit(error_model="numpy", forceinline=True)
+@njit(**_INLINE)
 def maximum(a, b):
     """The greater, NaN where one is."""
     return a if a > b or a != a else b
 
 
-@njit(error_model="numpy", forceinline=True)
+@njit(**_INLINE)
 def minimum(a, b):
     """The lesser, NaN where one is."""
     return a if a < b or a != a else b
 
 
-@njit(error_model="numpy", forceinline=True)
+@njit(**_INLINE)
 def lerp(a, b, weight):
     """From a, weight 0, to b, weight 1."""
     one, half = type(a)(1), type(a)(0.5)
     return a + weight * (b - a) if abs(weight) < half else b - (b - a) * (one - weight)
 
 
-@njit(error_model="numpy", forceinline=True)
+@njit(**_INLINE)
 def remainder(a, b):
     """The remainder of a division that rounds down: it has b's sign."""
     rest = np.fmod(a, b)
