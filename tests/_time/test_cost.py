@@ -173,3 +173,58 @@ def test_a_recurrent_neuron_between_whose_steps_something_stands_is_as_deep_as_i
     for name in set(ways[0]) - {"AccumulateGrad"}:
         assert ways[1].count(name) <= ways[0].count(name), name
     assert "Feedback" not in ways[1]
+
+
+def test_places_in_the_code_are_looked_for_at_the_first_steps_only(monkeypatch):
+    from snntorch._time import modules, record, sites
+
+    looked = []
+    for user in (modules, record):
+        monkeypatch.setattr(user, "site", lambda: looked.append(1) or sites.site())
+    net, counts = snn.layerwise(Indexed()), []
+    for steps in (5, 50):
+        net(torch.rand(steps, B, 5))
+        counts.append(len(looked))
+        looked.clear()
+    assert 0 < counts[0] == counts[1]
+
+
+class Irregular(nn.Module):
+    """Calls that come in another order at some steps, and a layer that changes between them."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc1, self.act, self.fc2, self.lif = nn.Linear(5, 5), nn.LeakyReLU(0.1), nn.Linear(5, 5), snn.Leaky(0.9)
+
+    def forward(self, x):
+        self.act.negative_slope, self.act.note = 0.1, "a"
+        mem, out = self.lif.init_leaky(), []
+        for t, now in enumerate(x.unbind()):
+            if t % 3 == 1:
+                now = self.act(self.fc2(now)) + 0.5
+            now = self.act(self.fc1(now))
+            if t % 4 < 2:
+                now = torch.relu(self.fc2(now)) * (t % 2 + 1)
+            if t > 8:
+                self.act.negative_slope = 0.1 * t
+            if t == 5:
+                del self.act.note
+                self.act.another = "b"
+            if t == 12:
+                self.act.forward = torch.tanh
+            spk, mem = self.lif(now, mem)
+            out += [spk, mem]
+        del self.act.another, self.act.forward
+        return torch.stack(out)
+
+
+def test_calls_in_another_order_are_told_apart():
+    net, x = Irregular().double(), torch.rand(17, B, 5, dtype=torch.float64)
+    found = []
+    for run in (net, snn.layerwise(net)):
+        net.zero_grad()
+        out = run(x)
+        out.square().sum().backward()
+        found.append([out.detach(), *[p.grad for p in net.parameters() if p.grad is not None]])
+    for expected, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-10, rtol=0)

@@ -315,7 +315,7 @@ def test_a_setting_that_a_weight_makes_is_one_for_all_steps():
     found, expected = ([out := way(x), *torch.autograd.grad((out**2).sum(), net.parameters())] for way in (run, net))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
     assert type(net.lif.beta) is torch.Tensor
-    with choices() as made:
+    with snn.backend("auto"), choices() as made:
         run(x)
     assert {path for who, path, _ in made if isinstance(who, Bounded)} == {"fused cpu"}
 

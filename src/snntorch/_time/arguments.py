@@ -1,6 +1,6 @@
 """Nested arguments and outputs: the tensors in them, and what is left when these are taken out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -111,6 +111,40 @@ def sign(args: Any, signature: list, tensors: list) -> None:
             sign((value.start, value.stop, value.step), signature, tensors)
         else:
             signature += (kind, value)
+
+
+def fits(values: Collection[Any], template: Collection[Any], metas: Sequence[Any], tensors: list) -> bool:
+    """Whether arguments are those that a template was made of, but for values that are not there yet.
+
+    Args:
+        values: the arguments.
+        template: what `hollow` made of others, with slots for what was not there.
+        metas: of what was not there.
+        tensors: gets all tensors of the arguments, in order.
+    """
+    if len(values) != len(template):
+        return False
+    for value, then in zip(values, template, strict=True):
+        kind = type(value)
+        if kind is Later:
+            if type(then) is not Slot or metas[then.number] is not value.meta:
+                return False
+            tensors.append(value)
+        elif value is then:
+            if isinstance(value, Tensor):
+                tensors.append(value)
+        elif kind is not type(then):
+            return False
+        elif kind is tuple or kind is list or kind is slice:
+            if not fits(_items(value), _items(then), metas, tensors):
+                return False
+        elif kind not in _ATOMS or value != then:
+            return False
+    return True
+
+
+def _items(value: Any) -> Sequence[Any]:
+    return (value.start, value.stop, value.step) if type(value) is slice else value
 
 
 def structure_of(value: Any, structure: list) -> None:

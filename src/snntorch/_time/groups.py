@@ -43,6 +43,10 @@ class Group:
         self.plain = False  # whether a call gives one new tensor and does nothing else
         self.learns = False  # whether a tensor in the template asks for a gradient
         self.place: Any = None  # where its calls come from
+        self.time = 0  # at which of the calls there in one step
+        self.then: Any = None  # what came after it, see `Recording.last`
+        self.known_as: Any = None  # what tells its function from others
+        self.here, self.taken = 0, ()  # from which module's forward it is called, with what
         self.nodes: list[Node] = []  # those that have not run
         self.changes = 0  # what its calls change, by identity
         self.calls = 0  # how many they are when they begin to

@@ -26,6 +26,10 @@ CONSTANT = {
     torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like, Tensor.new_zeros, Tensor.new_ones,
     Tensor.new_empty, Tensor.new_full, Tensor.new_tensor,
 }  # fmt: skip
+# Of tensors that are there: at once, whatever waits.
+AT_ONCE = KNOWN | {
+    torch.zeros_like, torch.ones_like, torch.empty_like, Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty,
+}  # fmt: skip
 DRAWN = {torch.rand_like, torch.randn_like, torch.randint_like}  # at once, in the order of the code
 SPECIAL = {REQUIRES_GRAD, *DRAWN, Tensor.__iter__, Tensor.unbind, torch.unbind, Tensor.__setitem__, *CONSTANT}
 RANDOM = {"rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "normal",

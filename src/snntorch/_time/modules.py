@@ -10,7 +10,6 @@ from .._engine.private import function_mode
 from .._neurons.neurons import SpikingNeuron
 from ..surrogate import SurrogateFunction
 from . import layers, norm
-from .again import Again
 from .arguments import Slot, fill, hollow, leaves, mapped
 from .groups import SequenceGroup
 from .infer import Context, context_now, infer, meta_of, tried
@@ -18,6 +17,7 @@ from .later import Batch, Later, Meta, Node, resolved, settle
 from .neuron_group import NeuronGroup
 from .patches import patched, recording
 from .record import FunctionRecorder, learns
+from .recording import Entry
 from .sites import ends, line, site
 from .writes import memory_of
 
@@ -38,7 +38,7 @@ class Recorder(FunctionRecorder):
         super().__init__()
         self.sequences, self.ends = sequences, ends
         self._entered = False  # whether PyTorch shows this its functions
-        self._places_of_modules: dict[Any, int] = {}  # numbered, with the places around them
+        self._entries: dict[Any, Entry] = {}  # by their places and those around them
         self.neurons: dict[SpikingNeuron, list[Any]] = {}  # with their states before
         self._ways: dict[nn.Module, str] = {}  # of the modules that were called
         self.sets = 0  # how often what was recorded ran as a neuron's attribute was about to change
@@ -65,10 +65,6 @@ class Recorder(FunctionRecorder):
                 raise
             self._leave()
             return out
-
-    def _forget(self) -> None:
-        super()._forget()
-        self._again: dict[Any, Again] = {}
 
     def stop(self, reason: str, by: Any = None) -> None:
         """Run what is recorded, and from now on what is called; `by` is the module that is the reason."""
@@ -111,6 +107,16 @@ class Recorder(FunctionRecorder):
 
     def module(self, call: Callable, module: Any, args: tuple, kwargs: dict) -> Any:
         """A module that is called; `call` is how PyTorch does."""
+        entry = self._entry(module)
+        if entry is not None and entry.call is not None and len(args) == 1 and not kwargs and not self.writes:
+            x, group = args[0], entry.call
+            if (
+                type(x) is Later and x.meta is entry.taken and group.place is not None
+                and group.context == context_now() and entry.stays()
+            ):  # fmt: skip
+                inputs = ((x.node, x.out),)
+                self.come_again(group, inputs)
+                return self._plain(group, inputs)
         way = self._ways.get(module)
         if way is None:
             way = self._ways[module] = layers.way(module, self.sequences)
@@ -155,31 +161,32 @@ class Recorder(FunctionRecorder):
         self._changed = {key: other(node) for key, node in self._changed.items()}
 
     def _layer(self, call: Callable, module: nn.Module, args: tuple, kwargs: dict) -> Any:
-        """A layer of PyTorch's, looked through unless it is known what that comes to."""
+        """A layer of PyTorch's, looked through until it is known what that comes to."""
+        before, outside = self.number, self.last
+        out = self._through(call, module, args, kwargs)
         x: Any = args[0] if len(args) == 1 and not kwargs else None
-        at = site()
-        if type(x) is not Later or self.writes:
-            return self._through(call, module, args, kwargs, at)
-        key = (self.here, id(module), x.meta, context_now(), *at)
-        again = self._again.get(key)
-        if again is not None and again.holds():
-            inputs = ((x.node, x.out),)
-            group = self.group_of(again.place, inputs)
-            if group is not None:
-                return self._plain(group, inputs)
-            again.place.time -= 1  # to look through it comes there once more
-        before = self.number
-        out = self._through(call, module, args, kwargs, at)
-        node = out.node if type(out) is Later else x.node
-        if before + 1 == self.number == node.number and node.group.plain and node.inputs == ((x.node, x.out),):
-            self._again[key] = Again(module, node.group.place)
+        if type(x) is Later:
+            node, entry = out.node if type(out) is Later else x.node, outside.then
+            if before + 1 == self.number == node.number and node.group.plain and node.inputs == ((x.node, x.out),):
+                if type(entry) is Entry and entry.then is node.group:
+                    entry.is_one_call(node.group, x.meta)
         return out
 
-    def _through(
-        self, call: Callable, module: nn.Module, args: tuple, kwargs: dict, at: Sequence[int] | None = None
-    ) -> Any:
-        outside, places = self.here, self._places_of_modules
-        self.here = places.setdefault((outside, id(module), *(site() if at is None else at)), len(places) + 1)
+    def _entry(self, module: Any) -> Entry | None:
+        """The entry into a module, if that came last time after the call before."""
+        entry = self.last.then
+        return entry if type(entry) is Entry and entry.module is module and entry.outside == self.here else None
+
+    def _through(self, call: Callable, module: nn.Module, args: tuple, kwargs: dict) -> Any:
+        outside, entries = self.here, self._entries
+        entry = self._entry(module)
+        if entry is None:
+            key = outside, id(module), *site()
+            entry = entries.get(key)
+            if entry is None:
+                entry = entries[key] = Entry(module, outside, len(entries) + 1)
+            self.follow(entry)
+        self.last, self.here = entry, entry.here
         self.path.append(module)
         try:
             return call(module, *args, **kwargs)
@@ -207,7 +214,7 @@ class Recorder(FunctionRecorder):
             or before.batch is not None or group.linked(given) is None or group.context != context_now()
         ):  # fmt: skip
             return None
-        self.group_of(group.place)
+        self.come_again(group)
         spk, *states = self._neuron_node(group, ((x.node, x.out),), before)
         neuron._store(states)
         return neuron._returned(spk, states)

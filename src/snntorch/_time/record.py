@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from .._engine import note
 from .._engine.private import past_torch_function, unseen
 from . import known
-from .arguments import Slot, fill, hollow, leaves, mapped, sign
+from .arguments import Slot, fill, fits, hollow, leaves, mapped, sign
 from .groups import FunctionGroup, Group, ModuleGroup, SelectGroup, StackGroup, WriteGroup
 from .infer import Context, Inferred, context_now, infer, meta_of
 from .later import Later, Meta, Node, resolved
@@ -44,13 +44,14 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         kwargs = kwargs or {}
         if self.runs:
             return func(*args, **kwargs)
+        if Later not in types:
+            at_once = self.stopped or func in known.AT_ONCE
+            return func(*args, **kwargs) if at_once else self._of_values(func, args, kwargs)
         if func in known.KNOWN:
             with past_torch_function():
                 return func(*args, **kwargs)
         if self.stopped:
-            return func(*resolved(args), **resolved(kwargs)) if Later in types else func(*args, **kwargs)
-        if Later not in types:
-            return self._of_values(func, args, kwargs)
+            return func(*resolved(args), **resolved(kwargs))
         if self.writes and (written := self._written((args, kwargs))):
             if len(written) > 1 or written[0] is not args[0] or func not in known.ACCUMULATES:
                 self.flush()
@@ -109,6 +110,11 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             kwargs: its arguments by keyword.
             **of_group: settings of its group.
         """
+        group: Any = self.last.then
+        if group is not None and group.known_as == known_as:
+            again = self._again(group, function, args, kwargs)
+            if again is not None:
+                return again
         context = context_now()
         tensors: list[Any] = []
         signature = [known_as, context]
@@ -122,11 +128,12 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             place = self.place_of((self.here, *site(), *given, *signature), bool(given) or "module" in of_group)
         except TypeError:  # an argument without a hash
             return self._look(function, args, kwargs)
-        group: Any = self.group_of(place, inputs)
+        group = self.group_of(place, inputs)
         if group is None:
             group = self._function_group(tuple(signature), function, args, kwargs, tensors, context, of_group)
             if group is None:
                 return self._look(function, args, kwargs)
+            group.known_as, group.here = known_as, self.here
             read = [memory_of(t) for t in tensors if type(t) is not Later]
             if not self.updated.isdisjoint(read):  # it reads what is to be by now
                 self.flush()
@@ -137,21 +144,22 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             return self._plain(group, inputs)
         return self._record(group, inputs, tensors, (function, args, kwargs))
 
-    def _plain(self, group: Any, inputs: Sequence[Any]) -> Later:
-        """A call that gives one new tensor and does nothing else."""
-        node = self._same_again(group, inputs)
-        if node is not None:
-            return self.handle(node, 0, group.inferred.metas[0])
-        return self.new_handle(self.node(group, inputs, 1), 0, group.inferred.metas[0])
-
-    def _same_again(self, group: Group, inputs: Sequence[Any]) -> Node | None:
-        """A call of the group on the same values, which do not depend on time."""
-        if not group.repeats:
+    def _again(self, group: Any, function: Any, args: Any, kwargs: Any) -> Any:
+        """As `record`, where the call is like one of the group but for values that are not there yet; else None."""
+        if group.here != self.here or group.context != context_now():
             return None
-        for node, _ in inputs:
-            if not node.static:
+        tensors: list[Any] = []
+        of_args, of_kwargs = group.template
+        if not fits(args, of_args, group.taken, tensors):
+            return None
+        if kwargs or of_kwargs:
+            if list(kwargs) != list(of_kwargs) or not fits(kwargs.values(), of_kwargs.values(), group.taken, tensors):
                 return None
-        return self._results.get((group, inputs))
+        inputs = tuple([(t.node, t.out) for t in tensors if type(t) is Later])
+        self.come_again(group, inputs)
+        if group.plain:
+            return self._plain(group, inputs)
+        return self._record(group, inputs, tensors, (function, args, kwargs))
 
     def _record(self, group: Any, inputs: Sequence[Any], tensors: list, call: tuple) -> Any:
         """As `record`, a call that may write in place, give what it got, several tensors or views."""
@@ -177,13 +185,6 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         rebind(tensors[inferred.written], new, node, k, self.record)
         return tensors[inferred.written] if isinstance(out, Later) else out
 
-    def keep_order(self, node: Node) -> None:
-        """Let a call run after the last one that changes the same thing."""
-        if node.group.ordered:
-            before = self._changed.get(node.group.changes)
-            node.after = before if before is not None and before.group is not node.group else None
-            self._changed[node.group.changes] = node
-
     def _function_group(
         self, signature: tuple, function: Any, args: Any, kwargs: Any, tensors: list, context: Context, of_group: dict
     ) -> Group | None:
@@ -203,6 +204,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         stacks = function is torch.stack and len(slots) == len(tensors)
         make = ModuleGroup if module is not None else StackGroup if stacks else FunctionGroup
         group = make(function, template, inferred, context, self.owner(), line(), **of_group)
+        group.taken = [t.meta for t in slots]  # type: ignore[attr-defined]
         if statistics is not None:
             group.ordered, group.changes = True, id(statistics)
         elif module is not None:
@@ -244,14 +246,21 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         if not -size <= index < size:
             raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {size}")
         context = context_now()
-        is_course = source.node.static or type(source.node.group) is StackGroup
-        place = self.place_of(("select", dim, source.meta, context, self.here, *site()), is_course)
-        group: Any = self.group_of(place)
+        key = ("select", dim, source.meta, context, self.here)
+        group: Any = self.last.then
+        if group is not None and group.known_as == key:
+            self.come_again(group)
+            place = group.place
+        else:
+            is_course = source.node.static or type(source.node.group) is StackGroup
+            place = self.place_of((*key, *site()), is_course)
+            group = self.group_of(place)
         if group is None:
             shape, stride = list(source.meta.shape), list(source.meta.stride)
             del shape[dim], stride[dim]
             meta = Meta(torch.Size(shape), tuple(stride), source.meta.dtype, source.meta.device)
             group = SelectGroup(dim, meta, context, self.owner(), line())
+            group.known_as = key
             self.add_group(place, group)
         index %= size
         same_again = (group, source.node, source.out, index)

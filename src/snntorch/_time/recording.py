@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import is_, itemgetter
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,6 +14,49 @@ from .infer import meta_of
 from .later import Batch, Later, Meta, Node
 from .patches import recording
 from .schedule import run_pending
+
+
+class Entry:
+    """A module that was entered from a place in the code.
+
+    Attributes:
+        module, outside, here: what was entered, from where, and what stands for the place inside of it.
+        then: what came after that, see `Recording.last`.
+        call, taken: of a layer whose forward is one call, the group of that and what it takes.
+    """
+
+    __slots__ = (
+        "call", "count", "held", "here", "hooks", "module", "outside", "own", "place", "taken", "then",
+    )  # fmt: skip
+    known_as = None  # it is no call of a function
+
+    def __init__(self, module: Any, outside: int, here: int) -> None:
+        self.module, self.outside, self.here = module, outside, here
+        self.then: Any = None
+        self.call: Any = None
+        self.taken: Any = None
+        self.place: Any = None
+
+    def is_one_call(self, group: Group, taken: Meta) -> None:
+        """Remember the one call that the layer's forward is, which it stays as long as the layer does."""
+        self.call, self.taken, module = group, taken, self.module
+        self.own = itemgetter("training", "training", *[name for name in vars(module) if name not in _OF_PYTORCH])
+        self.hooks = tuple([getattr(module, name) for name in _HOOKS])
+        self.held = *self.own(vars(module)), *module._parameters.values(), *module._buffers.values()
+        self.count = len(vars(module)), len(self.held)
+
+    def stays(self) -> bool:
+        """Whether the layer still has the same attributes, the very parameters and buffers, and no hooks."""
+        attributes = vars(self.module)
+        try:
+            now = *self.own(attributes), *self.module._parameters.values(), *self.module._buffers.values()
+        except KeyError:
+            return False
+        return (len(attributes), len(now)) == self.count and all(map(is_, now, self.held)) and not any(self.hooks)
+
+
+_OF_PYTORCH = vars(nn.Module()).keys()
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 class Place:
@@ -42,15 +86,17 @@ class Recording:
         self.handles: list[weakref.ref] = []  # of all that stands for something
         self.number = 0
         self.runs = False  # what is recorded, now
+        self.last: Any = None  # what was called last, a group or an entry; `then` it, what came after it the last time
         self.together = self.alone = 0  # calls that ran with others, and by themselves; see `run_pending`
-        self._placed: list[Group] = []
+        self._placed: list[Any] = []
         self._forget()
 
     def _forget(self) -> None:
         """Begin anew, as all that was recorded runs."""
-        for group in self._placed:
-            group.place = None  # which knows the group, and values: they are not to wait for a collection
+        for item in self._placed:  # which know each other, and values: they are not to wait for a collection
+            item.place = item.then = None
         self._placed.clear()
+        self.last = Entry(None, 0, 0)
         self.pending: dict[Group, None] = {}
         self.reads: set[int] = set()  # memory that pending calls read; their groups keep it alive
         self.writes: set[int] = set()  # and that they write
@@ -106,13 +152,31 @@ class Recording:
         else:
             place.time += 1
         place.inputs = inputs
-        return place.groups[place.time] if place.time < len(place.groups) else None
+        if place.time >= len(place.groups):
+            return None
+        group = self.last.then = place.groups[place.time]
+        self.last = group
+        return group
 
     def add_group(self, place: Place, group: Group) -> None:
         """A new group, of the call that `group_of` was asked for last."""
+        group.place, group.time = place, len(place.groups)
         place.groups.append(group)
-        group.place = place
-        self._placed.append(group)
+        self.follow(group)
+
+    def follow(self, item: Any) -> None:
+        """Something new came after what was called last."""
+        self.last.then = item
+        self.last = item
+        self._placed.append(item)
+
+    def come_again(self, group: Group, inputs: Sequence[Any] = ()) -> None:
+        """Note a call of the group that `group_of` would give: what came last time after the call before it."""
+        place = group.place
+        if place.step == self._step and group.time <= place.time:
+            self._step += 1
+        place.step, place.time, place.inputs = self._step, group.time, inputs
+        self.last = group
 
     def owner(self) -> nn.Module | None:
         """The module whose forward is being recorded."""
@@ -134,6 +198,13 @@ class Recording:
                 self._results[group, inputs] = node
         return node
 
+    def keep_order(self, node: Node) -> None:
+        """Let a call run after the last one that changes the same thing."""
+        if node.group.ordered:
+            before = self._changed.get(node.group.changes)
+            node.after = before if before is not None and before.group is not node.group else None
+            self._changed[node.group.changes] = node
+
     def handle(self, node: Node, out: int, meta: Meta) -> Later:
         """What stands for an output of a node."""
         reference = node.handles[out]
@@ -148,6 +219,22 @@ class Recording:
         node.handles[out] = reference = weakref.ref(later)
         self.handles.append(reference)
         return later
+
+    def _plain(self, group: Any, inputs: Sequence[Any]) -> Later:
+        """A call that gives one new tensor and does nothing else."""
+        node = self._same_again(group, inputs)
+        if node is not None:
+            return self.handle(node, 0, group.inferred.metas[0])
+        return self.new_handle(self.node(group, inputs, 1), 0, group.inferred.metas[0])
+
+    def _same_again(self, group: Group, inputs: Sequence[Any]) -> Node | None:
+        """A call of the group on the same values, which do not depend on time."""
+        if not group.repeats:
+            return None
+        for node, _ in inputs:
+            if not node.static:
+                return None
+        return self._results.get((group, inputs))
 
 
 def _moved_on(now: Sequence[Any], before: Sequence[Any]) -> bool:
