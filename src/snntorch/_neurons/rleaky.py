@@ -45,6 +45,7 @@ class RLeaky(Recurrent, LIF):
     """
 
     states = ("spk", "mem")
+    init_rleaky = LIF.init_states
     spk: Tensor
 
     def __init__(
@@ -87,7 +88,3 @@ class RLeaky(Recurrent, LIF):
         mem = reset(mem, spk, threshold, now)
         spk = graded(spk, factor)
         return spk, spk, mem
-
-    def init_rleaky(self) -> tuple[Tensor, Tensor]:
-        """As `reset_mem`."""
-        return self.reset_mem()

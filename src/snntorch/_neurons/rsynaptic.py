@@ -46,6 +46,7 @@ class RSynaptic(Recurrent, LIF):
     """
 
     states = ("spk", "syn", "mem")
+    init_rsynaptic = LIF.init_states
     spk: Tensor
     syn: Tensor
 
@@ -93,7 +94,3 @@ class RSynaptic(Recurrent, LIF):
         mem = reset(mem, spk, threshold, now)
         spk = graded(spk, factor)
         return spk, spk, syn, mem
-
-    def init_rsynaptic(self) -> tuple[Tensor, Tensor, Tensor]:
-        """As `reset_mem`."""
-        return self.reset_mem()

@@ -45,6 +45,7 @@ class SConv2dLSTM(SpikingNeuron):
     """
 
     states = ("syn", "mem")
+    init_sconv2dlstm = SpikingNeuron.init_states
     syn: Tensor
 
     def __init__(
@@ -121,7 +122,3 @@ class SConv2dLSTM(SpikingNeuron):
         mem = reset(torch.sigmoid(o) * torch.tanh(syn), fired, threshold, reset_mechanism)
         syn, mem = quantised(syn, state_quant), quantised(mem, state_quant)
         return graded(spike((pool(mem) if pool else mem) - threshold), factor), syn, mem
-
-    def init_sconv2dlstm(self) -> tuple[Tensor, Tensor]:
-        """As `reset_mem`."""
-        return self.reset_mem()

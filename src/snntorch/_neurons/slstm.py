@@ -35,6 +35,7 @@ class SLSTM(SpikingNeuron):
     """
 
     states = ("syn", "mem")
+    init_slstm = SpikingNeuron.init_states
     syn: Tensor
 
     def __init__(
@@ -110,7 +111,3 @@ class SLSTM(SpikingNeuron):
         mem = reset(mem, fired, threshold, reset_mechanism)
         syn, mem = quantised(syn, state_quant), quantised(mem, state_quant)
         return graded(spike(mem - threshold), factor), syn, mem
-
-    def init_slstm(self) -> tuple[Tensor, Tensor]:
-        """As `reset_mem`."""
-        return self.reset_mem()
