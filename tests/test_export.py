@@ -17,7 +17,6 @@ from rows import ROWS, STEP_ROWS, one_per_class, row_named, rows
 T, B = 3, 3
 BATCH, TIME = torch.export.Dim("batch", min=2, max=64), torch.export.Dim("time", min=2, max=64)
 MIXING = {snn.RLeaky, snn.RSynaptic, snn.SLSTM, snn.SConv2dLSTM}  # by a weight between one step and the next
-STEPPED = {snn.SConv2dLSTM}  # where that is a convolution: the number of steps is fixed
 RESETS = [r for r in ROWS if r.cls is snn.Leaky and "reset_mechanism" in r.kwargs][1:]  # the first is its class's
 
 pytestmark = [
@@ -129,15 +128,18 @@ def test_step(row):
             torch.testing.assert_close(in_onnx(*args), flat(expected))
 
 
-@rows([r for r in (*one_per_class(), *RESETS) if r.cls is not snn.NoisyLeaky])  # its draws fix the number of steps
+@rows([
+    r for r in (*one_per_class(), *RESETS, row_named("RLeaky-conv-even"))
+    if r.cls is not snn.NoisyLeaky  # its draws fix the number of steps
+])  # fmt: skip
 @torch.no_grad()
 def test_unrolled(row):
-    module, time = unrolled(row), row.cls not in STEPPED
-    program = export(module, row.input(T, B), time=time)
+    module = unrolled(row)
+    program = export(module, row.input(T, B), time=True)
     if row.cls is not snn.SlidingPSN:  # a matrix product
-        assert any(name.startswith("snntorch.") for name in operators(program)) == time
+        assert any(name.startswith("snntorch.") for name in operators(program))
     exported, in_onnx = reread(program).module(), None if row in RESETS else onnx(program)
-    for steps, batch in ((T, B), (T + 5 * time, B + 4)):
+    for steps, batch in ((T, B), (T + 5, B + 4)):
         x = row.input(steps, batch)
         expected = module(x)
         torch.testing.assert_close(exported(x), expected)

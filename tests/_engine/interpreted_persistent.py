@@ -219,5 +219,5 @@ def test_launches_beside_the_kernels(monkeypatch):
         ones, leaves = torch.ones_like(spk), [x, *neuron.recurrent.parameters()]
         _, *backward = launches(lambda ones=ones, spk=spk, leaves=leaves: torch.autograd.grad(spk, leaves, ones))
         assert forward == [["aten::add", "aten::copy_", "aten::copy_"], ["snntorch: forward of RLeaky"]]
-        weight_and_bias = ["aten::cat", "aten::mm", "aten::sum"]
+        weight_and_bias = ["aten::addmm", "aten::mm", "aten::sum"]
         assert backward == [[*weight_and_bias, "aten::zero_", "aten::zero_"], ["snntorch: backward of RLeaky"]]

@@ -8,6 +8,7 @@ asked.
 
 from . import bits as bits
 from . import decomposition as decomposition  # registers the operators, which exported programs look for
+from .autocast import without_autocast as without_autocast
 from .choose import ONE_EACH as ONE_EACH
 from .choose import choices as choices
 from .choose import computes as computes
@@ -17,7 +18,6 @@ from .choose import note as note
 from .dispatch import run as run
 from .dispatch import run_feedback as run_feedback
 from .dispatch import stepped as stepped
-from .dispatch import without_autocast as without_autocast
 from .plans import program_text as program_text
 from .setting import asked as asked
 from .setting import backend as backend

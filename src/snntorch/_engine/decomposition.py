@@ -15,6 +15,7 @@ from .graph import LEAVES, Graph
 from .operations import OPERATIONS
 from .ops import run_fake, written_dtypes
 from .private import decomposes
+from .products import product
 from .program import Program, load
 
 # What each operation computes, where that depends on no dtype.
@@ -107,17 +108,18 @@ def run(
 
 @decomposes(torch.ops.snntorch.feedback.default)
 def feedback(
-    program: str, steps: int, index: int, written: Sequence[bool], drives: bool, x: Tensor, weight: Tensor,
+    program: str, steps: int, feeds: Sequence[int], written: Sequence[bool], drives: bool, x: Tensor, weight: Tensor,
     states: Sequence[Tensor], params: Sequence[Tensor],
 ) -> list[Tensor]:  # fmt: skip
     """See `feedback.run_kernels`."""
-    found, like = load(program), states[0]
+    (index, channels), found, like = feeds, load(program), states[0]
     once = _step(found, written, found.inputs)
 
     def step(*tensors: Tensor) -> tuple[Tensor, ...]:
         before, (now, matrix, *rest) = tensors[: len(states)], tensors[len(states) :]
-        product = torch.nn.functional.linear(before[index].to(matrix.dtype), matrix)
-        driven = (now + product.to(now.dtype)).to(like.dtype).chunk(found.inputs, -1)
+        weighted = product(matrix, found.inputs, channels)
+        fed = weighted.of(weighted.seen(before[index])).movedim(1, channels)
+        driven = (now + fed.to(now.dtype)).to(like.dtype).chunk(found.inputs, channels)
         results = once(*before, *driven, *rest)
         return (*results, torch.stack(driven)) if drives else results
 
@@ -126,7 +128,7 @@ def feedback(
     finals, courses, drive = (
         results[: len(states)], results[len(states) :][: sum(written)], results[len(states) + sum(written) :]
     )  # fmt: skip
-    fakes = feedback_fake(program, steps, index, written, drives, x, weight, states, params)
+    fakes = feedback_fake(program, steps, feeds, written, drives, x, weight, states, params)
     return [value.to(fake.dtype) for value, fake in zip((*courses, *finals, *drive), fakes, strict=True)]
 
 

@@ -1,6 +1,5 @@
 """A neuron's step over time: as a kernel where that can be, operation by operation elsewhere."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor
 
 from . import ops
+from .autocast import autocasting, without_autocast
 from .choose import COMPILED, NOTHING, ONE_EACH, Call, computes, listening, note, obstacle, of_devices, of_parameters
 from .feedback import feed_back
 from .freed import advise
@@ -18,8 +18,6 @@ from .private import watched
 from .program import Program
 from .setting import asked
 from .target import PACKAGES
-
-_AUTOCAST = ("cpu", "cuda", "mps", "xpu", "xla", "hpu")  # others raise where they are asked
 
 
 def run(
@@ -80,12 +78,6 @@ def run(
         return _eager(neuron.step, inputs, states, arguments, steps, varies, wanted)
 
 
-def without_autocast(device: str) -> contextlib.AbstractContextManager:
-    """Computing on a type of device in the dtypes that are given."""
-    on = device in _AUTOCAST and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if on else contextlib.nullcontext()
-
-
 def stepped(neuron: object, reason: str, by_kernels: bool = False) -> None:
     """Tell that a neuron steps by itself, or by a kernel for each step.
 
@@ -106,13 +98,15 @@ def run_feedback(
     steps: int,
     wanted: Sequence[bool],
 ) -> tuple[list[Any], list[Tensor]] | None:
-    """Run a neuron's step over time, whose inputs are `projected + state @ weight.T + bias`.
+    """Run a neuron's step over time, whose inputs are `projected + state @ weight.T + bias`, or convolved likewise.
 
     Args:
         neuron: as in `run`.
-        projected: `[T, B, I * F]` for the I inputs of the step, or `[B, I * F]` where it does not vary.
-        feedback: the number of the state that feeds back, the weight `[I * F, F]` and the bias `[I * F]`.
-        states: `[B, F]`.
+        projected: `[T, B, I * F]` for the I inputs of the step, or `[B, I * F]` where it does not vary; images
+            `[T, B, I * C, H, W]`.
+        feedback: the number of the state that feeds back, the weight `[I * F, F]`, of a convolution that keeps height
+            and width `[I * C, C, height, width]`, and the bias, one a row.
+        states: `[B, F]` or `[B, C, H, W]`.
         arguments: as in `run`.
         steps: number of time steps.
         wanted: as in `run`.
@@ -121,18 +115,17 @@ def run_feedback(
         As `run`, or None where this can't be done in one go.
     """
     index, weight, bias = feedback
-    if asked() == "eager" or states[0].dim() != 2:
+    if asked() == "eager" or states[0].dim() != weight.dim():
         return None
     if not torch.compiler.is_compiling() and watched():  # by someone who wants to see each product
         return None
     device = projected.device.type
-    autocast = device in _AUTOCAST and torch.is_autocast_enabled(device)
-    dtype = torch.get_autocast_dtype(device) if autocast else weight.dtype  # of the matrix product
+    dtype = torch.get_autocast_dtype(device) if autocasting(device) else weight.dtype  # of the product
     native = computes(projected.dtype)
     if projected.dtype != dtype or (native != dtype and PACKAGES[device] != "triton"):
         return None  # steps, which round as the loop does, every product with its bias
-    sequence = projected if projected.dim() == 3 else projected[None]
-    inputs = sequence.chunk(weight.shape[0] // weight.shape[1], -1)
+    sequence = projected if projected.dim() > states[0].dim() else projected[None]
+    inputs = sequence.chunk(weight.shape[0] // weight.shape[1], 2)
     call = Call(neuron, inputs, states, arguments, steps, (True,) * len(inputs))
     made = _plan(call, costly=True, beside=[weight] if bias is None else [weight, bias])
     program = made.program
@@ -141,12 +134,20 @@ def run_feedback(
     states, params = ([t.to(native) for t in tensors] for tensors in (states, [*call.params, *made.beside]))
     if listening():
         whole = persists(len(inputs), dtype, states[0])
-        note(neuron, f"fused {device}", "" if whole else "around a matrix product at every step")
+        product = "matrix product" if weight.dim() == 2 else "convolution"
+        note(neuron, f"fused {device}", "" if whole else f"around a {product} at every step")
     with without_autocast(device):
+        channels = 1
+        if sequence.dim() == 5 and sequence.stride(2) == 1 and not sequence.is_contiguous():  # channels-last order
+            sequence, channels = sequence.movedim(2, -1), 3
+            states, params = (_permuted(tensors, [0, 2, 3, 1]) for tensors in (states, params))
         if bias is not None:
-            sequence = sequence + bias.to(sequence.dtype)
-        courses, finals = feed_back(program, steps, index, tuple(wanted), sequence, weight.to(dtype), states, params)
-    return _outputs_in(projected.dtype, native, list(courses), len(courses) - len(finals)), list(finals)
+            sequence = sequence + bias.to(sequence.dtype).view(-1, *[1] * (sequence.dim() - 2 - channels))
+        found = feed_back(program, steps, (index, channels), tuple(wanted), sequence, weight.to(dtype), states, params)
+        courses, finals = found if channels == 1 else [
+            [t if t is None else t.movedim(-1, -3) for t in tensors] for tensors in found
+        ]  # fmt: skip
+    return _outputs_in(projected.dtype, native, courses, len(courses) - len(finals)), finals
 
 
 def _plan(call: Call, costly: bool, beside: Sequence[Tensor] = ()) -> Plan:

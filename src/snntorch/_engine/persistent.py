@@ -37,7 +37,7 @@ def persists(inputs: int, dtype: torch.dtype, state: Tensor) -> bool:
         dtype: its dtype.
         state: one of the step's.
     """
-    if PACKAGES[state.device.type] != "triton":
+    if PACKAGES[state.device.type] != "triton" or state.dim() != 2:
         return False
     batch, width = state.shape
     return memory(inputs, width, batch, dtype, state.element_size()) <= _room(state.device)
@@ -123,7 +123,7 @@ def run(
     program: Program, steps: int, index: int, written: Sequence[bool], drives: bool, x: Tensor, weight: Tensor,
     states: Sequence[Tensor], params: Sequence[Tensor],
 ) -> list[Tensor] | None:  # fmt: skip
-    """As `feedback.run_kernels`; None where that goes its other way."""
+    """As `feedback.run_kernels` of states `[B, F]`; None where that goes its other way."""
     if x.dtype != weight.dtype or not persists(program.inputs, weight.dtype, states[0]):
         return None
     shape, dtype, device, count = states[0].shape, states[0].dtype, states[0].device, program.inputs

@@ -143,7 +143,10 @@ class SpikingNeuron(Settings, Published):
 
     @property
     def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
-        """The state's number, weight and bias, where `drive` adds `state @ weight.T + bias` to the projected input."""
+        """The state's number, weight and bias, where `drive` adds `state @ weight.T + bias` to the projected input.
+
+        A weight of four dimensions is that of a convolution as `SameConv2d` is.
+        """
         return None
 
     def spike_shape(self, input_: Sequence[int], states: Sequence[Sequence[int]]) -> Sequence[int]:

@@ -41,6 +41,14 @@ class SameConv2d(nn.Conv2d):
         return self._conv_forward(input, weight, bias)[..., down:, right:]
 
 
+def is_same(layer: Any) -> bool:
+    """Whether a layer is a plain `SameConv2d`, of which nothing but its weights was changed."""
+    if not is_plain(layer, SameConv2d):
+        return False
+    geometry = layer.padding, layer.stride, layer.dilation, layer.groups, layer.padding_mode
+    return geometry == (tuple([k // 2 for k in layer.kernel_size]), (1, 1), (1, 1), 1, "zeros")
+
+
 class RecurrentOneToOne(nn.Module):
     """`V * spk`: each neuron feeds back to itself.
 
@@ -164,9 +172,9 @@ class Recurrent(SpikingNeuron):
 
     @property
     def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
-        """Weight and bias of the feedback from all neurons, where it is a linear layer."""
-        layer = self.recurrent
-        return (0, layer.weight, layer.bias) if is_plain(layer, nn.Linear) else None  # type: ignore[return-value]
+        """Weight and bias of the feedback from all neurons, or from their neighbourhood."""
+        layer: Any = self.recurrent
+        return (0, layer.weight, layer.bias) if is_plain(layer, nn.Linear) or is_same(layer) else None
 
 
 def _own(module: nn.Module) -> Tensor | None:

@@ -10,7 +10,7 @@ from ..surrogate import SpikeGrad
 from .base import SpikingNeuron
 from .emission import spiked
 from .pieces import graded, quantised, reset
-from .recurrent import SameConv2d
+from .recurrent import SameConv2d, is_same
 from .weights import is_plain
 
 
@@ -113,6 +113,11 @@ class SConv2dLSTM(SpikingNeuron):
         weight = self.conv.weight[:, self.in_channels :]
         recurrent = self.conv.convolve(mem.to(weight.dtype), weight)
         return (projected + recurrent.to(projected.dtype)).chunk(4, -3)
+
+    @property
+    def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
+        """The membrane potential's part of the gates."""
+        return (1, self.conv.weight[:, self.in_channels :], None) if is_same(self.conv) else None
 
     @staticmethod
     def step(i, f, o, g, syn, mem, *, threshold, spike, factor, reset_mechanism, state_quant, pool):
