@@ -197,7 +197,7 @@ def test_a_device_without_room_after_all_takes_the_other_way(monkeypatch, launch
         kernel._refused.clear()  # which is kept for layers of the same form
 
 
-WRITES = {f"aten::{name}" for name in ("copy_", "zero_", "sum", "mul", "add", "cat", "mm", "bmm", "addmm", "baddbmm")}
+WRITES = {f"aten::{name}" for name in ("copy_", "zero_", "sum", "mul", "add", "cat", "mm", "bmm", "addmm_", "baddbmm")}
 
 
 def test_launches_beside_the_kernels(monkeypatch):
@@ -219,5 +219,5 @@ def test_launches_beside_the_kernels(monkeypatch):
         ones, leaves = torch.ones_like(spk), [x, *neuron.recurrent.parameters()]
         _, *backward = launches(lambda ones=ones, spk=spk, leaves=leaves: torch.autograd.grad(spk, leaves, ones))
         assert forward == [["aten::add", "aten::copy_", "aten::copy_"], ["snntorch: forward of RLeaky"]]
-        weight_and_bias = ["aten::addmm", "aten::mm", "aten::sum"]
+        weight_and_bias = ["aten::addmm_", "aten::mm", "aten::sum"]
         assert backward == [[*weight_and_bias, "aten::zero_", "aten::zero_"], ["snntorch: backward of RLeaky"]]

@@ -143,10 +143,11 @@ def run_feedback(
             states, params = (_permuted(tensors, [0, 2, 3, 1]) for tensors in (states, params))
         if bias is not None:
             sequence = sequence + bias.to(sequence.dtype).view(-1, *[1] * (sequence.dim() - 2 - channels))
-        found = feed_back(program, steps, (index, channels), tuple(wanted), sequence, weight.to(dtype), states, params)
-        courses, finals = found if channels == 1 else [
-            [t if t is None else t.movedim(-1, -3) for t in tensors] for tensors in found
-        ]  # fmt: skip
+        fed = (sequence, weight.to(dtype), states, params)
+        courses, finals = feed_back(program, steps, (index, channels), tuple(wanted), *fed)
+        if channels == 3:
+            courses = [None if c is None else c.movedim(-1, -3) for c in courses]
+            finals = [final.movedim(-1, -3) for final in finals]
     return _outputs_in(projected.dtype, native, courses, len(courses) - len(finals)), finals
 
 

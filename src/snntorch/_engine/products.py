@@ -4,10 +4,12 @@ Either gives a part of each of the I inputs of the step at once, `[I, *state]`, 
 """
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, linear, pad
+from torch.nn.grad import conv2d_weight
 
 
 class Matrix:
@@ -99,7 +101,8 @@ class Convolution:
         d, first, course = (self.seen(x).to(self.weight.dtype) for x in (d, first, course))
         if self._down or self._right:  # rows and columns that were cut off
             d = pad(d, (self._right, 0, self._down, 0))
-        of = functools.partial(torch.nn.grad.conv2d_weight, weight_size=[*self.weight.shape], padding=self._padding)
+        options: Any = {"weight_size": [*self.weight.shape], "padding": self._padding}
+        of = functools.partial(conv2d_weight, **options)
         found = of(first, grad_output=d[0])
         return found + of(course.flatten(0, 1), grad_output=d[1:].flatten(0, 1)) if d.shape[0] > 1 else found
 

@@ -143,10 +143,7 @@ class SpikingNeuron(Settings, Published):
 
     @property
     def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
-        """The state's number, weight and bias, where `drive` adds `state @ weight.T + bias` to the projected input.
-
-        A weight of four dimensions is that of a convolution as `SameConv2d` is.
-        """
+        """The state's number, weight and bias, where `drive` adds `state @ weight.T + bias`, or convolves likewise."""
         return None
 
     def spike_shape(self, input_: Sequence[int], states: Sequence[Sequence[int]]) -> Sequence[int]:
