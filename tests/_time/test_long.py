@@ -87,7 +87,11 @@ def held(run, steps):
     most = 0
     net[0](torch.zeros(0))
     before, most = most, 0
-    run(net, steps)
+    gc.disable()  # what waits for the collector is held: Python 3.13 calls it seldom
+    try:
+        run(net, steps)
+    finally:
+        gc.enable()
     return most - before
 
 
@@ -118,7 +122,7 @@ def test_a_whole_sequence_holds_what_layers_read_and_the_courses_of_neurons():
 def test_recompute_holds_the_input_the_outputs_and_a_state_a_segment():
     """And some notes of each segment, in Python and in PyTorch."""
     must = BATCH * IN + 4 * BATCH * OUT + 3 * COURSE / LENGTH
-    most = must + 32_000 / LENGTH
+    most = must + 35_000 / LENGTH  # Python 3.10 takes the most
     assert most <= 4 * COURSE / 6
     assert_growth(lambda net, steps: whole(net, steps, recompute=LENGTH), must, most)
 
@@ -147,5 +151,5 @@ def test_recompute_holds_what_it_returns_once():
         spk[:, :, 0].sum().backward()
 
     returned, gradient = 2 * COURSE, COURSE
-    notes = (3 * COURSE + 32_000) / LENGTH
+    notes = (3 * COURSE + 35_000) / LENGTH
     assert_growth(run, returned, returned + gradient + BATCH * IN + notes)

@@ -117,8 +117,12 @@ class Recording:
         if self.pending:
             groups = list(self.pending)
             self._forget()
-            with self.at_once():
-                together, alone = run_pending(groups)
+            try:
+                with self.at_once():
+                    together, alone = run_pending(groups)
+            finally:  # of a run that is stopped, as checkpoint stops its second: calls and their groups hold each other
+                for group in groups:
+                    group.nodes = []
             self.together, self.alone = self.together + together, self.alone + alone
 
     @contextmanager
