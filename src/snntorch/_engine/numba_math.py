@@ -5,6 +5,7 @@ Taylor series to degree 7, whose remainder is below 1e-8 there. float64 uses the
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit, types
@@ -17,7 +18,7 @@ _TAYLOR = tuple(np.float32(1 / math.factorial(n)) for n in range(8))
 _C2, _C3, _C4, _C5, _C6, _C7 = _TAYLOR[2:]
 _ONE, _ZERO, _HALF, _TWO = (np.float32(v) for v in (1, 0, 0.5, 2))
 _LOWEST, _HIGHEST = np.float32(-104.0), np.float32(89.0)  # below float32's least and above its greatest number
-_INLINE = {"error_model": "numpy", "forceinline": True}
+_INLINE: Any = {"error_model": "numpy", "forceinline": True}
 _SATURATED = np.float32(10.0)  # where tanh is 1
 
 
