@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .._engine import note
 from .._neurons.ends import ends_now
 from .arguments import Slot, fill, leaves, slots
+from .courses import count, course, joined, place, rows_of
 from .fold import fold
 from .infer import Context, Inferred, context_now, in_context
 from .later import Batch, Meta, Node
@@ -52,6 +53,7 @@ class Group:
         self.calls = 0  # how many they are when they begin to
 
     can_be_alone = True  # whether a call may run before the others of its group
+    in_one = False  # whether those that are ordered run as one
 
     def run(self, nodes: Sequence[Node]) -> None:
         """Run some calls, in the order of recording, all of whose arguments are there."""
@@ -76,90 +78,53 @@ class Group:
             note(self.owner, path, f"{getattr(self.function, '__name__', self.function)} at {self.line}: {reason}")
 
 
-def place(nodes: Sequence[Node], batch: Batch) -> None:
-    """Give some calls their values, and free what they were made from."""
-    for k, node in enumerate(nodes):
-        node.batch, node.place, node.inputs, node.after, node.linked = batch, k, (), None, None
-
-
-def course(sources: Sequence[Any]) -> tuple[Tensor, bool]:
-    """The values of one argument over some calls, `[calls, ...]`, and whether it changes between them; else `[...]`."""
-    first: Any = sources[0]
-    if type(first) is not tuple:  # a tensor
-        if all([source is first for source in sources]):
-            return first, False
-        return torch.stack([s if type(s) is not tuple else s[0].value(s[1]) for s in sources]), True
-    node: Node = first[0]
-    out: int = first[1]
-    last = sources[-1]
-    if type(last) is tuple and last[0] is node:
-        if all([type(s) is tuple and s[0] is node and s[1] == out for s in sources]):
-            return node.value(out), False
-    batch: Any = node.batch
-    start = node.place
-    if batch.constant and all(
-        [isinstance(source, tuple) and source[0].batch is batch and source[1] == out for source in sources]
-    ):
-        return batch.courses[out], False
-    if batch.calls and not batch.constant and batch.courses[out] is not None and _in_a_row(sources, batch, out, start):
-        whole = batch.courses[out]
-        return (whole if len(sources) == batch.calls else whole[start : start + len(sources)]), True
-    return torch.stack([s if type(s) is not tuple else s[0].value(s[1]) for s in sources]), True
-
-
-def _in_a_row(sources: Sequence[Any], batch: Batch, out: int, start: int) -> bool:
-    """Whether sources are an output of calls that ran together, one after the other."""
-    for source in sources:
-        if type(source) is not tuple:
-            return False
-        node, k = source
-        if node.batch is not batch or node.place != start or k != out:
-            return False
-        start += 1
-    return True
-
-
 class FunctionGroup(Group):
     """Calls of a function."""
 
     inferred: Inferred
 
     def _run(self, nodes: Sequence[Node]) -> None:
-        if len(nodes) > 1 and not self.ordered and self._run_folded(nodes):
+        steps = count(nodes)
+        if steps > 1 and not self.ordered and self._run_folded(nodes, steps):
             return
         for node in nodes:
-            values = [n.value(k) for n, k in node.inputs]
-            args, kwargs = fill(self.template, self._unwritten(values))
-            place([node], Batch(self._outputs(self.function(*args, **kwargs))))
+            found = []
+            rows = [rows_of(source, node.span) for source in node.inputs]
+            for values in zip(*rows, strict=True) if rows else [()] * node.span:
+                args, kwargs = fill(self.template, self._unwritten(values))
+                found.append(self._outputs(self.function(*args, **kwargs)))
+            if node.span == 1:
+                place([node], Batch(found[0]))
+            else:
+                place([node], Batch([torch.stack(of_output) for of_output in zip(*found, strict=True)], node.span))
         if self.calls == 1:
             self._tell("folded", "runs once for all steps")
         else:
-            self._tell("stepped", self._reason() if len(nodes) > 1 or self.ordered else "needs what comes of it")
+            self._tell("stepped", self._reason() if steps > 1 or self.ordered else "needs what comes of it")
 
     def _reason(self) -> str:
         return "depends on the order of its calls" if self.ordered else "PyTorch can't run it for all steps at once"
 
-    def _run_folded(self, nodes: Sequence[Node]) -> bool:
-        found = [course([node.inputs[k] for node in nodes]) for k in range(len(nodes[0].inputs))]
+    def _run_folded(self, nodes: Sequence[Node], steps: int) -> bool:
+        found = [course(nodes, k) for k in range(len(nodes[0].inputs))]
         values, batched = [v for v, _ in found], [b for _, b in found]
         if not any(batched):
             if not self.repeats:
                 return False
             args, kwargs = fill(self.template, values)
-            place(nodes, Batch(self._outputs(self.function(*args, **kwargs)), len(nodes), constant=True))
+            place(nodes, Batch(self._outputs(self.function(*args, **kwargs)), steps, constant=True))
             self._tell("folded", "runs once for all steps")
             return True
         written = self._written_slot()
         if written is not None and not batched[written]:
-            values[written] = values[written].expand(len(nodes), *values[written].shape)
+            values[written] = values[written].expand(steps, *values[written].shape)
             batched[written] = True
         args, kwargs = self.template
         try:
             out = fold(self.function, args, kwargs, self._unwritten(values), batched, self.applied)
         except (RuntimeError, ValueError, NotImplementedError):
             return False
-        outputs = self._outputs(out, len(nodes))
-        place(nodes, Batch(outputs, len(nodes)))
+        place(nodes, Batch(self._outputs(out, steps), steps))
         self._tell("folded", "takes all steps as one batch")
         return True
 
@@ -170,7 +135,7 @@ class FunctionGroup(Group):
         slot = list(slots(self.template))[self.inferred.written]
         return slot.number if isinstance(slot, Slot) else None
 
-    def _unwritten(self, values: list[Tensor]) -> list[Tensor]:
+    def _unwritten(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
         """The values, with a copy of what the call writes in place."""
         slot = self._written_slot()
         if slot is not None:
@@ -193,8 +158,8 @@ class FunctionGroup(Group):
 class ModuleGroup(FunctionGroup):
     """Calls of a module as a whole."""
 
-    def _run_folded(self, nodes: Sequence[Node]) -> bool:
-        return False if self.opaque else super()._run_folded(nodes)
+    def _run_folded(self, nodes: Sequence[Node], steps: int) -> bool:
+        return False if self.opaque else super()._run_folded(nodes, steps)
 
     def _reason(self) -> str:
         return f"{type(self.module).__name__} may depend on time"
@@ -209,14 +174,15 @@ class StackGroup(FunctionGroup):
     """`torch.stack` of what calls of another group gave, which is their course."""
 
     def _run(self, nodes: Sequence[Node]) -> None:
-        if len(nodes) > 1:
+        if count(nodes) > 1:
             super()._run(nodes)
             return
         for node in nodes:
-            values, changes = course(node.inputs)
+            spans = node.extra or [1] * len(node.inputs)
+            values, changes = joined(node.inputs, spans)
             dim = self.template[1].get("dim", 0) if len(self.template[0]) < 2 else self.template[0][1]
             if not changes:
-                values = torch.stack([values] * len(node.inputs))
+                values = torch.stack([values] * sum(spans))
             place([node], Batch([values if dim in (0, -values.dim()) else values.movedim(0, dim).contiguous()]))
 
 
@@ -228,28 +194,29 @@ class SelectGroup(Group):
         self.dim, self.meta = dim, meta
 
     def _run(self, nodes: Sequence[Node]) -> None:
-        sources = [node.inputs[0] for node in nodes]
-        indices = [node.extra for node in nodes]
-        values, changes = course(sources)
-        if len(nodes) == 1:
+        indices: list[int] = []
+        for node in nodes:
+            indices += node.extra if type(node.extra) is range else [node.extra] * node.span
+        values, changes = course(nodes)
+        if len(indices) == 1:
             place(nodes, Batch([values.select(self.dim, indices[0])]))
         elif not changes:
             rows = values.movedim(self.dim, 0)
             if indices != list(range(len(rows))):
                 steps = range(indices[0], indices[-1] + 1)
                 rows = rows[steps.start : steps.stop] if indices == list(steps) else rows[indices]
-            place(nodes, Batch([rows], len(nodes)))
+            place(nodes, Batch([rows], len(indices)))
         elif all(index == indices[0] for index in indices):
-            place(nodes, Batch([values.select(self.dim + 1, indices[0])], len(nodes)))
+            place(nodes, Batch([values.select(self.dim + 1, indices[0])], len(indices)))
         else:
             rows = [v.select(self.dim, i) for v, i in zip(values, indices, strict=True)]
-            place(nodes, Batch([torch.stack(rows)], len(nodes)))
+            place(nodes, Batch([torch.stack(rows)], len(indices)))
 
 
 class SequenceGroup(Group):
     """Steps for a layer that takes whole sequences."""
 
-    can_be_alone = False
+    can_be_alone, in_one = False, True
 
     def __init__(
         self, module: nn.Module, inferred: Inferred, context: Context, owner: Any, line: str, steps: int
@@ -258,17 +225,18 @@ class SequenceGroup(Group):
         self.ordered, self.steps = True, steps
 
     def _run(self, nodes: Sequence[Node]) -> None:
-        if len(nodes) != self.steps:
+        steps = count(nodes)
+        if steps != self.steps:
             raise ValueError(
                 f"{type(self.module).__name__} takes whole sequences, so what it takes must not depend on what it "
-                f"gives, but {len(nodes)} of {self.steps} steps have to run before the others"
+                f"gives, but {steps} of {self.steps} steps have to run before the others"
             )
-        values, changes = course([node.inputs[0] for node in nodes])
+        values, changes = course(nodes)
         if not changes:
-            values = values.expand(len(nodes), *values.shape)
-        if (ends := ends_now(len(nodes))) is not None:
+            values = values.expand(steps, *values.shape)
+        if (ends := ends_now(steps)) is not None:
             values = ends.silent(values)
-        place(nodes, Batch(leaves(self.function(values)), len(nodes)))
+        place(nodes, Batch(leaves(self.function(values)), steps))
         self._tell("whole sequence", "")
 
 

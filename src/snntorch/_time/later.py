@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from operator import is_not
 from typing import Any
 
 import torch
@@ -86,14 +87,15 @@ class Node:
         static: whether it depends on given values alone, so that to look at it runs little.
         linked: of a neuron's, the call from whose states it goes on, and from no others.
         after: a call of another group that must run before, as both change the same thing.
-        batch: its values, once they are there, with its place among them.
-        live, used, continued: whether it must run, which outputs are asked for, as bits, and whether another one that
-            must run is linked to it; set when it is about to.
+        batch: its values, once they are there, with its place among them, or the last of its places.
+        span: the number of steps that it stands for; who takes a single value of it takes the last one's.
+        live, used, spread, continued: whether it must run, which outputs are asked for, as bits, and which of them for
+            each of its steps, and whether another one that must run is linked to it; set when it is about to.
     """
 
     __slots__ = (
         "after", "batch", "continued", "extra", "group", "handles", "inputs", "linked", "live", "number", "place",
-        "static", "used",
+        "span", "spread", "static", "used",
     )  # fmt: skip
 
     def __init__(self, group: Any, inputs: Sequence[Any], number: int, outputs: int) -> None:
@@ -105,12 +107,13 @@ class Node:
         self.after: Node | None = None
         self.linked: Node | None = None
         self.static = self.live = self.continued = False
-        self.used = 0
+        self.used = self.spread = 0
+        self.span = 1
 
-    def value(self, out: int) -> Tensor:
-        """An output, which is there."""
+    def value(self, out: int, back: int = 0) -> Tensor:
+        """An output, which is there; of so many steps before the last one that it stands for."""
         assert self.batch is not None
-        return self.batch.value(self.place, out)
+        return self.batch.value(self.place - back, out)
 
     def requires_grad(self) -> bool:
         """Whether its values ask, or would ask, for a gradient."""
@@ -200,6 +203,8 @@ def settle(where: Any, name: Any, value_of: Callable[[Later], Any]) -> None:
     elif type(value) is dict:
         for key in list(value):
             settle(value, key, value_of)
-    elif isinstance(value, tuple) and any(isinstance(v, Later) for v in value):
-        items = [value_of(v) if isinstance(v, Later) else v for v in value]
-        where[name] = type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    elif isinstance(value, tuple):
+        items = list(value)
+        settle({name: items}, name, value_of)
+        if any(map(is_not, items, value)):
+            where[name] = type(value)(*items) if hasattr(value, "_fields") else type(value)(items)

@@ -156,9 +156,10 @@ class Recorder(FunctionRecorder):
         """Those that were called."""
         return list(self._ways)
 
-    def followed_by(self, other: Callable[[Node], Node]) -> None:
-        """Calls were made after those that were recorded: `other` gives the last ones like them."""
-        self._changed = {key: other(node) for key, node in self._changed.items()}
+    def forget(self, selected: Node) -> None:
+        """Whoever asks for that step of a sequence again is given another one."""
+        ((source, out),) = selected.inputs
+        self._results.pop((selected.group, source, out, selected.extra), None)
 
     def _layer(self, call: Callable, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         """A layer of PyTorch's, looked through until it is known what that comes to."""

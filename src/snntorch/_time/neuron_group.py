@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from .._neurons.neurons import SpikingNeuron
 from .arguments import fill
-from .groups import Group, course, place
+from .courses import count, course, place
+from .groups import Group
 from .infer import Context
 from .later import Batch, Later, Meta, Node
 from .layers import hooks
@@ -17,7 +18,7 @@ from .layers import hooks
 class NeuronGroup(Group):
     """Steps of a neuron."""
 
-    can_be_alone = False
+    can_be_alone, in_one = False, True
 
     def __init__(
         self, neuron: SpikingNeuron, metas: Sequence[Meta], context: Context, owner: nn.Module | None, line: str
@@ -63,18 +64,19 @@ class NeuronGroup(Group):
         if nodes[0].extra is not None:
             self._run_watched(nodes, state)
             return
-        if len(nodes) == 1 < self.calls and self.ends is None:  # what it gives comes back to it: as the loop does
+        steps = count(nodes)
+        if steps == 1 < self.calls and self.ends is None:  # what it gives comes back to it: as the loop does
             source = nodes[0].inputs[0]
             spk, state = neuron.one_step(source if type(source) is not tuple else source[0].value(source[1]), state)
             place(nodes, Batch([spk, *state]))
             return
-        inputs, changes = course([node.inputs[0] for node in nodes])
-        used = nodes[-1].used & 1
+        inputs, changes = course(nodes)
+        used = nodes[-1].spread | nodes[-1].used & 1
         for node in nodes[:-1]:
             used |= node.used
         wanted = [bool(used >> k & 1) for k in range(1 + len(state))]
         over_time = neuron.over_time if self.ends is None else self.ends.over_time(neuron, self._times(nodes))
-        courses, finals = over_time(inputs, state, len(nodes), not changes, wanted)
+        courses, finals = over_time(inputs, state, steps, not changes, wanted)
         last = {k + 1: final for k, final in enumerate(finals)}
         for found in courses:
             if found is not None and found.shape[1:] != self.out_metas[0].shape and found is courses[0]:
@@ -82,7 +84,7 @@ class NeuronGroup(Group):
                     f"{type(neuron).__name__} gives spikes of shape {tuple(found.shape[1:])}, but its `spike_shape` "
                     f"says {tuple(self.out_metas[0].shape)}"
                 )
-        place(nodes, Batch(courses, len(nodes), last))
+        place(nodes, Batch(courses, steps, last))
 
     def _times(self, nodes: Sequence[Node]) -> list[int]:
         return [self.ends.times[node] for node in nodes]

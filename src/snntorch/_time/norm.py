@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from .._engine.private import apply_plainly, enable_grad
 from .arguments import Slot
-from .groups import Group, course
-from .groups import place as put
+from .courses import count, course
+from .courses import place as put
+from .groups import Group
 from .infer import Context, context_now, infer
 from .later import Batch, Later, Meta, Node
 from .record import learns
@@ -43,6 +44,8 @@ def settings(module: Any) -> tuple:
 class NormGroup(Group):
     """Steps of a batch normalisation by the statistics of the batch."""
 
+    in_one = True
+
     def __init__(self, module: Any, meta: Meta, context: Context, line: str) -> None:
         inferred = infer(F.batch_norm, (Slot(0), None, None, None, None, True), {}, [meta], context, "batch_norm")
         super().__init__(module, (), inferred, context, module, line, module=module)
@@ -51,9 +54,10 @@ class NormGroup(Group):
         self.changes = id(module.running_mean)
 
     def _run(self, nodes: Sequence[Node]) -> None:
-        x, changes = course([node.inputs[0] for node in nodes])
-        out = normalised(self.module, x if changes else x[None], len(nodes), *self.settings)
-        put(nodes, Batch([out if changes else out[0]], len(nodes), constant=not changes))
+        x, changes = course(nodes)
+        steps = count(nodes)
+        out = normalised(self.module, x if changes else x[None], steps, *self.settings)
+        put(nodes, Batch([out if changes else out[0]], steps, constant=not changes))
         self._tell("folded", "each step by its own statistics")
 
 

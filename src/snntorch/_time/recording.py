@@ -104,7 +104,7 @@ class Recording:
         self._places: dict[Any, Place] = {}
         self._step = 0
         self._results: dict[Any, Node] = {}  # of calls that give the same again
-        self._changed: dict[int, Node] = {}  # the last call that changes something, by the identity of that
+        self.changed: dict[int, Node] = {}  # the last call that changes something, by the identity of that
 
     def given(self, value: Tensor) -> Later:
         """What stands for a tensor that is there."""
@@ -205,9 +205,9 @@ class Recording:
     def keep_order(self, node: Node) -> None:
         """Let a call run after the last one that changes the same thing."""
         if node.group.ordered:
-            before = self._changed.get(node.group.changes)
+            before = self.changed.get(node.group.changes)
             node.after = before if before is not None and before.group is not node.group else None
-            self._changed[node.group.changes] = node
+            self.changed[node.group.changes] = node
 
     def handle(self, node: Node, out: int, meta: Meta) -> Later:
         """What stands for an output of a node."""

@@ -4,7 +4,8 @@ import heapq
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from .groups import Group, SelectGroup, WriteGroup
+from .courses import count
+from .groups import Group, SelectGroup, StackGroup, WriteGroup
 from .later import Node
 from .neuron_group import NeuronGroup
 
@@ -22,14 +23,14 @@ def run_pending(groups: Sequence[Group]) -> tuple[int, int]:
     _mark(sorted([node for group in groups for node in group.nodes], key=_number))
     for group in groups:
         group.nodes = [node for node in group.nodes if node.live and node.batch is None]
-        group.calls = len(group.nodes)
+        group.calls = count(group.nodes)
     writes = [group for group in groups if isinstance(group, WriteGroup)]
     needs = {g: _needs(g) for g in groups if g.nodes and not isinstance(g, WriteGroup)}
     for component in _components(needs):
         if len(component) == 1 and component[0] not in needs[component[0]]:
             group = component[0]
             nodes, group.nodes = group.nodes, []
-            together += len(nodes) if len(nodes) > 1 and not isinstance(group, SelectGroup) else 0
+            together += group.calls if group.calls > 1 and not isinstance(group, SelectGroup) else 0
             group.run(nodes)
         else:
             counts = _run_in_turn(component)
@@ -61,6 +62,8 @@ def _mark(nodes: Sequence[Node]) -> None:
                 before, out = source
                 before.live = True
                 before.used |= 1 << out
+                if before.span > 1 and (node.span > 1 or type(node.group) is StackGroup):
+                    before.spread |= 1 << out
         before = node.linked
         if before is not None:
             before.live = True
@@ -157,8 +160,8 @@ def _run_in_turn(component: Sequence[Group]) -> tuple[int, int]:
         else:
             batch = sorted(ready_of.pop(group), key=lambda n: n.number)
         group.run(batch)
-        if len(batch) > 1:
-            together += len(batch)
+        if (steps := count(batch)) > 1:
+            together += steps
         elif _size(batch[0]) <= _SMALL:
             alone += 1
         for done in batch:

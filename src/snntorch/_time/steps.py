@@ -1,10 +1,11 @@
-"""Steps that are alike: a few are recorded, the others are copies of them.
+"""Steps that are alike: a few are recorded, the last of which stands for all others.
 
-What a step calls depends on its inputs' shapes, on what the step before left, and on Python code. Where that code is
-plain, and two steps in a row called the same and left the same, every other step will.
+What a step calls depends on its input's shape, on what the step before left, and on Python code. Where that code is
+plain, and two steps in a row left the same, every other step will call the same and leave the same.
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -16,19 +17,26 @@ from .arguments import Slot
 from .groups import StackGroup
 from .infer import Inferred, context_now
 from .later import Later, Meta, Node, settle
-from .neuron_group import contiguous
+from .neuron_group import NeuronGroup, contiguous
 from .plain_code import CONSTANTS, attributes_read
 from .sites import line
 
 _OF_MODULES = vars(nn.Module()).keys() - {"training", "_parameters", "_buffers", "_modules"}
 _ENOUGH = 5  # recorded steps, two of which would have been alike
+_number = attrgetter("number")
 
 
 class _Step(NamedTuple):
-    """A recorded step: its calls, what they take and change, and what it left."""
+    """A recorded step.
+
+    Attributes:
+        nodes: its calls, but for those that are the same at every step; the first one takes its input.
+        kinds: of these calls.
+        left: what the next step begins from.
+    """
 
     nodes: list[Node]
-    calls: list[Any]
+    kinds: list[Any]
     left: list[Any]
 
 
@@ -46,10 +54,12 @@ class Steps:
         self.names: set[str] | None = None  # of attributes that it reads
         self.count = 0 if recorder.ends is None else _ENOUGH  # where samples end, steps differ
         self.before: _Step | None = None
-        self.where: dict[Node, Any] = {}
+        self.where: dict[Node, tuple[int, int]] = {}  # how many steps ago a call was made, and its place in that step
+        self.constant: set[Node] = set()  # calls that are made once for all steps
+        self.apart = False  # whether a step needs more of the one before than neurons' states
+        self.input: Node | None = None  # a step's, where it changes
+        self.times = 0  # steps that are not recorded
         self.copied: list[list[Node]] = []
-        self.now: Any = None
-        self.nows: list[Node] = []
         self.begin()
 
     def begin(self) -> None:
@@ -58,17 +68,21 @@ class Steps:
         self.number, self.pending, self.looks = recorder.number, recorder.pending, recorder.looks
 
     def alike(self, now: Any, out: Any) -> bool:
-        """Whether the step that was recorded, of input `now` and output `out`, is what all that follow will be."""
-        recorder, step = self.recorder, None
+        """Whether the step that was recorded, of input `now` and output `out`, is what all that follow will be.
+
+        It is where it left what the one before had left, as that and its input are all that a step begins from.
+        """
+        recorder, step, before = self.recorder, None, self.before
         self.count += 1
         if self.count > _ENOUGH or recorder.stopped or type(now) is not Later:
             return False
         if recorder.pending is self.pending and recorder.looks == self.looks:  # no value was read
             with unseen():
                 step = self._step(now, out)
-        alike = step is not None and self.before is not None and step[1:] == self.before[1:]
-        self.before, self.now = step, now
-        return alike
+        self.before = step
+        if step is None or before is None or step[1:] != before[1:]:
+            return False
+        return all(map(self._like, step.nodes, before.nodes))
 
     def _step(self, now: Later, out: Any) -> _Step | None:
         nodes = []
@@ -79,9 +93,7 @@ class Steps:
                 nodes.append(node)
         if len(nodes) != self.recorder.number - self.number:
             return None
-        nodes.sort(key=lambda node: node.number)
-        if self.count == 1:  # it begins from other states than those that follow
-            return _Step(nodes, [], [])
+        nodes.sort(key=_number)
         modules = list(dict.fromkeys([*self.module.modules(), *self.recorder.modules]))
         if modules != self.modules:
             self.modules = modules
@@ -89,22 +101,45 @@ class Steps:
         if self.names is None:
             self.count = _ENOUGH
             return None
-        self.where = {now.node: "now"}
-        for age, those in enumerate((nodes, self.before.nodes if self.before is not None else ())):
-            self.where.update((node, (age, k)) for k, node in enumerate(those))
-        calls = [self._call(node) for node in nodes]
-        left = [context_now(), self._told(out, True)]
+        self.input = now.node if now.node.extra is not None else None
+        self.apart = self.input is not None and self.input.number != self.number  # somebody else takes it too
+        self.where = {node: (1, k) for node, (age, k) in self.where.items() if age == 0}
+        changing = [] if self.input is None else [self.input]
+        for node in nodes:
+            if node.group.repeats and all([n.group is None or n in self.constant for n, _ in node.inputs]):
+                self.constant.add(node)
+            else:
+                changing.append(node)
+        self.where.update((node, (0, k)) for k, node in enumerate(changing))
+        ordered = [node.group for node in changing if node.group.ordered]
+        self.apart |= len(set(ordered)) < len(ordered)
+        left: list[Any] = [context_now(), self._told(out, True)]
+        left += [(key, self.where.get(node, node)) for key, node in self.recorder.changed.items()]
         for module in modules:
             held = vars(module)
             left += [(k, self._told(v, k in self.names)) for k, v in held.items() if k not in _OF_MODULES]
-        return _Step(nodes, calls, left)
+        return _Step(changing, [(node.group, node.static) for node in changing], left)
 
-    def _call(self, node: Node) -> Any:
-        """What tells a call from another one."""
-        sources = [(self.where.get(s[0], s[0]), s[1]) if type(s) is tuple else object() for s in node.inputs]
-        extra = node.extra if node.extra is None or type(node.extra) is int else object()
-        after, linked = (self.where.get(n, n) if isinstance(n, Node) else n for n in (node.after, node.linked))
-        return node.group, sources, after, linked, node.static, extra
+    def _like(self, node: Node, before: Node) -> bool:
+        """Whether a call takes what a step calls, or else what the call like it in the step before took."""
+        group = node.group
+        for k, source in enumerate(node.inputs):
+            if type(source) is not tuple:
+                return False
+            if source[0] in self.where:
+                self.apart |= self.where[source[0]][0] > 0
+            elif k < len(before.inputs) and type(before.inputs[k]) is tuple and source == before.inputs[k]:
+                self.apart |= source[0].span > 1
+            else:
+                return False
+        if node.after is not None:
+            self.apart = True
+            return node.after in self.where
+        if type(group) is NeuronGroup:
+            self.apart |= node.linked is not before
+            return node.extra is None and (node.linked is None or node.linked in self.where)
+        self.apart |= group.ordered and not group.in_one
+        return node is self.input or node.extra == before.extra
 
     def _told(self, value: Any, counts: bool) -> Any:
         """What tells a value from another one, where it `counts`."""
@@ -112,7 +147,9 @@ class Steps:
             return value
         if type(value) is Later:
             base = value if value.base is None else value.base
-            return *(self.where.get(later.node, later.node) for later in (value, base)), value.out
+            places = [self.where.get(later.node, later.node) for later in (value, base)]
+            self.apart |= any([type(place) is tuple and place[0] > 0 for place in places])
+            return *places, value.out
         if isinstance(value, Tensor):
             return id(value), object() if value.is_inference() else value._version
         if isinstance(value, dict):
@@ -121,94 +158,88 @@ class Steps:
             return type(value), [self._told(v, counts) for v in value]
         return id(value) if not counts or callable(value) else object()
 
-    # -- copies
+    # -- the others
 
-    def go_on(self, times: Sequence[int]) -> None:
-        """Copy the step that was recorded last, once for each of the others."""
-        recorder, step = self.recorder, self.before
-        assert step is not None
+    def go_on(self, times: range) -> None:
+        """Let the step that was recorded last stand for the others too, or be copied once for each of them."""
+        assert self.before is not None
+        nodes, self.times = self.before.nodes, len(times)
+        if self.apart:
+            self._copy(nodes, times)
+            return
+        if self.input is not None:
+            self.recorder.forget(self.input)
+            self.input.extra = range(self.input.extra, times.stop)
+        for node in nodes:
+            node.span += self.times
+
+    def _copy(self, nodes: Sequence[Node], times: range) -> None:
+        recorder, size = self.recorder, len(nodes)
         constant: dict[Node, int] = {}
 
-        def at(node: Any) -> int:
+        def at(node: Node) -> int:
             """Where a call will be in the pool."""
             where = self.where.get(node)
             if where is None:
                 return constant.setdefault(node, -len(constant) - 1)
-            return 0 if where == "now" else 1 + where[1] + (0 if where[0] else len(step.nodes))
+            return where[1] + (0 if where[0] else size)
 
-        self.nows = [self._input(t) for t in times]
         plan = []
-        for node in step.nodes:
-            linked, after = (at(n) if isinstance(n, Node) else None for n in (node.linked, node.after))
+        for node in nodes:
+            linked, after = (None if n is None else at(n) for n in (node.linked, node.after))
             plan.append((node, [(at(n), out) for n, out in node.inputs], linked, after, len(node.handles)))
         constants = list(reversed(list(constant)))
-        before, number = step.nodes, recorder.number
-        for now in self.nows:
-            pool: list[Any] = [now, *before, *[None] * len(before), *constants]
-            place = len(before)
-            copied = []
-            for node, sources, linked, after, outputs in plan:
+        before, number = list(nodes), recorder.number
+        for time in times:
+            pool: list[Any] = [*before, *[None] * size, *constants]
+            for place, (node, sources, linked, after, outputs) in enumerate(plan, size):
                 number += 1
-                place += 1
-                copy = Node(node.group, tuple([(pool[k], out) for k, out in sources]), number, outputs)
-                copy.static, copy.extra = node.static, node.extra
-                copy.linked = node.linked if linked is None else pool[linked]
+                pool[place] = copy = Node(node.group, tuple([(pool[k], out) for k, out in sources]), number, outputs)
+                copy.static, copy.extra = node.static, node.extra if node is not self.input else time
+                if linked is not None:
+                    copy.linked = pool[linked]
                 if after is not None:
                     copy.after = pool[after]
                 node.group.nodes.append(copy)
-                pool[place] = copy
-                copied.append(copy)
-            self.copied.append(copied)
-            before = copied
+            before = pool[size : 2 * size]
+            self.copied.append(before)
         recorder.number = number
-        recorder.followed_by(self._last)
+        recorder.changed.update([(key, self._source(node, 0, -1)[0]) for key, node in recorder.changed.items()])
         for module in self.modules:
             for held in (vars(module), module._buffers):
                 for name in held.keys() - _OF_MODULES:
-                    settle(held, name, self._last_handle)
-
-    def _input(self, time: int) -> Node:
-        """The input of a step."""
-        node = self.now.node
-        if node.extra is None:  # the same at every step
-            return node
-        other = self.recorder.node(node.group, node.inputs, 1)
-        other.extra = time
-        return other
+                    settle(held, name, self._last)
 
     def _source(self, node: Node, out: int, step: int) -> tuple[Node, int]:
         """What an output that the last recorded step takes or gives is in one of the copies."""
-        where = self.where.get(node)
-        if where is None:
+        if not self.copied or node not in self.where:
             return node, out
-        if where == "now":
-            return self.nows[step], out
-        age, k = where
+        age, k = self.where[node]
         step = step % len(self.copied) - age
         return (self.copied[step] if step >= 0 else self.before.nodes)[k], out  # type: ignore[union-attr]
 
-    def _last(self, node: Node) -> Node:
-        """The last copy of a call."""
-        return self._source(node, 0, -1)[0]
-
-    def _handle(self, later: Later, step: int) -> Later:
-        node, out = self._source(later.node, later.out, step)
+    def _last(self, later: Later) -> Later:
+        """What stands for an output in the last copy."""
+        node, out = self._source(later.node, later.out, -1)
         return later if node is later.node else self.recorder.handle(node, out, later.meta)
-
-    def _last_handle(self, later: Later) -> Later:
-        return self._handle(later, -1)
 
     def stacked(self, recorded: Sequence[Any]) -> Tensor:
         """An output of all steps, of which some were recorded, stacked over time."""
         last = recorded[-1]
         if type(last) is not Later:
-            return torch.stack([*recorded, *[last] * len(self.copied)])
-        if any(type(r) is not Later or r.meta is not last.meta for r in recorded):
-            return torch.stack([*recorded, *[self._handle(last, step) for step in range(len(self.copied))]])
-        sources = [(r.node, r.out) for r in recorded]
-        sources += [self._source(last.node, last.out, step) for step in range(len(self.copied))]
-        shape = torch.Size((len(sources), *last.meta.shape))
+            return torch.stack([*recorded, *[last] * self.times])
+        if any([type(r) is not Later or r.meta is not last.meta for r in recorded]):
+            return torch.cat([torch.stack(list(recorded[:-1])), self.stacked(recorded[-1:])])
+        sources, spans = [(r.node, r.out) for r in recorded], [1] * len(recorded)
+        if not self.copied and last.node in self.where:
+            spans[-1] += self.times
+        else:
+            sources += [self._source(last.node, last.out, step) for step in range(self.times)]
+            spans += [1] * self.times
+        shape = torch.Size((sum(spans), *last.meta.shape))
         whole = Meta(shape, contiguous(shape), last.meta.dtype, last.meta.device)
         inferred = Inferred(Slot(0), (whole,), (None,), (None,), None)
         group = StackGroup(torch.stack, ((None,), {}), inferred, context_now(), self.recorder.owner(), line())
-        return self.recorder.handle(self.recorder.node(group, tuple(sources), 1), 0, whole)
+        node = self.recorder.node(group, tuple(sources), 1)
+        node.extra = spans
+        return self.recorder.handle(node, 0, whole)
