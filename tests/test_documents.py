@@ -4,6 +4,7 @@ import contextlib
 import doctest
 import importlib.util
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -71,6 +72,23 @@ def test_links_lead_somewhere(document: Path) -> None:
     targets = [t for t in LINK.findall(FENCE.sub("", document.read_text())) if "://" not in t]
     missing = [t for t in targets if not (document.parent / t).exists()]
     assert not missing
+
+
+def test_versions_are_those_that_were_run() -> None:
+    """What the guide, the README and the package's metadata say of versions is in the results."""
+    kept = json.loads((ROOT / "benchmarks" / "results" / "versions.json").read_text())
+    run = {(r["python"], r["torch"].partition("+")[0], f"{r['passed']:,}", str(r["failed"])) for r in kept}
+    guide = (ROOT / "docs" / "install.md").read_text()
+    rows = re.findall(r"^\| (3\.\d+) \| ([\d.]+)[^|]*\| ([\d,]+) \| (\d+)", guide, re.MULTILINE)
+    assert len(rows) > 4 and set(rows) <= run
+    fine = [row for row in rows if int(row[3]) < 2]
+    pythons = sorted({row[0] for row in fine}, key=lambda v: int(v.partition(".")[2]))
+    torches = sorted({tuple(map(int, row[1].split(".")[:2])) for row in fine})
+    oldest, newest = (".".join(map(str, torches[k])) for k in (0, -1))
+    said = " ".join((ROOT / "README.md").read_text().split())
+    assert f"torch from {oldest} to {newest} and Python {pythons[0]} to {pythons[-1]}" in said
+    metadata = (ROOT / "pyproject.toml").read_text()
+    assert f'"torch>={oldest}"' in metadata and f'requires-python = ">={pythons[0]}"' in metadata
 
 
 def test_every_public_object_is_in_the_reference_once(monkeypatch: pytest.MonkeyPatch) -> None:
