@@ -4,6 +4,7 @@ With `--torch` and `--tests` it is tested there, beside another PyTorch than the
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tarfile
@@ -43,6 +44,15 @@ def in_wheel(wheel: Path) -> set[str]:
     return {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
 
+def dead_links(wheel: Path) -> list[str]:
+    """Links of the description that lead nowhere on a package index."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        description = archive.read(name).decode().partition("\n\n")[2]
+    assert "# snntorch" in description
+    return re.findall(r"\]\((?!https?:)[^)]*\)", description)
+
+
 def in_sdist(sdist: Path) -> set[str]:
     """Its files, beside what describes them."""
     with tarfile.open(sdist) as archive:
@@ -80,6 +90,8 @@ def main() -> None:
     for found, wanted in ((in_wheel(wheel), package), (in_sdist(sdist), rest)):
         if found != wanted:
             sys.exit(f"missing: {sorted(wanted - found)}; too many: {sorted(found - wanted)}")
+    if dead := dead_links(wheel):
+        sys.exit(f"the description links into the repository: {dead}")
     if not options.contents:
         used(wheel, options.torch, options.tests)
 
