@@ -66,10 +66,12 @@ class Stateful(nn.Module, metaclass=Registry):
 
     def floating(self: Any, input_: Tensor) -> Tensor:
         """The input; whole numbers and truth values, as frames of events may be, in the threshold's dtype."""
+        if isinstance(input_, Tensor) and input_.is_floating_point():
+            return input_
         if not isinstance(input_, Tensor) or input_.is_complex():
             kind = input_.dtype if isinstance(input_, Tensor) else type(input_).__name__
             raise TypeError(f"input_ must be a tensor of real numbers, got {kind}")
-        return input_ if input_.is_floating_point() else input_.to(self.threshold.dtype)
+        return input_.to(self.threshold.dtype)
 
     # -- the states before a step
 
@@ -156,7 +158,8 @@ class Stateful(nn.Module, metaclass=Registry):
                 self._warn_of_dropping(name, state, shape)
                 return self._start(name, shape, input_)
             state = state.expand(shape)
-        return state.to(state_dtype(input_.dtype))
+        dtype = state_dtype(input_.dtype)
+        return state if state.dtype is dtype else state.to(dtype)
 
     def _warn_of_dropping(self, name: str, state: Tensor, shape: Sequence[int]) -> None:
         if torch.compiler.is_compiling():

@@ -42,6 +42,8 @@ def _any(tensor: Tensor) -> bool:
 def hollow(value: Any, tensors: list[Any], is_slot: Callable[[Tensor], bool] = _any) -> Any:
     """Nested arguments with a slot for each tensor that `is_slot`, which is appended to `tensors`."""
     kind = type(value)
+    if kind is tuple or kind is list:
+        return kind([v if type(v) in _ATOMS else hollow(v, tensors, is_slot) for v in value])
     if kind in _ATOMS:
         return value
     if isinstance(value, Tensor):
@@ -49,8 +51,6 @@ def hollow(value: Any, tensors: list[Any], is_slot: Callable[[Tensor], bool] = _
             return value
         tensors.append(value)
         return Slot(len(tensors) - 1)
-    if kind is tuple or kind is list:
-        return kind([hollow(v, tensors, is_slot) for v in value])
     if kind is dict:
         return {k: hollow(v, tensors, is_slot) for k, v in value.items()}
     if isinstance(value, tuple):

@@ -5,6 +5,7 @@ The layers of `torch.nn` have it, but for normalisation in training and the like
 an attribute, `memoryless = True`, and one that takes `[T, B, ...]` in one call by `takes_sequence = True`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -252,3 +253,14 @@ def fold(layer: nn.Module, x: Tensor) -> Tensor:
         return over_steps(layer, (x,), (0,))
     except Exception as error:  # what it is, the layer will say by itself
         raise NotImplementedError(str(error)) from error
+
+
+def within(roots: Sequence[nn.Module]) -> list[nn.Module]:
+    """Modules and all that they hold."""
+    found = dict.fromkeys(roots)
+    todo = list(found)
+    while todo:
+        inner = [m for m in todo.pop()._modules.values() if m is not None and m not in found]
+        found.update(dict.fromkeys(inner))
+        todo += inner
+    return list(found)

@@ -22,7 +22,8 @@ from .sites import ends, line, site
 from .writes import memory_of
 
 _PLAIN = (Tensor, nn.Parameter)
-_HOLD = (Later, list, tuple, dict)  # what may be or hold a value that is not there yet
+_HOLD = (Later, list, tuple)  # what may be or hold a value that is not there yet, as a dict may
+_APART = ("_buffers", "_modules")  # dicts that are settled by themselves
 
 
 class Recorder(FunctionRecorder):
@@ -92,7 +93,7 @@ class Recorder(FunctionRecorder):
         for module in self._ways:
             for held in (vars(module), module._buffers):
                 for name, value in held.items():
-                    if isinstance(value, _HOLD) and name != "_buffers":
+                    if (type(value) is dict and name not in _APART) or isinstance(value, _HOLD):
                         settle(held, name, self._own_value)
         for reference in self.handles:
             later = reference()
@@ -253,7 +254,8 @@ class Recorder(FunctionRecorder):
             group = NeuronGroup(neuron, metas, context, self.owner(), line())
             group.ends = self.ends
             self.add_group(place, group)
-            tensors = [t for t in (*neuron.parameters(), *neuron.buffers())]
+            held = [(*m._parameters.values(), *m._buffers.values()) for m in layers.within([neuron])]
+            tensors = [t for of_module in held for t in of_module if t is not None]
             self.reads.update(map(memory_of, tensors))
             group.learns = learns(tensors)
         return group

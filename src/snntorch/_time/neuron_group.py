@@ -1,5 +1,6 @@
 """Steps of a neuron, and how they run together."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,8 +27,8 @@ class NeuronGroup(Group):
         super().__init__(neuron, (), None, context, owner, line, module=neuron)
         self.ordered = True
         input_, *states = metas
-        shape = neuron.spike_shape(input_.shape, [s.shape for s in states])
-        spikes = Meta(torch.Size(shape), contiguous(shape), input_.dtype, input_.device)
+        shape = torch.Size(neuron.spike_shape(input_.shape, [s.shape for s in states]))
+        spikes = Meta(shape, contiguous(shape), input_.dtype, input_.device)
         self.out_metas = [spikes, *(Meta(s.shape, contiguous(s.shape), s.dtype, s.device) for s in states)]
         self.ends: Any = None  # where samples end before the last step
         # Its input, where its states are like those that it leaves and need not be fitted to each other.
@@ -109,7 +110,8 @@ class NeuronGroup(Group):
             self._tell("stepped", "carries hooks")
 
 
-def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+@functools.lru_cache(1024)
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides of a tensor that lies in one piece."""
     stride, product = [], 1
     for size in reversed(shape):

@@ -24,6 +24,7 @@ from .sites import line
 _OF_MODULES = vars(nn.Module()).keys() - {"training", "_parameters", "_buffers", "_modules"}
 _ENOUGH = 5  # recorded steps, two of which would have been alike
 _number = attrgetter("number")
+_AS_IT_IS = frozenset([bool, *CONSTANTS])  # types, to be asked before `_told`
 
 
 class _Step(NamedTuple):
@@ -94,7 +95,7 @@ class Steps:
         if len(nodes) != self.recorder.number - self.number:
             return None
         nodes.sort(key=_number)
-        modules = list(dict.fromkeys([*self.module.modules(), *self.recorder.modules]))
+        modules = layers.within([self.module, *self.recorder.modules])
         if modules != self.modules:
             self.modules = modules
             self.names = None if any([layers.forward_hooks(m) for m in modules]) else attributes_read(modules)
@@ -117,7 +118,12 @@ class Steps:
         left += [(key, self.where.get(node, node)) for key, node in self.recorder.changed.items()]
         for module in modules:
             held = vars(module)
-            left += [(k, self._told(v, k in self.names)) for k, v in held.items() if k not in _OF_MODULES]
+            left.append(tuple(held))
+            left += [
+                v if type(v) in _AS_IT_IS else self._told(v, k in self.names)
+                for k, v in held.items()
+                if k not in _OF_MODULES
+            ]
         return _Step(changing, [(node.group, node.static) for node in changing], left)
 
     def _like(self, node: Node, before: Node) -> bool:
@@ -143,8 +149,6 @@ class Steps:
 
     def _told(self, value: Any, counts: bool) -> Any:
         """What tells a value from another one, where it `counts`."""
-        if isinstance(value, CONSTANTS):
-            return value
         if type(value) is Later:
             base = value if value.base is None else value.base
             places = [self.where.get(later.node, later.node) for later in (value, base)]
@@ -153,7 +157,11 @@ class Steps:
         if isinstance(value, Tensor):
             return id(value), object() if value.is_inference() else value._version
         if isinstance(value, dict):
-            return tuple(value), [self._told(v, counts) for v in value.values()]
+            return (tuple(value), [self._told(v, counts) for v in value.values()]) if value else ()
+        if isinstance(value, nn.Module):
+            return id(value)
+        if isinstance(value, CONSTANTS):
+            return value
         if isinstance(value, list | tuple | set | frozenset):
             return type(value), [self._told(v, counts) for v in value]
         return id(value) if not counts or callable(value) else object()
