@@ -120,7 +120,7 @@ def _reads(code: CodeType) -> Reads | None:
         name, argument = instruction.opname, instruction.argval
         if name == "STORE_ATTR":
             loaded = before.argval[-1:] if isinstance(before.argval, tuple) else (before.argval,)
-            if not before.opname.startswith("LOAD_FAST") or loaded != own:
+            if "LOAD_FAST" not in before.opname or loaded != own:  # one of Python 3.13 stores another first
                 return None
         elif name in ("STORE_GLOBAL", "DELETE_GLOBAL", "DELETE_ATTR", "LOAD_BUILD_CLASS") or (
             name == "STORE_DEREF" and argument in code.co_freevars
