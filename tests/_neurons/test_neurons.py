@@ -188,7 +188,8 @@ def test_parameters_are_copies_but_parameters_to_learn_are_shared():
 @pytest.mark.parametrize("cls", [snn.Leaky, snn.Lapicque])
 def test_reset_mechanism_changes_from_the_next_step(cls):
     x = torch.full((1, 1), 1.6)
-    for name, value in {"subtract": 0, "zero": 1, "none": 2}.items():
+    assert snn.SpikingNeuron.reset_dict == {"subtract": 0, "zero": 1, "none": 2}
+    for name, value in cls.reset_dict.items():
         for change in ("attribute", "state_dict"):
             neuron = cls(beta=0.5, threshold=1.0, init_hidden=True, reset_mechanism="none" if value < 2 else "zero")
             if change == "attribute":

@@ -1,18 +1,17 @@
 """What a neuron is set to: numbers, learnt or not, and a reset mechanism, which a checkpoint holds as a number."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from .pieces import initial_tensor
 
-RESET_MECHANISMS = {"subtract": 0, "zero": 1, "none": 2}
-
 
 class Settings(nn.Module):
     """A neuron with settings, which may change at any time."""
 
+    reset_dict: ClassVar[dict[str, int]] = {"subtract": 0, "zero": 1, "none": 2}
     reset_mechanism_val: Tensor
 
     def register_value(self, name: str, value: Any, learn: bool = False, persistent: bool = True) -> None:
@@ -42,17 +41,17 @@ class Settings(nn.Module):
 
     @reset_mechanism.setter
     def reset_mechanism(self, value: str) -> None:
-        if value not in RESET_MECHANISMS:
-            raise ValueError(f"reset_mechanism must be one of {', '.join(RESET_MECHANISMS)}, got {value!r}")
+        if value not in self.reset_dict:
+            raise ValueError(f"reset_mechanism must be one of {', '.join(self.reset_dict)}, got {value!r}")
         self._reset_mechanism = value
-        self.reset_mechanism_val = torch.full_like(self.reset_mechanism_val, RESET_MECHANISMS[value])
+        self.reset_mechanism_val = torch.full_like(self.reset_mechanism_val, self.reset_dict[value])
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         state_dict, prefix, *_, errors = args
         value = state_dict.get(f"{prefix}reset_mechanism_val")
-        if value is not None and value.device.type != "meta" and int(value) not in RESET_MECHANISMS.values():
+        if value is not None and value.device.type != "meta" and int(value) not in self.reset_dict.values():
             errors.append(f"{prefix}reset_mechanism_val must be one of 0, 1, 2, got {int(value)}")
             return
         super()._load_from_state_dict(*args, **kwargs)
         if self.reset_mechanism_val.device.type != "meta":
-            self._reset_mechanism = list(RESET_MECHANISMS)[int(self.reset_mechanism_val)]
+            self._reset_mechanism = list(self.reset_dict)[int(self.reset_mechanism_val)]
