@@ -508,7 +508,7 @@ def test_what_is_asked_before_a_module_runs_leaves_no_trace_in_it(memoryless):
     torch.testing.assert_close(net.norm.running_mean, (x * torch.arange(1.0, 5).view(4, 1, 1)).mean((0, 1)))
 
 
-def test_what_is_recorded_is_freed_with_the_results():
+def test_what_is_recorded_is_freed_with_the_results(new_objects_only):
     """Not by the collector of cycles, which may come many steps later."""
 
     class Doubled(nn.Module):
@@ -526,8 +526,7 @@ def test_what_is_recorded_is_freed_with_the_results():
     try:
         snn.unroll(net, torch.rand(6, 2, 3))
         snn.utils.reset(net)
-        left = [o for o in gc.get_objects() if type(o) is torch.Tensor and o.shape[:2] == (6, 2)]
-        assert not left
+        assert not sum(type(o) is torch.Tensor and o.shape[:2] == (6, 2) for o in gc.get_objects())
     finally:
         gc.enable()
 
