@@ -184,6 +184,7 @@ with torch.no_grad():
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except KeyboardInterrupt:
             left = 0
+            signal.setitimer(signal.ITIMER_REAL, 0)  # the second one may have come before this was done
             interrupted += 1
             before, guards = kept(), [torch.full_like(x, 5.0) for _ in range(3)]  # where freed memory is given out anew
             time.sleep(0.002)
