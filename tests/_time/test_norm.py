@@ -77,6 +77,14 @@ def made(name):
     return make().double(), torch.rand(T, B, *shape, dtype=F64)
 
 
+@pytest.fixture(params=[True, False], ids=["in one call", "one by one"])
+def in_one_call(request, monkeypatch):
+    """Or a call a step, as on a GPU and in half precision."""
+    if not request.param:
+        monkeypatch.setattr(norm, "takes", lambda module, x: False)
+
+
+@pytest.mark.usefixtures("in_one_call")
 @pytest.mark.parametrize("name", NETS)
 def test_a_normalisation_is_the_loops(name):
     for mode in True, False:
@@ -87,6 +95,41 @@ def test_a_normalisation_is_the_loops(name):
             assert_same(results(net, lambda net, x: snn.unroll(net, x), x), results(other, loop, x))
             snn.utils.reset(net)
             snn.utils.reset(other)
+
+
+class Reading(nn.Module):
+    """Reads, beside a layer's output, what the layer changes at each call."""
+
+    def __init__(self, layer, read):
+        super().__init__()
+        self.layer, self.read = layer, read
+
+    def forward(self, x):
+        before = x * self.read(self.layer)
+        return self.layer(x) * before.sum() + self.read(self.layer)
+
+
+CHANGING = {
+    "instance norm": (lambda: nn.InstanceNorm1d(4, track_running_stats=True), lambda m: m.running_var.sum()),
+    "batch norm": (lambda: nn.BatchNorm1d(4), lambda m: m.running_var.sum()),
+    "spectral norm": (lambda: nn.utils.spectral_norm(nn.Linear(4, 4)), lambda m: m.weight_u[0] * 1),
+    "parametrised": (
+        lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)),
+        lambda m: m.parametrizations.weight[0]._u[0] * 1,
+    ),
+    "embedding": (lambda: nn.Embedding(8, 4, max_norm=0.1), lambda m: m.weight.detach().sum()),
+}
+
+
+@pytest.mark.usefixtures("in_one_call")
+@pytest.mark.parametrize("name", CHANGING)
+def test_what_layers_change_is_read_when_it_is(name):
+    layer, read = CHANGING[name]
+    net = Reading(layer(), read)
+    other = copy.deepcopy(net)
+    x = torch.randint(8, (T, B, 4)) if name == "embedding" else torch.rand(T, B, 4, *[5] * (name == "instance norm"))
+    with torch.no_grad():
+        torch.testing.assert_close(snn.unroll(net, x), torch.stack([other(now) for now in x]), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("layout", ["channels last", "samples first", "every second", "static"])
@@ -105,6 +148,7 @@ def test_any_layout(layout):
     assert_same(got, want)
 
 
+@pytest.mark.usefixtures("in_one_call")
 @pytest.mark.parametrize("name", NETS)
 def test_the_same_input_at_every_step_is_the_loops(name):
     net, x = made(name)

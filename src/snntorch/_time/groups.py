@@ -50,6 +50,7 @@ class Group:
         self.here, self.taken = 0, ()  # from which module's forward it is called, with what
         self.nodes: list[Node] = []  # those that have not run
         self.changes = 0  # what its calls change, by identity
+        self.updates: set[int] = set()  # and the memory of it, where that is other tensors' than their results
         self.calls = 0  # how many they are when they begin to
 
     can_be_alone = True  # whether a call may run before the others of its group

@@ -81,13 +81,14 @@ def writes_in_place(name: str, kwargs: dict) -> bool:
     return name.endswith("_") or kwargs.get("out") is not None or "foreach" in name or kwargs.get("inplace") is True
 
 
-def statistics(name: str, args: Any, kwargs: Any) -> Any:
-    """The running mean that a functional normalisation in training writes, if it is one."""
+def statistics(name: str, args: Any, kwargs: Any) -> list[Any]:
+    """The running mean and variance that a functional normalisation in training writes, if it is one."""
     if name not in ("batch_norm", "instance_norm"):
-        return None
+        return []
     order = ("input", "running_mean", "running_var", "weight", "bias", "training")
     if len(args) > 6 and not isinstance(args[6], float):  # torch.batch_norm's own order has `training` there
         order = ("input", "weight", "bias", "running_mean", "running_var", "training")
     named = {**dict(zip(order, args, strict=False)), **kwargs}
     training = named.get("training", named.get("use_input_stats", name == "instance_norm"))
-    return named.get("running_mean") if training else None
+    held = [named.get("running_mean"), named.get("running_var")]
+    return [t for t in held if t is not None] if training else []

@@ -52,18 +52,15 @@ class FunctionRecorder(Recording, TorchFunctionMode):
                 return func(*args, **kwargs)
         if self.stopped:
             return func(*resolved(args), **resolved(kwargs))
-        if self.writes and (written := self._written((args, kwargs))):
-            if len(written) > 1 or written[0] is not args[0] or func not in known.ACCUMULATES:
+        if self.writes:  # by pending calls, of these tensors or what they are views of
+            written = [t for t in leaves((args, kwargs)) if type(t) is not Later and memory_of(t) in self.writes]
+            if written and (len(written) > 1 or written[0] is not args[0] or func not in known.ACCUMULATES):
                 self.flush()
         if func in known.SELECT and (selected := known.selected(func, args, kwargs)) is not None:
             return self._select(args[0], *selected)
         if func in known.SPECIAL:
             return self._special(func, args, kwargs)
         return self.record(func, func, args, kwargs)
-
-    def _written(self, of: Any) -> list[Tensor]:
-        """The tensors that pending calls write, or views of them."""
-        return [t for t in leaves(of) if type(t) is not Later and memory_of(t) in self.writes]
 
     def _special(self, func: Any, args: Any, kwargs: Any) -> Any:
         """A function that is not one call of a group."""
@@ -123,9 +120,10 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             signature += kwargs
             sign(kwargs.values(), signature, tensors)
         inputs = tuple([(t.node, t.out) for t in tensors if type(t) is Later])
-        given = [id(t) for t in tensors if type(t) is not Later]
+        there = [t for t in tensors if type(t) is not Later]
         try:
-            place = self.place_of((self.here, *site(), *given, *signature), bool(given) or "module" in of_group)
+            key = (self.here, *site(), *map(id, there), *signature)
+            place = self.place_of(key, bool(there) or "module" in of_group)
         except TypeError:  # an argument without a hash
             return self._look(function, args, kwargs)
         group = self.group_of(place, inputs)
@@ -134,12 +132,13 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             if group is None:
                 return self._look(function, args, kwargs)
             group.known_as, group.here = known_as, self.here
-            read = [memory_of(t) for t in tensors if type(t) is not Later]
-            if not self.updated.isdisjoint(read):  # it reads what is to be by now
+            read = {*map(memory_of, there)} - group.updates  # else it reads what is to be, or changes what is read
+            if not (self.updated.isdisjoint(read) and self.reads.isdisjoint(group.updates)):
                 self.flush()
                 place = Place(True)
             self.add_group(place, group)
-            self.reads.update(read)
+            self.reads |= read
+            self.updated |= group.updates
         if group.plain:
             return self._plain(group, inputs)
         return self._record(group, inputs, tensors, (function, args, kwargs))
@@ -198,17 +197,17 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         statistics = known.statistics(name, args, kwargs)
         if inferred.written is not None and inferred.written not in inferred.same:
             if type(tensors[inferred.written]) is not Later:  # it writes beside what it gives
-                statistics, inferred = tensors[inferred.written], inferred._replace(written=None)
+                statistics, inferred = statistics or [tensors[inferred.written]], inferred._replace(written=None)
         slots: list[Tensor] = []
         template = hollow((args, kwargs), slots, lambda t: type(t) is Later)
         stacks = function is torch.stack and len(slots) == len(tensors)
         make = ModuleGroup if module is not None else StackGroup if stacks else FunctionGroup
         group = make(function, template, inferred, context, self.owner(), line(), **of_group)
         group.taken = [t.meta for t in slots]  # type: ignore[attr-defined]
-        if statistics is not None:
-            group.ordered, group.changes = True, id(statistics)
-        elif module is not None:
-            group.changes = id(module)
+        group.changes = id(statistics[0]) if statistics else 0 if module is None else id(module)
+        group.ordered = group.ordered or bool(statistics)
+        changed = statistics or (module.buffers() if module is not None and group.ordered else ())
+        group.updates = set(map(memory_of, changed))
         random = name in known.RANDOM or group.draws or (module is not None and module.training)
         group.repeats = not (random or group.ordered or group.opaque) and inferred.written is None
         group.learns = learns(tensors)
