@@ -5,20 +5,14 @@ side in place of its output's gradient: one matrix product, or one convolution, 
 positions at once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import grad
 
-from ._bounds import WeightFunction
-
 Synapse = nn.Linear | nn.Conv1d | nn.Conv2d
-# Of every pair the input's comes first.
-Spikes = tuple[Tensor, Tensor]
-Traces = tuple[Tensor | None, Tensor | None]
-Dependences = tuple[WeightFunction, WeightFunction]
 
 
 def filtered(spikes: Tensor, decay: float, trace: Tensor | None) -> Tensor:
@@ -69,14 +63,3 @@ def correlate(synapse: Synapse, pre: Tensor, post: Tensor) -> Tensor:
         dilation=synapse.dilation,
         groups=synapse.groups,
     )
-
-
-def weighed(
-    w: Tensor, correlate: Callable[[Tensor, Tensor], Tensor], spikes: Spikes, traces: Traces, decays: Iterable[float],
-    dependences: Dependences,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """The last traces of steps [T, ...], and the update: output spikes that meet input traces, less the reverse."""
-    (pre, post), (f_pre, f_post) = spikes, dependences
-    traces_pre, traces_post = (filtered(*side) for side in zip(spikes, decays, traces, strict=True))
-    dw = f_post(w) * correlate(traces_pre, post) - f_pre(w) * correlate(pre, traces_post)
-    return traces_pre[-1], traces_post[-1], dw

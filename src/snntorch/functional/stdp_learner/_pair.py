@@ -1,22 +1,21 @@
 """Pair STDP: every pair of an input and an output spike counts, by the time between them."""
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
 from ._bounds import WeightFunction, identity
-from ._correlation import Dependences, Spikes, Synapse, Traces, correlate, pad, weighed
+from ._correlation import Synapse, correlate, filtered, pad
 from ._learner import TwoFactorLearner
 
 
 def pair_rule(
-    synapse: Synapse, spikes: Spikes, traces: Traces, taus: tuple[float, float], dependences: Dependences
-) -> tuple[Tensor, Tensor, Tensor]:
+    synapse: Synapse, pre: Tensor, post: Tensor, trace_pre: Tensor | None, trace_post: Tensor | None, tau_pre: float,
+    tau_post: float, f_pre: WeightFunction, f_post: WeightFunction,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The pair rule over steps [T, ...]: the last traces, and the update summed over the steps."""
-    padded = pad(synapse, spikes[0]), spikes[1]
-    w, decays = synapse.weight.detach(), [1 - 1 / tau for tau in taus]
-    return weighed(w, partial(correlate, synapse), padded, traces, decays, dependences)
+    pre, w = pad(synapse, pre), synapse.weight.detach()
+    x, y = filtered(pre, 1 - 1 / tau_pre, trace_pre), filtered(post, 1 - 1 / tau_post, trace_post)
+    return x[-1], y[-1], f_post(w) * correlate(synapse, x, post) - f_pre(w) * correlate(synapse, pre, y)
 
 
 @torch.no_grad()
@@ -67,8 +66,7 @@ def stdp_linear_single_step(
         >>> stdp_linear_single_step(fc, 0 * pre, post, tr_pre, tr_post, 2.0, 2.0, ones, ones)[2]
         tensor([[0.5000, 0.0000]])
     """
-    spikes, traces = (in_spike[None], out_spike[None]), (trace_pre, trace_post)
-    return pair_rule(fc, spikes, traces, (tau_pre, tau_post), (f_pre, f_post))
+    return pair_rule(fc, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
 @torch.no_grad()
@@ -96,8 +94,7 @@ def stdp_conv1d_single_step(
         >>> stdp_conv1d_single_step(conv, 0 * pre, post, tr_pre, tr_post, 2.0, 2.0, ones, ones)[2]
         tensor([[[0.5000, 0.0000, 0.0000]]])
     """
-    spikes, traces = (in_spike[None], out_spike[None]), (trace_pre, trace_post)
-    return pair_rule(conv, spikes, traces, (tau_pre, tau_post), (f_pre, f_post))
+    return pair_rule(conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
 @torch.no_grad()
@@ -121,8 +118,7 @@ def stdp_conv2d_single_step(
         >>> tr_pre.shape, dw.shape
         (torch.Size([4, 1, 7, 7]), torch.Size([2, 1, 3, 3]))
     """
-    spikes, traces = (in_spike[None], out_spike[None]), (trace_pre, trace_post)
-    return pair_rule(conv, spikes, traces, (tau_pre, tau_post), (f_pre, f_post))
+    return pair_rule(conv, in_spike[None], out_spike[None], trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
 class STDPLearner(TwoFactorLearner):
@@ -154,7 +150,15 @@ class STDPLearner(TwoFactorLearner):
     """
 
     def _update(self, pre: Tensor, post: Tensor) -> Tensor:
-        traces, taus = (self.trace_pre, self.trace_post), (self.tau_pre, self.tau_post)
-        found = pair_rule(self.synapse, (pre, post), traces, taus, (self.f_pre, self.f_post))
-        self.trace_pre, self.trace_post, dw = found
+        self.trace_pre, self.trace_post, dw = pair_rule(
+            self.synapse,
+            pre,
+            post,
+            self.trace_pre,
+            self.trace_post,
+            self.tau_pre,
+            self.tau_post,
+            self.f_pre,
+            self.f_post,
+        )
         return dw

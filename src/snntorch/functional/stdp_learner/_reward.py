@@ -1,27 +1,24 @@
 """Reward-modulated STDP: a reward, at once or late, makes the pair rule's eligibility an update."""
 
 import math
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ._bounds import WeightFunction, identity
-from ._correlation import Dependences, Spikes, Traces, weighed
+from ._correlation import Synapse, filtered
 from ._learner import Learner
 
 
 def sample_rule(
-    fc: nn.Linear, spikes: Spikes, traces: Traces, taus: tuple[float, float], dependences: Dependences,
-    step_weights: Tensor,
+    synapse: Synapse, step_weights: Tensor, pre: Tensor, post: Tensor, trace_pre: Tensor | None,
+    trace_post: Tensor | None, tau_pre: float, tau_post: float, f_pre: WeightFunction, f_post: WeightFunction,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """The last traces and the pair rule of each sample over steps [T, ...], summed with weights [T]."""
-
-    def correlate(pre: Tensor, post: Tensor) -> Tensor:
-        return torch.einsum("t,t...o,t...i->...oi", step_weights, post, pre)
-
-    decays = [math.exp(-1 / tau) for tau in taus]
-    return weighed(fc.weight.detach(), correlate, spikes, traces, decays, dependences)
+    x, y = filtered(pre, math.exp(-1 / tau_pre), trace_pre), filtered(post, math.exp(-1 / tau_post), trace_post)
+    gain, loss = (torch.einsum("t,t...o,t...i->...oi", step_weights, b, a) for a, b in ((x, post), (pre, y)))
+    w = synapse.weight.detach()
+    return x[-1], y[-1], f_post(w) * gain - f_pre(w) * loss
 
 
 @torch.no_grad()
@@ -61,8 +58,8 @@ def mstdp_linear_single_step(
         >>> (reward[:, None, None] * e).sum(0)
         tensor([[1.2131, 0.0000]])
     """
-    spikes, traces = (in_spike[None], out_spike[None]), (trace_pre, trace_post)
-    return sample_rule(fc, spikes, traces, (tau_pre, tau_post), (f_pre, f_post), in_spike.new_ones(1))
+    pre, post = in_spike[None], out_spike[None]
+    return sample_rule(fc, in_spike.new_ones(1), pre, post, trace_pre, trace_post, tau_pre, tau_post, f_pre, f_post)
 
 
 @torch.no_grad()
@@ -192,8 +189,8 @@ class RewardSTDPLearner(Learner):
     def _accumulate(self, pre: Tensor, post: Tensor) -> None:
         decay = math.exp(-1 / self.tau_trace)
         steps_ago = torch.arange(len(pre) - 1, -1, -1, dtype=pre.dtype, device=pre.device)
-        traces, taus = (self.trace_pre, self.trace_post), (self.tau_pre, self.tau_post)
-        fc, weights = cast(nn.Linear, self.synapse), decay**steps_ago / self.tau_trace
-        found = sample_rule(fc, (pre, post), traces, taus, (self.f_pre, self.f_post), weights)
-        self.trace_pre, self.trace_post, z = found
+        self.trace_pre, self.trace_post, z = sample_rule(
+            self.synapse, decay**steps_ago / self.tau_trace, pre, post, self.trace_pre, self.trace_post, self.tau_pre,
+            self.tau_post, self.f_pre, self.f_post,
+        )  # fmt: skip
         self.eligibility = z if self.eligibility is None else z + decay ** len(pre) * self.eligibility
