@@ -14,6 +14,14 @@ def uses_batch(norm: Any) -> bool:
     return norm.training or norm.running_mean is None
 
 
+def scale_and_shift(
+    mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    """What a batch norm is in evaluation, `x -> scale * x + shift` of each channel, in double precision."""
+    scale = (var.double() + eps).rsqrt() * (1 if weight is None else weight.double())
+    return scale, (0 if bias is None else bias.double()) - scale * mean.double()
+
+
 def over_rows(normalise: Callable[[Tensor], Tensor], x: Tensor, rows: Tensor) -> Tensor:
     """Some rows normalised, those of samples that have not ended, and zeros for the others."""
     if not len(rows):

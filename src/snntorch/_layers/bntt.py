@@ -11,12 +11,7 @@ class _BatchNormTT(nn.ModuleList):
     _norm: type[nn.BatchNorm1d] | type[nn.BatchNorm2d]
 
     def __init__(
-        self,
-        input_features: int,
-        time_steps: int,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        affine: bool = True,
+        self, input_features: int, time_steps: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
     ):
         norms = [self._norm(input_features, eps, momentum, affine) for _ in range(time_steps)]
         for norm in norms:

@@ -107,15 +107,7 @@ class SequenceDropout2d(_OfChannels):
     """`SequenceDropout` of whole channels of `[B, C, H, W]`, as `torch.nn.Dropout2d` drops them.
 
     Neighbouring pixels are alike, so that to drop each by itself drops little; a channel is dropped for all of them,
-    from its first step to its last.
-
-    Args:
-        p: probability that a channel is zero for a whole sequence.
-
-    Raises:
-        ValueError: unless p is a probability, or for an input of another shape.
-
-    Source: Tompson et al., "Efficient object localization using convolutional networks", CVPR 2015.
+    from its first step to its last. The argument, errors and source are those of `SequenceDropout1d`.
 
     Example:
         >>> import snntorch as snn

@@ -25,11 +25,7 @@ class Equations(SpikingNeuron):
     time_step: Tensor
 
     def __init__(
-        self,
-        values: Mapping[str, float | Tensor],
-        learn: Iterable[str],
-        reset_mechanism: str = "zero",
-        **kwargs: Any,
+        self, values: Mapping[str, float | Tensor], learn: Iterable[str], reset_mechanism: str = "zero", **kwargs: Any
     ) -> None:
         super().__init__(reset_mechanism=reset_mechanism, **kwargs)
         learn = {learn} if isinstance(learn, str) else set(learn)

@@ -22,18 +22,10 @@ class RSynaptic(Recurrent, LIF):
         spk = S(mem - threshold)
 
     Args:
-        V: recurrent weight for `all_to_all=False`, a scalar or one per neuron.
-        all_to_all: feed back through a linear layer or a convolution; False from each neuron to itself, times V.
-        linear_features: number of neurons, for a linear layer.
-        conv2d_channels: number of channels, for a convolution that keeps the shape.
-        kernel_size: of that convolution.
-        learn_recurrent: train the recurrent weights; False freezes them.
-        reset_delay: reset one step after the spike; False resets within the step that spiked.
+        alpha: decay of the synaptic current per step, clamped to [0, 1] where it is used.
+        learn_alpha: make alpha a parameter.
 
-    The other arguments are those of `Synaptic`. States: `spk, syn, mem`, in calls and in returns.
-
-    Raises:
-        TypeError: for a wrong combination of `all_to_all`, `linear_features`, `conv2d_channels`, `kernel_size`.
+    The other arguments, and errors, are those of `RLeaky`. States: `spk, syn, mem`, in calls and in returns.
 
     Source: Eshraghian et al., "Training spiking neural networks using lessons from deep learning", Proceedings of the
     IEEE 111(9), 2023.

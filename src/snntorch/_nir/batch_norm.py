@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._layers.batchnorm import scale_and_shift
 from .trace import Call, Signal, is_batch_norm
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d)
@@ -45,8 +46,7 @@ def _normalised(linear: nn.Module, norm: Any, name: str) -> nn.Module:
     if norm.running_mean is None:
         raise NotImplementedError(f"layer {name!r}: a BatchNorm without running statistics is no fixed linear map")
     result: Any = copy.deepcopy(linear).double()
-    scale = (norm.running_var.double() + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight.double())
-    shift = (0 if norm.bias is None else norm.bias.double()) - scale * norm.running_mean.double()
+    scale, shift = scale_and_shift(norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.eps)
     bias = 0 if result.bias is None else result.bias
     with torch.no_grad():
         result.weight = nn.Parameter(result.weight * scale.reshape(-1, *[1] * (result.weight.dim() - 1)))

@@ -131,7 +131,7 @@ def TBPTT(
 
     net.to(device)
     total, batches = torch.zeros((), device=device), 0
-    for data, targets in _bar(dataloader) if progress else dataloader:
+    for data, targets in bar(dataloader) if progress else dataloader:
         net.train()
         targets = targets.to(device)
         if time_var and not time_first:
@@ -288,9 +288,10 @@ def _single(loss: Tensor) -> Tensor:
     return loss.reshape(())
 
 
-def _bar(dataloader: Iterable) -> Iterable:
+def bar(steps: Iterable) -> Any:
+    """The same steps, with a progress bar."""
     try:
         from tqdm.auto import tqdm
     except ImportError:
         raise ImportError("progress=True needs tqdm: pip install 'snntorch[progress]'") from None
-    return tqdm(dataloader)
+    return tqdm(steps)

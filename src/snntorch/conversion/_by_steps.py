@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from .. import utils
 from .._time.unroll import unroll
+from ..backprop._truncated import bar
 
 
 @torch.no_grad()
@@ -37,15 +38,11 @@ def error_by_steps(net: nn.Module, ann: nn.Module, x: Tensor, num_steps: int, pr
     if not progress:
         count = torch.arange(1, num_steps + 1, device=exact.device).view(-1, *[1] * exact.dim())
         return (unroll(net, x, num_steps=num_steps).cumsum(0) / count - exact).abs().flatten(1).mean(1)
-    try:
-        from tqdm.auto import trange
-    except ImportError:
-        raise ImportError("progress=True needs tqdm: pip install 'snntorch[progress]'") from None
     total, errors = torch.zeros_like(exact), []
-    for t in (bar := trange(num_steps)):
+    for t in (steps := bar(range(num_steps))):
         total = total + net(x)
         errors.append((total / (t + 1) - exact).abs().mean())
-        bar.set_postfix(error=f"{errors[-1].item():.2e}")
+        steps.set_postfix(error=f"{errors[-1].item():.2e}")
     return torch.stack(errors)
 
 

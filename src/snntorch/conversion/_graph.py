@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
+from .._layers.batchnorm import scale_and_shift
 from .._layers.of_functions import AVERAGES, MAXIMA, WEIGHTED, flattened, unique
 from .._layers.scale import Scale
 from .._layers.spikemax import SpikeMax
@@ -123,11 +124,10 @@ class Conversion:
         if call.name in _FACTORS and len(terms) == 1 and (0 in terms or _FACTORS[call.name] is torch.mul):
             args = [terms[k] if k in terms else self._constant(a * self.one) for k, a in enumerate(call.args)]
             return self.graph.call_function(_FACTORS[call.name], tuple(args))
-        if call.name in _PASSING and scale.numel() == 1:
-            return self._passed(ref, call, [self.scaled(source, scale) for source in call.sources])
         if call.name in _PASSING:
-            node = self._passed(ref, call, [self.scaled(source, self.one) for source in call.sources])
-            return self._times(call, node, 1 / scale)
+            inner = scale if scale.numel() == 1 else self.one
+            node = self._passed(ref, call, [self.scaled(source, inner) for source in call.sources])
+            return self._times(call, node, inner / scale)
         raise self._refusal(call)
 
     def _weights(self, call: Call) -> tuple[Any, Ref, Call]:
@@ -140,10 +140,8 @@ class Conversion:
         norm: Any = dict(zip(_BATCH_NORM, call.args, strict=False)) | call.kwargs
         if norm["running_mean"] is None or norm.get("training"):
             raise NotImplementedError(f"{self._where(call)} cannot be converted: it has no running statistics")
-        factor = (norm["running_var"].double() + norm.get("eps", 1e-5)).rsqrt()
-        factor = factor if norm.get("weight") is None else factor * norm["weight"].double()
-        shift = -factor * norm["running_mean"].double()
-        shift = shift if norm.get("bias") is None else shift + norm["bias"].double()
+        mean, var, eps = norm["running_mean"], norm["running_var"], norm.get("eps", 1e-5)
+        factor, shift = scale_and_shift(mean, var, norm.get("weight"), norm.get("bias"), eps)
         source: Ref = norm["input"]
         before = self._call(source)
         if before.name in WEIGHTED and self.uses[source] == 1:

@@ -28,7 +28,7 @@ def delta(data: Tensor, threshold: float = 0.1, padding: bool = False, off_spike
         tensor([ 1.,  1., -1.,  1.,  0.])
     """
     signal = finite(over_time(data), "data").detach()
-    real(threshold, "threshold")
+    real(threshold=threshold)
     if not signal.is_floating_point():  # differences would wrap
         signal = signal.to(torch.int16 if signal.element_size() == 1 else torch.int64)
     change = torch.empty_like(signal, memory_format=torch.contiguous_format)
@@ -65,7 +65,7 @@ def threshold_based(data: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
         (tensor([ 0.,  0.,  1.,  0., -1.]), tensor(0.5500))
     """
     signal = floating(over_time(data))
-    real(factor, "factor")
+    real(factor=factor)
     if len(signal) < 2:
         raise ValueError(f"data must have at least two time steps, got {len(signal)}")
     change = signal.diff(dim=0)
@@ -98,7 +98,7 @@ def step_forward(data: Tensor, threshold: float | Tensor) -> Tensor:
         tensor([ 0.,  1.,  1.,  0., -1.])
     """
     signal = floating(over_time(data)).detach()
-    positive(threshold, "threshold")
+    positive(threshold=threshold)
     spikes = torch.zeros_like(signal)
     baseline = signal[:1]
     # Each baseline depends on the last spike, so this loop over time is the definition itself.
@@ -129,8 +129,7 @@ def delta_decode(spikes: Tensor, threshold: float | Tensor, start: float | Tenso
         >>> delta_decode(torch.tensor([0.0, 1.0, 1.0, 0.0, -1.0]), threshold=0.25)
         tensor([0.0000, 0.2500, 0.5000, 0.5000, 0.2500])
     """
-    real(threshold, "threshold")
-    real(start, "start")
+    real(threshold=threshold, start=start)
     return floating(over_time(spikes, "spikes"), "spikes").cumsum(0) * threshold + start
 
 
@@ -158,7 +157,7 @@ def moving_window(data: Tensor, threshold: float | Tensor, window: int) -> Tenso
         tensor([ 0.,  0.,  1.,  1., -1.])
     """
     signal = floating(over_time(data)).detach()
-    positive(threshold, "threshold")
+    positive(threshold=threshold)
     columns = at_least_float32(signal)[..., None].flatten(1)
     gap = (columns - _past_mean(columns, window) @ columns).view(signal.shape)
     gap[:1] = 0
@@ -187,8 +186,8 @@ def moving_window_decode(spikes: Tensor, threshold: float | Tensor, window: int,
         tensor([0.0000, 0.0000, 0.5000, 0.7500, 0.1250])
     """
     trains = floating(over_time(spikes, "spikes"), "spikes")
-    positive(threshold, "threshold")
-    real(start, "start")
+    positive(threshold=threshold)
+    real(start=start)
     jumps = at_least_float32(trains * threshold)[..., None].flatten(1)
     # x̂ = M x̂ + θ s is a unit lower-triangular system: M, the moving mean, looks only back.
     system = torch.eye(len(jumps), dtype=jumps.dtype, device=jumps.device) - _past_mean(jumps, window)

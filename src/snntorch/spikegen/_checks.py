@@ -105,24 +105,26 @@ def whole(value: int, name: str, least: int, most: float = math.inf) -> int:
     return value
 
 
-def positive(value: float | Tensor, name: str) -> None:
-    """Raise unless a setting, or each element of one, is finite and above 0."""
-    real(value, name)
-    if isinstance(value, Tensor):
-        if not bool((value > 0).all()):
-            raise ValueError(f"{name} must be positive everywhere")
-    elif not value > 0:
-        raise ValueError(f"{name} must be positive, got {value}")
+def positive(**settings: float | Tensor) -> None:
+    """Raise unless each of the settings, and each element of one, is finite and above 0."""
+    real(**settings)
+    for name, value in settings.items():
+        if isinstance(value, Tensor):
+            if not bool((value > 0).all()):
+                raise ValueError(f"{name} must be positive everywhere")
+        elif not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}")
 
 
-def real(value: float | Tensor, name: str) -> None:
-    """Raise unless a setting, or each element of one, is a finite real number."""
-    if isinstance(value, Tensor):
-        finite(value, name)
-    elif isinstance(value, complex):
-        raise TypeError(f"{name} must be a real number, got {value}")
-    elif not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}")
+def real(**settings: float | Tensor) -> None:
+    """Raise unless each of the settings, and each element of one, is a finite real number."""
+    for name, value in settings.items():
+        if isinstance(value, Tensor):
+            finite(value, name)
+        elif isinstance(value, complex):
+            raise TypeError(f"{name} must be a real number, got {value}")
+        elif not math.isfinite(value):
+            raise ValueError(f"{name} must be finite, got {value}")
 
 
 def within_unit(data: Tensor) -> Tensor:

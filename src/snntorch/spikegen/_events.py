@@ -96,7 +96,7 @@ def from_events(
     time, address, value = events
     for name, part in zip(Events._fields, events, strict=True):
         finite(part, f"events.{name}")
-    positive(dt, "dt")
+    positive(dt=dt)
     if address.shape != (len(time), len(shape)) or value.shape != time.shape:
         raise ValueError(
             f"events must have time [E], address [E, {len(shape)}] and value [E], got "

@@ -193,10 +193,10 @@ def _checked(
     data: Tensor, num_steps: int | None, threshold: float, tau: float, first_spike_time: int, normalize: Normalize
 ) -> tuple[int, int]:
     """The checks of all latency codes; returns T (0 if not given) and f."""
-    real(threshold, "threshold")
+    real(threshold=threshold)
     if not 0 < threshold < 1:
         raise ValueError(f"threshold must lie in (0, 1), got {threshold}")
-    positive(tau, "tau")
+    positive(tau=tau)
     start = whole(first_spike_time, "first_spike_time", least=0)
     steps = given_steps(num_steps)
     if steps and start >= steps:
@@ -216,7 +216,7 @@ def _times(
 ) -> Tensor:  # fmt: skip
     """Spike times in at least float32: in float16, ε would vanish and steps beyond 2048 merge."""
     steps, start = _checked(data, num_steps, threshold, tau, first_spike_time, normalize)
-    real(epsilon, "epsilon")
+    real(epsilon=epsilon)
     x = at_least_float32(data)
     if x.numel() == 0:
         return x

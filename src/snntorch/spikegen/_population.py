@@ -34,7 +34,7 @@ def population(data: Tensor, num_neurons: int, low: float = 0.0, high: float = 1
                 [0.3247, 1.0000, 0.3247]])
     """
     values = floating(data)
-    positive(overlap, "overlap")
+    positive(overlap=overlap)
     centre, spacing = _centres(num_neurons, low, high, values)
     return torch.exp(-0.5 * ((values[..., None] - centre) * (overlap / spacing)) ** 2)
 
@@ -76,8 +76,7 @@ def population_decode(activity: Tensor, low: float = 0.0, high: float = 1.0, *, 
 def _centres(num_neurons: int, low: float, high: float, like: Tensor) -> tuple[Tensor, float]:
     """The centres μ `[n]` and the spacing Δ between them."""
     neurons = whole(num_neurons, "num_neurons", least=3)
-    real(low, "low")
-    real(high, "high")
+    real(low=low, high=high)
     if not high > low:
         raise ValueError(f"high must be above low, got low = {low}, high = {high}")
     spacing = (high - low) / (neurons - 2)

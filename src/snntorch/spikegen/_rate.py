@@ -57,8 +57,7 @@ def rate(
     if steps and silent >= steps:
         raise ValueError(f"first_spike_time must be less than num_steps = {steps}, got {silent}")
 
-    real(gain, "gain")
-    real(offset, "offset")
+    real(gain=gain, offset=offset)
     values = floating(data)
     if isinstance(gain, int | float) and gain == 1:
         not_saturated(data, 1, "would fire in every step: scale them, for bytes by gain=1 / 255")
@@ -133,8 +132,8 @@ def poisson(
         >>> bool((spikes[1:] * spikes[:-1] == 0).all())  # never two in a row
         True
     """
-    positive(dt, "dt")
-    real(refractory, "refractory")
+    positive(dt=dt)
+    real(refractory=refractory)
     if refractory < 0:
         raise ValueError(f"refractory must not be negative, got {refractory}")
     probability = floating(rates, "rates") * dt
@@ -177,7 +176,7 @@ def target_rate_code(
         >>> target_rate_code(5, rate=0.3)
         (tensor([1., 0., 0., 1., 0.]), tensor([0, 3]))
     """
-    check_rate(rate, "rate")
+    check_rates(rate=rate)
     pattern = check_pattern(firing_pattern)
     steps = required_steps(num_steps)
     start = whole(first_spike_time, "first_spike_time", least=0)
@@ -203,10 +202,11 @@ def _regular(steps: int, rate: float) -> Tensor:
     return times[times < steps].long()
 
 
-def check_rate(rate: float, name: str) -> None:
-    real(rate, name)
-    if not 0 <= rate <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], got {rate}")
+def check_rates(**rates: float) -> None:
+    real(**rates)
+    for name, rate in rates.items():
+        if not 0 <= rate <= 1:
+            raise ValueError(f"{name} must lie in [0, 1], got {rate}")
 
 
 def check_pattern(firing_pattern: str) -> str:

@@ -15,8 +15,7 @@ def emit(
 
     Spikes beyond the last step raise, or are dropped by `bypass`, where T may be left for the last of them to tell.
     """
-    real(on_target, "on_target")
-    real(off_target, "off_target")
+    real(on_target=on_target, off_target=off_target)
     steps = given_steps(num_steps)
     if not steps and not bypass:
         raise ValueError("num_steps must be given unless bypass=True")
@@ -58,8 +57,7 @@ def latency_interpolate(
         tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
     steps = required_steps(num_steps)
-    real(on_target, "on_target")
-    real(off_target, "off_target")
+    real(on_target=on_target, off_target=off_target)
     if on_target < off_target:
         raise ValueError(f"on_target must not be below off_target, got {on_target} < {off_target}")
     times = floating(spike_time, "spike_time")
@@ -96,8 +94,7 @@ def rate_interpolate(
         tensor([1.0000, 0.0000, 0.3333, 0.6667, 1.0000])
     """
     steps = required_steps(num_steps)
-    real(on_target, "on_target")
-    real(off_target, "off_target")
+    real(on_target=on_target, off_target=off_target)
     dtype = spike_time.dtype if spike_time.is_floating_point() else torch.get_default_dtype()
     times = finite(spike_time, "spike_time").long().unique()
     times = times[(times >= 0) & (times < steps)]

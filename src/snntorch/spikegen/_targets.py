@@ -6,7 +6,7 @@ from torch import Tensor
 from ._checks import given_steps, real, whole
 from ._latency import Normalize, latency_code
 from ._one_hot import to_one_hot
-from ._rate import check_pattern, check_rate, target_rate_code
+from ._rate import check_pattern, check_rates, target_rate_code
 from ._spike_times import NEVER, emit, rate_interpolate
 
 
@@ -107,8 +107,7 @@ def targets_rate(
                 [0., 1.],
                 [0., 0.]])
     """
-    check_rate(correct_rate, "correct_rate")
-    check_rate(incorrect_rate, "incorrect_rate")
+    check_rates(correct_rate=correct_rate, incorrect_rate=incorrect_rate)
     if incorrect_rate > correct_rate:
         raise ValueError(f"incorrect_rate must not exceed correct_rate, got {incorrect_rate} > {correct_rate}")
     pattern = check_pattern(firing_pattern)
@@ -193,6 +192,5 @@ def targets_latency(
 
 def _levels(mask: Tensor, on: float, off: float) -> Tensor:
     """`on` where the mask holds and `off` elsewhere, in float32, exact for any pair of levels."""
-    real(on, "on_target")
-    real(off, "off_target")
+    real(on_target=on, off_target=off)
     return torch.full_like(mask, off, dtype=torch.float32).masked_fill_(mask, on)

@@ -62,7 +62,6 @@ def ttfs_decode(spikes: Tensor, tau: float = 6.0, threshold: float = 1.0) -> Ten
 
 def _threshold(steps: int, tau: float, threshold: float, like: Tensor) -> Tensor:
     """θ(t), `[T]`, in the dtype in which it is compared."""
-    positive(tau, "tau")
-    positive(threshold, "threshold")
+    positive(tau=tau, threshold=threshold)
     time = at_least_float32(torch.arange(steps, dtype=like.dtype, device=like.device))
     return (threshold * torch.exp(-time / tau)).to(like.dtype)

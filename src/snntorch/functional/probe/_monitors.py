@@ -192,8 +192,7 @@ class InputMonitor(BaseMonitor):
 
     def _attach(self, module: nn.Module, record: Function) -> RemovableHandle:
         return module.register_forward_hook(
-            lambda module, args, kwargs, output: record(unpack_len1_tuple((*args, *kwargs.values()))),
-            with_kwargs=True,
+            lambda module, args, kwargs, output: record(unpack_len1_tuple((*args, *kwargs.values()))), with_kwargs=True
         )
 
 
@@ -265,9 +264,9 @@ class GradOutputMonitor(BaseMonitor):
     """Record the gradients with respect to each layer's outputs, as `GradInputMonitor` those of its inputs.
 
     Args:
-        net: the network to watch.
-        instance: which layers, as in `BaseMonitor`.
         function_on_grad_output: applied to a gradient, or the tuple of several, before it is stored.
+
+    The other arguments are those of `GradInputMonitor`.
 
     Example:
         >>> import torch
