@@ -61,18 +61,7 @@ from ._time.packed import packed_spikes as packed_spikes
 from ._time.unroll import unroll as unroll
 from ._version import __version__ as __version__
 
-_LAZY = (
-    "backprop",
-    "conversion",
-    "export_nir",
-    "functional",
-    "import_nir",
-    "metrics",
-    "models",
-    "spikegen",
-    "spikeplot",
-    "utils",
-)
+_LAZY = "backprop conversion export_nir functional import_nir metrics models spikegen spikeplot utils".split()
 
 
 if TYPE_CHECKING:

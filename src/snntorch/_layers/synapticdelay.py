@@ -23,20 +23,14 @@ class SynapticDelay(Line):
     Args:
         in_features: number of inputs.
         out_features: number of outputs.
-        max_delay: the longest delay in steps.
-        width: standard deviation of the Gaussian in steps; 0 for the nearest step, None for linear interpolation.
         bias: whether there is a bias.
-        learn_delay: whether the delays are parameters.
-        init_hidden: keep the past inside the module.
-        output: with `init_hidden`, return the past as well.
+
+    The other arguments, and errors, are those of `AxonalDelay`.
 
     Attributes:
         weight: `[out_features, in_features]`, drawn as that of `nn.Linear`.
         delay: of each weight, in steps; drawn from U(0, max_delay).
         width: as the argument; a training loop lowers it. It is in no `state_dict`.
-
-    Raises:
-        ValueError: for a `max_delay` that is no positive int, or a negative width.
 
     Source: Hammouamri, Khalfaoui-Hassani and Masquelier, "Learning delays in spiking neural networks using dilated
     convolutions with learnable spacings", ICLR 2024.

@@ -20,21 +20,12 @@ class AdEx(Equations):
         spk = S(V - threshold);  V = V_reset, w = w + b where spk
 
     Args:
-        C: capacitance of the membrane.
-        g_L: its leak conductance.
-        E_L: potential at rest, which the neuron starts from.
-        V_T: potential where the upswing begins.
-        delta_T: sharpness of the upswing.
-        V_reset: potential after a spike.
         a: how the adaptation follows the potential.
         b: what a spike adds to the adaptation.
         tau_w: time constant of the adaptation.
-        time_step: length of a step.
-        threshold: potential at which the upswing is cut and counts as a spike.
         learn: names of those of `C, g_L, E_L, V_T, delta_T, V_reset, a, b, tau_w` that are parameters.
-        **kwargs: as `SpikingNeuron`. A surrogate as wide as the potential's range trains best: `atan(alpha=0.1)`.
 
-    States: `mem, adaptation`.
+    The other arguments are those of `EIF`. States: `mem, adaptation`.
 
     Source: Brette and Gerstner, "Adaptive exponential integrate-and-fire model as an effective description of neuronal
     activity", Journal of Neurophysiology 94(5), 2005, whose numbers are the defaults.

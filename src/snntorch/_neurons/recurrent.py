@@ -84,14 +84,9 @@ class Recurrent(SpikingNeuron):
     V: Tensor
 
     def add_recurrence(
-        self,
-        V: float | Tensor,
-        all_to_all: bool,
-        linear_features: int | None,
-        conv2d_channels: int | None,
-        kernel_size: int | tuple[int, int] | None,
-        learn_recurrent: bool,
-    ) -> None:
+        self, V: float | Tensor, all_to_all: bool, linear_features: int | None, conv2d_channels: int | None,
+        kernel_size: int | tuple[int, int] | None, learn_recurrent: bool,
+    ) -> None:  # fmt: skip
         """Make the module `recurrent`.
 
         Raises:

@@ -229,21 +229,14 @@ def _resets(node: Node, gain: np.ndarray) -> dict[str, Any]:
 
 
 EXPORTERS = {
-    Lapicque: export_neuron,
-    Leaky: export_neuron,
-    LeakyIntegrator: export_integrator,
+    **dict.fromkeys((Lapicque, Leaky, RLeaky, RSynaptic, Synaptic), export_neuron),
+    **dict.fromkeys((LeakyIntegrator, SynapticIntegrator), export_integrator),
     LinearLeaky: export_linear_leaky,
-    RLeaky: export_neuron,
-    RSynaptic: export_neuron,
     StateLeaky: export_state_leaky,
-    Synaptic: export_neuron,
-    SynapticIntegrator: export_integrator,
 }
 IMPORTERS = {
-    "CubaLI": import_synaptic_integrator,
+    **dict.fromkeys(("IF", "LIF"), import_leaky),
+    **dict.fromkeys(("I", "LI"), import_integrator),
     "CubaLIF": import_synaptic,
-    "I": import_integrator,
-    "IF": import_leaky,
-    "LI": import_integrator,
-    "LIF": import_leaky,
+    "CubaLI": import_synaptic_integrator,
 }

@@ -145,21 +145,14 @@ def ottt(
         >>> x, y = torch.rand(16, 4), torch.randint(2, (16,))
         >>> loss = backprop.ottt(net, x, y, nn.functional.cross_entropy, num_steps=6, optimizer=optimizer)
     """
-    return _learn(PresynapticTraces, net, data, targets, criterion, num_steps, time_var_targets, optimizer, 0.0)
+    return _learn(PresynapticTraces, net, data, targets, criterion, num_steps, time_var_targets, optimizer)
 
 
 def _learn(
-    rule: type[Synapses],
-    net: nn.Module,
-    data: Iterable[Tensor],
-    targets: Any,
-    criterion: Callable[[Any, Any], Tensor],
-    num_steps: int | None,
-    time_var_targets: bool,
-    optimizer: torch.optim.Optimizer | None,
-    readout_decay: float,
-    feedback: RandomFeedback | None = None,
-) -> Tensor:
+    rule: type[Synapses], net: nn.Module, data: Iterable[Tensor], targets: Any, criterion: Callable[[Any, Any], Tensor],
+    num_steps: int | None, time_var_targets: bool, optimizer: torch.optim.Optimizer | None,
+    readout_decay: float = 0.0, feedback: RandomFeedback | None = None,
+) -> Tensor:  # fmt: skip
     """Step by step: the step's loss, its gradient by weights and old states, and the traces one step on."""
     if num_steps is not None and (not isinstance(num_steps, int) or num_steps < 1):
         raise ValueError(f"num_steps must be a positive int, got {num_steps!r}")

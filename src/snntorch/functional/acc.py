@@ -91,18 +91,7 @@ def accuracy_temporal(
 ) -> np.float64 | Tensor:
     """Fraction of the samples whose label is the class that fires first (see `predict_temporal`).
 
-    Args:
-        spk_out: output spikes, [T, B, N]; any nonzero value is a spike.
-        targets: class labels [B], whole numbers of any dtype.
-        as_tensor: leave the result on the device of the spikes, without waiting for it.
-        lengths: each sample's number of steps, [B], where the spikes are padded behind them.
-
-    Returns:
-        The accuracy, `numpy.float64`; with as_tensor a float32 scalar tensor.
-
-    Raises:
-        ValueError: a bad shape, such as one-hot targets.
-        TypeError: labels that are no real numbers.
+    Any nonzero value is a spike. Arguments, what is returned and errors are those of `accuracy_rate`.
 
     Example:
         >>> spk_out = torch.tensor([[[0.0, 1.0], [0.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]])

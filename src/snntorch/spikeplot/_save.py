@@ -85,10 +85,7 @@ def player(animation: Animation, fps: int | None = None, dpi: float | None = Non
 
     Its pyplot figure is closed, as the notebook would show that, too.
 
-    Args:
-        animation: what `animator`, `spike_count` or `Camera.animate` returned.
-        fps: frames a second; by default those of the animation's interval.
-        dpi: dots an inch; by default the figure's.
+    The arguments are those of `save`.
 
     Returns:
         The page of `save(animation, "x.html")`, as the last line of a cell shows it.

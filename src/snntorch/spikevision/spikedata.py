@@ -32,17 +32,9 @@ class _EventDataset(Dataset):
     """A data set of Tonic; unless another `transform` is given, its events become spike counts."""
 
     def __init__(
-        self,
-        root: str | os.PathLike[str],
-        train: bool,
-        transform: Callable | None,
-        target_transform: Callable | None,
-        download: bool,
-        num_steps: int,
-        dt: float,
-        size: tuple[int, ...],
-        ds: int = 1,
-    ):
+        self, root: str | os.PathLike[str], train: bool, transform: Callable | None, target_transform: Callable | None,
+        download: bool, num_steps: int, dt: float, size: tuple[int, ...], ds: int = 1,
+    ):  # fmt: skip
         if num_steps < 1 or dt <= 0 or ds < 1:
             raise ValueError(f"num_steps, dt and ds must be positive, got {num_steps}, {dt} and {ds}")
         self.num_steps, self.dt, self.size, self.ds = num_steps, dt, size, ds

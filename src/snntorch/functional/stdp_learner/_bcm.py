@@ -32,15 +32,11 @@ class BCMLearner(TwoFactorLearner):
     cortical plasticity: statistical connections, stability conditions", Neural Networks 5(1), 1992.
 
     Args:
-        synapse: an `nn.Linear`, `nn.Conv1d` or `nn.Conv2d`.
-        sn: the neurons behind it; when they return a tuple, its first element is the spikes.
-        tau_pre: time constant of the input trace, in steps.
-        tau_post: time constant of the output trace, in steps.
         tau_theta: time constant τ_θ of the threshold, in steps.
         target: y₀, the output trace that is its own threshold when it stays constant, and so the mean that
             learning leads to.
-        f_pre: weight dependence of depression; 1 unless given. See `weight_bounds`.
-        f_post: weight dependence of potentiation; 1 unless given.
+
+    The other arguments are those of `STDPLearner`; f_pre and f_post are 1 unless given.
 
     Attributes:
         theta: θ, `[N_out]` or `[C_out]`, a buffer.

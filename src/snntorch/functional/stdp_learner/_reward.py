@@ -118,12 +118,9 @@ class RewardSTDPLearner(Learner):
 
     Args:
         synapse: an `nn.Linear`.
-        sn: the neurons behind it; when they return a tuple, its first element is the spikes.
-        tau_pre: time constant of the input trace, in steps.
-        tau_post: time constant of the output trace, in steps.
         tau_trace: time constant of the eligibility trace, in steps.
-        f_pre: weight dependence of depression; 1 unless given.
-        f_post: weight dependence of potentiation; 1 unless given.
+
+    The other arguments are those of `STDPLearner`; f_pre and f_post are 1 unless given.
 
     Attributes:
         eligibility: z after the last recorded step that `step` used up, `[B, N_out, N_in]`.
