@@ -64,8 +64,7 @@ class EIF(Equations):
         learn: Iterable[str] = (),
         **kwargs: Any,
     ) -> None:
-        values = {"C": C, "g_L": g_L, "E_L": E_L, "V_T": V_T, "delta_T": delta_T, "V_reset": V_reset,
-                  "time_step": time_step}  # fmt: skip
+        values = dict(C=C, g_L=g_L, E_L=E_L, V_T=V_T, delta_T=delta_T, V_reset=V_reset, time_step=time_step)
         super().__init__(values, learn, threshold=threshold, **kwargs)
 
     @staticmethod

@@ -58,8 +58,7 @@ class QIF(Equations):
         learn: Iterable[str] = (),
         **kwargs: Any,
     ) -> None:
-        values = {"tau": tau, "rest": rest, "critical": critical, "curvature": curvature, "v_reset": v_reset,
-                  "time_step": time_step}  # fmt: skip
+        values = dict(tau=tau, rest=rest, critical=critical, curvature=curvature, v_reset=v_reset, time_step=time_step)
         super().__init__(values, learn, threshold=threshold, **kwargs)
 
     @staticmethod

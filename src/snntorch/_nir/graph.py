@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,13 +113,19 @@ def _only(names: Sequence[str], kind: str, where: str) -> str:
     return names[0]
 
 
+def neighbours(edges: Sequence[Edge], nodes: Iterable[str] = ()) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """What gives to each node, and what it gives to."""
+    sources: dict[str, list[str]] = {name: [] for name in chain(nodes, *edges)}
+    targets: dict[str, list[str]] = {name: [] for name in sources}
+    for a, b in edges:
+        targets[a].append(b)
+        sources[b].append(a)
+    return sources, targets
+
+
 def past_ports(ports: Sequence[str], edges: Sequence[Edge]) -> list[Edge]:
     """Edges without the ports that hand a signal on; one where several meet and several leave stays, as their sum."""
-    into: dict[str, list[str]] = {name: [] for edge in edges for name in edge}
-    out: dict[str, list[str]] = {name: [] for name in into}
-    for a, b in edges:
-        out[a].append(b)
-        into[b].append(a)
+    into, out = neighbours(edges)
     for port in ports:
         before, after = into.get(port, []), out.get(port, [])
         if port in before or not before or not after or min(len(before), len(after)) > 1:
@@ -133,17 +140,14 @@ def past_ports(ports: Sequence[str], edges: Sequence[Edge]) -> list[Edge]:
     return [(a, b) for b in into for a in into[b]]
 
 
-def closing_edges(start: str, neurons: Collection[str], nodes: Sequence[str], edges: Sequence[Edge]) -> set[Edge]:
+def closing_edges(start: str, neurons: Collection[str], targets: Mapping[str, Sequence[str]]) -> set[Edge]:
     """The edges that close loops: each leads away from the last neuron of its loop and carries its last step's output.
 
     A ValueError for a loop without a neuron, whose signals would depend on themselves.
     """
-    targets: dict[str, list[str]] = {name: [] for name in nodes}
-    for a, b in edges:
-        targets[a].append(b)
     closing: set[Edge] = set()
     done: set[str] = set()
-    for root in (start, *nodes):
+    for root in (start, *targets):
         if root in done:
             continue
         path, places, branches = [root], {root: 0}, [iter(targets[root])]

@@ -17,7 +17,7 @@ from .._layers.feedback import Feedback
 from .._layers.named_states import GetStates, SetStates
 from .._layers.threshold import Threshold
 from .._neurons.neurons import SpikingNeuron
-from .graph import Edge, closing_edges
+from .graph import Edge, closing_edges, neighbours
 from .importing import Node
 
 
@@ -53,13 +53,11 @@ def wired(nodes: Mapping[str, Node], edges: Sequence[Edge], modules: Mapping[str
     A ValueError for a node without an input, or a loop without a neuron.
     """
     source, sink = (next(name for name, node in nodes.items() if node.kind == kind) for kind in ("Input", "Output"))
-    sources: dict[str, list[str]] = {name: [] for name in nodes}
-    for a, b in edges:
-        sources[b].append(a)
+    sources, targets = neighbours(edges, nodes)
     if silent := [name for name in nodes if not sources[name] and name != source]:
         raise ValueError(f"node {silent[0]!r} has no input")
     neurons = {name for name, module in modules.items() if isinstance(module, (SpikingNeuron, Threshold))}
-    closing = closing_edges(source, neurons, list(nodes), edges)
+    closing = closing_edges(source, neurons, targets)
     loops = {a: f"{a}.previous" for a, _ in sorted(closing)}
     identifier = identifiers([*modules, *loops.values()])
     input_dim = nodes[source].array("shape").size

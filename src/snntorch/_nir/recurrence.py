@@ -17,7 +17,7 @@ from .._neurons.rsynaptic import RSynaptic
 from .._neurons.synaptic import Synaptic
 from .convolution import export_convolution
 from .exporting import Context, NIRNode, nir_node
-from .graph import Edge
+from .graph import Edge, neighbours
 from .linear import export_linear
 
 
@@ -37,13 +37,7 @@ def export_recurrent_weight(layer: Any, context: Context) -> NIRNode:
 
 def recurrent_pairs(modules: Mapping[str, nn.Module], edges: Sequence[Edge]) -> list[Edge]:
     """Every neuron with the weight that takes its spikes and gives to it, and does nothing else."""
-    sources: dict[str, list[str]] = {name: [] for name in modules}
-    targets: dict[str, list[str]] = {name: [] for name in modules}
-    for a, b in edges:
-        if a in modules:
-            targets[a].append(b)
-        if b in modules:
-            sources[b].append(a)
+    sources, targets = neighbours(edges, modules)
     pairs: dict[str, str] = {}
     for weight, module in modules.items():
         if (
