@@ -137,7 +137,7 @@ class Wiring:
         flows = [_reached(current, self.starts, ends | set(seen)) for current in cell.currents]
         within = [all(flow[node] & ELEMENTWISE for flow in flows if node in flow) for node in seen]
         currents = {get_gradient_edge(c).node for c in cell.currents if c.requires_grad}
-        taken = self._taken(flow for t in (*cell.after, cell.spk) for flow in [_reached(t, ends=currents | ends)])
+        taken = self._taken(_reached(t, ends=currents | ends) for t in (*cell.after, cell.spk))
         if cell.within is None:
             cell.within = within
             cell.keep(taken)
@@ -149,7 +149,7 @@ class Wiring:
                 f"{tuple(cell.after[0].shape)}, or it is reached some other way than as the neuron's own"
             )
         weights = {id(s.parameter): s.parameter for s in cell.synapses.values() if isinstance(s, DenseTraces)}
-        weights |= {i: p for flow in flows for i, p in self._taken([flow]).items() if i in self.names}
+        weights |= {i: p for i, p in self._taken(flows).items() if i in self.names}
         found: dict[Any, Synapses] = {}
         while (more := self._synapses(cell, flows, weights, found)) is not None:
             weights |= more

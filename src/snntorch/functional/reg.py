@@ -125,13 +125,8 @@ class membrane_bounds(_Bounds):
     Args:
         lower: lowest potential without penalty.
         upper: highest potential without penalty.
-        Lambda: strength λ; a sequence gives each layer its own.
 
-    Call:
-        `reg(mem)` with membranes of any shape, or a sequence of such layers. Returns a scalar of their dtype.
-
-    Raises:
-        ValueError: lower > upper, or not as many layers as values of Lambda, where that is a sequence.
+    Lambda, the call, of membranes of any shape, and errors are as for `rate_bounds`.
 
     Example:
         >>> membrane_bounds(lower=-1.0, upper=2.0)(torch.tensor([[[-3.0, 0.0, 2.0, 4.0]]]))

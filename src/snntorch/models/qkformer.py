@@ -31,15 +31,13 @@ class QKFormer(nn.Module):
     spiking self-attention. Each starts with convolutions, which split the image or halve the sides of the tokens' grid.
 
     Args:
-        num_classes: number of outputs.
         dim: features of a token in the last stage, a multiple of 8.
         depths: number of encoders of each stage.
         heads: of each attention.
         mlp_ratio: hidden features of an encoder's layers, in its tokens' features.
-        in_channels: channels of the input.
         stem: `"imagenet"`, whose tokens are 4 by 4 pixels at first, or `"cifar"`, one pixel.
-        neuron: makes a neuron that keeps its states, `init_hidden=True`.
-        norm: makes a norm of so many channels, as for `SEWResNet`.
+
+    The other arguments are those of `SEWResNet`.
 
     Raises:
         ValueError: for another stem, or where dim is no multiple of 8, or a stage's features none of heads.

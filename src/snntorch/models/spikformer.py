@@ -74,12 +74,9 @@ class QKAttention(_Attention):
         y = S(norm(linear(K * S(sum of Q over the tokens))))      features are let through
 
     Args:
-        dim: features of a token.
-        heads: number of heads.
-        neuron: makes a neuron that keeps its states, `init_hidden=True`.
-        norm: makes a norm of so many channels, as for `SEWResNet`.
         over: what is let through, `"token"` or `"channel"`.
-        bias: whether the layers that make Q and K have biases.
+
+    The other arguments are those of `SpikingSelfAttention`.
 
     Raises:
         ValueError: where dim is no multiple of heads, or for another `over`.
@@ -129,16 +126,14 @@ class Spikformer(nn.Module):
     Four convolutions split the image into patches, of 4 by 4 pixels as for CIFAR; a fifth adds where each is.
 
     Args:
-        num_classes: number of outputs.
         dim: features of a token, a multiple of 8.
         depth: number of encoders.
         heads: of each attention.
         mlp_ratio: hidden features of an encoder's layers, in dim.
-        in_channels: channels of the input.
         halved: which of the four convolutions halve the image.
         attention: makes an attention, `attention(dim, heads, neuron, norm)`: `SpikingSelfAttention` or `QKAttention`.
-        neuron: makes a neuron that keeps its states, `init_hidden=True`.
-        norm: makes a norm of so many channels, as for `SEWResNet`.
+
+    The other arguments are those of `SEWResNet`.
 
     Raises:
         ValueError: where dim is no multiple of 8, or of heads.

@@ -16,13 +16,11 @@ class SpikingVGG(nn.Module):
 
     Args:
         depth: number of layers with weights, 11, 13, 16 or 19.
-        num_classes: number of outputs.
         stem: `"imagenet"`, with two hidden linear layers of 4096 behind 7 by 7 pixels, or `"cifar"`, with one linear
             layer behind one pixel.
-        in_channels: channels of the input.
-        neuron: makes a neuron that keeps its states, `init_hidden=True`.
-        norm: makes a norm of so many channels, as for `SEWResNet`.
         dropout: of the hidden linear layers, one mask a sequence.
+
+    The other arguments are those of `SEWResNet`.
 
     Raises:
         ValueError: for another depth or stem.

@@ -186,11 +186,10 @@ class ce_temporal_loss(CrossEntropy):
 
     Args:
         inverse: 'negate' or 'reciprocal', how an early spike becomes a large logit.
-        reduction: 'mean' (over samples), 'sum' or 'none'.
         weight: a factor for each class, [C]. As in PyTorch's cross entropy, and unlike in the other losses
             here, 'mean' divides by the sum of the samples' weights.
-        label_smoothing: mixes the labels with the uniform distribution, 0..1.
-        ignore_index: samples with this label count for nothing.
+
+    The other arguments are those of `ce_rate_loss`.
 
     Call:
         `loss(spk_out, targets)` with spikes [T, B, N] and labels [B]; `SpikeTime` defines the times and their
