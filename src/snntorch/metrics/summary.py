@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -85,8 +85,7 @@ class Summary:
 
     def to_dict(self) -> dict[str, list[Any]]:
         """The table by columns, as `pandas.DataFrame` takes it."""
-        rows = [asdict(layer) for layer in self.layers]
-        return {column: [row[column] for row in rows] for column in LayerSummary.__dataclass_fields__}
+        return {name: [getattr(row, name) for row in self.layers] for name in LayerSummary.__dataclass_fields__}
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(str(self))}</pre>"
