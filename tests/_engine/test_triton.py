@@ -179,6 +179,15 @@ def test_a_layer_that_feeds_back_compiles_whole(direction, target):
         assert row in gpu_code.FILE.read_text().splitlines()
 
 
+@needs_triton
+def test_a_product_is_summed_before_anything_is_added_to_it():
+    """As PyTorch rounds; Triton likes to begin the sum with what is added."""
+    source, free = gpu_code.layer_sources(snn.RLeaky(0.9, linear_features=32), torch.float32)["forward"]
+    text = gpu_code.compiled(source, free, "fp32", "sm_80", 3 * 32, 32).asm["ttgir"]
+    (product,) = re.findall(r"tt\.dot %\S+, %\S+, (%\w+)", text)
+    assert re.search(rf"{product} = arith\.constant dense<0\.0+e\+00>", text)
+
+
 @pytest.mark.parametrize(("inputs", "width", "batch", "dtype", "room"), [
     (1, 128, 512, torch.float32, 163), (1, 128, 513, torch.float32, 0), (1, 129, 1, torch.float32, 0),
     (1, 64, 1024, torch.float32, 48), (1, 256, 2048, torch.bfloat16, 163), (1, 256, 2049, torch.float16, 0),
@@ -256,7 +265,17 @@ def test_kernels_are_laid_out_for_the_devices_warps(monkeypatch, properties, war
 
 
 class NoGPU:
-    """Stands for Triton's driver of a GPU, as far as compiling asks it."""
+    """Stands for Triton's driver of a GPU, as far as compiling and launching ask it; keeps what is launched."""
+
+    def __init__(self):
+        self.launched = []
+        properties = {"max_shared_mem": 227 << 10}
+        self.utils = SimpleNamespace(
+            get_device_properties=lambda device: properties, load_binary=lambda *_: (None, None, 32, 0, 1024)
+        )
+
+    def launcher_cls(self, source, metadata):
+        return lambda x, y, z, stream, function, packed, launch, enter, leave, *args: self.launched.append((x, args))
 
     def get_current_target(self):
         from triton.backends.compiler import GPUTarget
@@ -272,7 +291,10 @@ class NoGPU:
 
 @needs_triton
 def test_other_lengths_and_batches_compile_nothing(monkeypatch):
-    """Every launch goes through Triton's choice of what to compile; only the last step, to the GPU, is left out."""
+    """Every launch of a new kind goes through Triton's choice of what to compile, and others to what was compiled.
+
+    Only the last step, to the GPU, is left out.
+    """
     from triton.runtime import driver
     from triton.runtime.jit import JITFunction
 
@@ -281,7 +303,7 @@ def test_other_lengths_and_batches_compile_nothing(monkeypatch):
     run = JITFunction.run
     monkeypatch.setattr(JITFunction, "run", lambda *args, **kwargs: run(*args, **{**kwargs, "warmup": True}))
     before = driver._active
-    driver.set_active(NoGPU())
+    driver.set_active(there := NoGPU())
     try:
         kernel = Kernel(printed(learning_leaky())["forward"], torch.float32)
 
@@ -295,6 +317,13 @@ def test_other_lengths_and_batches_compile_nothing(monkeypatch):
         assert [launch(*sizes) for sizes in ((20, 512), (1, 512), (21, 512), (20, 16), (500, 1024))] == [1] * 5
         assert launch(20, 17) == 2  # rows that are not aligned
         assert launch(20, 512, torch.bfloat16) == 3
+        names = kernel._jit.arg_names
+        for steps, size in (7, 512), (9, 1024):  # as one of these before
+            assert launch(steps, size) == 3
+            programs, args = there.launched[-1]
+            assert programs == -(-size // 64)
+            named = dict(zip(names, args, strict=True))
+            assert (named["steps"], named["size"] * named["ALIGN"], named["BLOCK"]) == (steps, size, 64)
     finally:
         driver._active = before
 

@@ -1,5 +1,6 @@
 """Kernels on GPUs, NVIDIA's and AMD's: Triton compiles a printed source."""
 
+import contextlib
 import functools
 import hashlib
 import linecache
@@ -52,6 +53,8 @@ class Kernel:
         self._given = [i for i, (kind, _) in enumerate(source.slots) if kind in source.strides]  # by whoever calls
         self._rounds, self._chunks = (f"{name}: tl.constexpr" in source.text for name in ("UNROLL", "CHUNK"))
         self._bytes = max(moving, 1) * dtype.itemsize  # at most, for each neuron and step
+        self._compiled: dict[tuple, Any] = {}  # by what Triton compiles a kernel for
+        self._constants: list[str] = []  # the names of its compiled arguments, in order
 
     def options(self, size: int, strides: Sequence[int], warp: int = 32, places: Sequence[int] = ()) -> dict[str, int]:
         """How it is compiled for `size` neurons: its constants, and what Triton is told beside them.
@@ -89,10 +92,29 @@ class Kernel:
     def launch(
         self, programs: int, options: dict[str, int], steps: int, numbers: Sequence[int], tensors: Sequence[Tensor]
     ) -> None:
-        """Run so many programs, given the options, and the size and strides as numbers."""
-        align = options["ALIGN"]
-        with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
-            self._jit[(programs,)](*tensors, steps, *(number // align for number in numbers), **options)
+        """Run so many programs, given the options, and the size and strides as numbers.
+
+        What Triton finds out of the arguments at every launch takes longer than many a kernel, so that is done once for
+        those alike to it: dtypes, pointers that are multiples of 16 bytes, and integers of 32 bits.
+        """
+        align, device = options["ALIGN"], tensors[0].device
+        given = [steps, *[number // align for number in numbers]]
+        kind = (device, *options.values(), *[t.dtype for t in tensors], *[t.data_ptr() % 16 == 0 for t in tensors],
+                *[number >> 31 for number in given])  # fmt: skip
+        compiled = self._compiled.get(kind)
+        with contextlib.nullcontext() if _is_current(device) else torch.cuda.device_of(tensors[0]):
+            if compiled is not None:
+                compiled[(programs, 1, 1)](*tensors, *given, *[options[name] for name in self._constants])
+                return
+            compiled = self._jit[(programs,)](*tensors, *given, **options)
+        if torch.version.hip is None and hasattr(compiled, "asm"):  # not interpreted; on AMD's sizes count too
+            self._constants = [name for name in self._jit.arg_names if name in options]
+            self._compiled[kind] = compiled
+
+
+def _is_current(device: torch.device) -> bool:
+    """Whether Triton launches there, which it does on the current device."""
+    return device.type != "cuda" or device.index == torch.cuda.current_device()
 
 
 @functools.cache

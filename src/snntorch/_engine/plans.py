@@ -90,19 +90,18 @@ def plan(
     """
     step = neuron.step
     settings = [Tensor if isinstance(value, Tensor) else value for value in arguments.values()]
-    stream = 0 if device.type != "cuda" else torch.cuda.current_stream(device).cuda_stream
-    key = (step, varies, states, dtype, device, stream, fixed, *arguments, *map(id, settings))
+    key = (step, varies, states, dtype, device, fixed, *arguments, *map(id, settings))
     quick = type(step) is FunctionType  # a method would keep its neuron alive
     if quick and (known := _plans.get(key)) and not (costly and known.reason == _CAPTURES):
         return known
     call = _Call(neuron, step, varies, states, dtype, tuple(arguments), tuple(settings))
     traced, lasting = _find(call, costly, fixed)
     try:
-        tensors = _tensors(traced, call.numbers, dtype, device, stream)
+        tensors = _tensors(traced, call.numbers, dtype, device)
     except (ArithmeticError, TypeError, ValueError):  # so the step may raise as well
         traced, lasting = _trace(call, frozenset(range(len(call.numbers)))), False
-        tensors = _tensors(traced, call.numbers, dtype, device, stream)
-    lasting = quick and lasting and not (traced.captures or _capturing(device))
+        tensors = _tensors(traced, call.numbers, dtype, device)
+    lasting = quick and lasting and not (traced.captures or capturing(device))
     found = Plan(traced.program, tensors, traced.captures, traced.reason, call.settings, lasting)
     if lasting:
         _plans.put(key, found)
@@ -241,28 +240,33 @@ def _origin(neuron: Any) -> str:
 # -- numbers as tensors
 
 
-def _tensors(
-    traced: _Traced, numbers: Sequence[Value], dtype: torch.dtype, device: torch.device, stream: int
-) -> tuple[Tensor, ...]:
+def _tensors(traced: _Traced, numbers: Sequence[Value], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """What a traced step takes beside its arguments, of these numbers among its settings."""
     if not traced.captured:
         return ()
     values = evaluate(traced.operations, numbers)
-    make = _number.__wrapped__ if _capturing(device) else _number
+    make = _number if capturing(device) else _kept_number
     return tuple([
-        value if isinstance(value, Tensor) else make(float(values[value.number]).hex(), dtype, device, stream)
+        value if isinstance(value, Tensor) else make(float(values[value.number]).hex(), dtype, device)
         for value in traced.captured
     ])  # fmt: skip
 
 
-@functools.lru_cache(SMALL)
-def _number(value: str, dtype: torch.dtype, device: torch.device, stream: int) -> Tensor:
-    """A number as a tensor, made on a stream, which alone waits for it."""
+def _number(value: str, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         return torch.full((), float.fromhex(value), dtype=dtype, device=device)
 
 
-def _capturing(device: torch.device) -> bool:
+@functools.lru_cache(SMALL)
+def _kept_number(value: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number as a tensor, which is there for every stream."""
+    number = _number(value, dtype, device)
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+    return number
+
+
+def capturing(device: torch.device) -> bool:
     """Whether a CUDA graph is recorded, in whose memory what is made now lies."""
     return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 

@@ -11,14 +11,15 @@ from typing import Any
 from torch import Tensor
 
 from . import ops
-from .choose import Call, listening
+from .choose import Call, computes, listening
 from .over_time import over_time
-from .plans import Plan
+from .plans import Plan, capturing
 from .private import followed, same_kinds
 from .program import Program
 from .runner import Runner
 from .setting import asked
 from .single import single_step
+from .target import PACKAGES
 
 _KINDS = 8  # of tensors that a neuron remembers: other batch sizes, training and evaluation
 Results = tuple[list[Any], list[Tensor]]  # see `run`
@@ -79,6 +80,8 @@ def again(
     form = (varies, wanted) if steps else ()
     for of, takes, way, beside in prepared.known:
         if of == form and takes(*tensors):
+            if beside and beside[0].is_cuda and capturing(beside[0].device):
+                return None  # a CUDA graph reads numbers again and again that are its own
             return way(steps, [*tensors, *beside])
     return None
 
@@ -86,12 +89,17 @@ def again(
 def prepare(made: Plan, call: Call, wanted: tuple[bool, ...] | None) -> None:
     """Remember a call, where what was found of it lasts and its tensors go to the kernel as they are."""
     program, neuron, states, steps, tensors = made.program, call.neuron, call.states, call.steps, call.tensors
-    if not isinstance(program, Program) or not made.lasting or (made.beside and states[0].is_cuda):
-        return  # what is beside are a stream's own numbers
+    if not isinstance(program, Program) or not made.lasting:
+        return
     prepared: Prepared | None = getattr(neuron, "_prepared", None)
     if prepared is None or prepared.tensors(neuron.step, call.arguments) is None:
         prepared = Prepared(neuron.step, call.arguments)
-    if any([t.dtype != states[0].dtype for t in tensors]) or not all([x.is_contiguous() for x in call.inputs]):
+    dtype, of_inputs = states[0].dtype, call.inputs[0].dtype
+    reads = PACKAGES[states[0].device.type] == "triton" and all(call.varies)  # sequences of any dtype
+    converted = of_inputs != dtype and not reads
+    if converted or dtype != computes(of_inputs) or any([t.dtype != of_inputs for t in call.inputs]):
+        return
+    if any([t.dtype != dtype for t in (*states, *call.params)]) or not all([x.is_contiguous() for x in call.inputs]):
         return
     inputs, params = arranged(call.inputs, call.params, steps, call.varies)
     form, tensors = (call.varies, wanted) if steps else (), [*inputs, *states, *params]

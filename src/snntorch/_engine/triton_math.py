@@ -130,7 +130,8 @@ def times(rows, weight, inside):
     left, right = rounded(tl.where(inside, rows, 0), weight.dtype), weight
     if INTERPRETED:  # which takes the bits of bfloat16 for integers
         left, right = left.to(rows.dtype), right.to(rows.dtype)
-    return tl.dot(left, right, input_precision="ieee", out_dtype=rows.dtype)
+    product = tl.dot(left, right, input_precision="ieee", out_dtype=rows.dtype)
+    return tl.where(inside, product, 0)  # else Triton begins the sum with what is added to it, which rounds otherwise
 
 
 @triton.jit
