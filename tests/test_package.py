@@ -226,8 +226,8 @@ ROOMS = [
     ("_engine/*.py", "torch snntorch._engine", "numba triton"),
     ("_neurons/*.py",
      "torch snntorch.surrogate snntorch._engine.run snntorch._engine.run_feedback snntorch._engine.stepped "
-     "snntorch._engine.computes snntorch._engine.expands snntorch._engine.program_text snntorch._engine.private "
-     "snntorch._neurons", ""),
+     "snntorch._engine.computes snntorch._engine.expands snntorch._engine.product_dtype "
+     "snntorch._engine.program_text snntorch._engine.private snntorch._neurons", ""),
     ("_layers/*.py",
      "torch snntorch.surrogate snntorch._engine.note snntorch._engine.without_autocast snntorch._neurons "
      "snntorch._layers", ""),

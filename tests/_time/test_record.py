@@ -564,3 +564,31 @@ with torch.no_grad():
 assert not {"sympy", "torch._dynamo"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_spikes_in_half_precision_passed_on_are_the_state(capsys):
+    """So that a recurrent layer in a loop runs as a whole under autocast."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif = nn.Linear(6, 5), snn.RLeaky(beta=0.9, linear_features=5, threshold=0.3)
+
+        def forward(self, x):
+            spk, mem = self.lif.init_rleaky()
+            out = []
+            for now in x:
+                spk, mem = self.lif(self.fc(now), spk, mem)
+                out.append((spk, mem))
+            return [torch.stack(of) for of in zip(*out, strict=True)]
+
+    net, x = Net(), torch.rand(9, 3, 6)
+    for graded in 1.0, 0.3:
+        net.lif.graded_spikes_factor = torch.tensor(graded)
+        with torch.autocast("cpu", torch.bfloat16):
+            found, expected = snn.layerwise(net)(x), net(x)
+            snn.explain(net, x, run=lambda net, x: snn.layerwise(net)(x))
+        for a, b in zip(found, expected, strict=True):
+            assert a.dtype == b.dtype
+            assert torch.equal(a, b)
+        assert "what it takes depends on its states, at every step" in capsys.readouterr().out

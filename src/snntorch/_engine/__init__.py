@@ -8,6 +8,7 @@ asked.
 
 from . import bits as bits
 from . import decomposition as decomposition  # registers the operators, which exported programs look for
+from .autocast import product_dtype as product_dtype
 from .autocast import without_autocast as without_autocast
 from .choose import ONE_EACH as ONE_EACH
 from .choose import choices as choices

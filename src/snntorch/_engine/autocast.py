@@ -12,6 +12,12 @@ def autocasting(device: str) -> bool:
     return device in _DEVICES and torch.is_autocast_enabled(device)
 
 
+def product_dtype(weight: torch.Tensor) -> torch.dtype:
+    """The dtype in which a product with a weight is computed."""
+    device = weight.device.type
+    return torch.get_autocast_dtype(device) if autocasting(device) else weight.dtype
+
+
 def without_autocast(device: str) -> contextlib.AbstractContextManager:
     """Computing on a type of device in the dtypes that are given."""
     return torch.autocast(device, enabled=False) if autocasting(device) else contextlib.nullcontext()

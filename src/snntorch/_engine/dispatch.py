@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import ops
-from .autocast import autocasting, without_autocast
+from .autocast import product_dtype, without_autocast
 from .choose import COMPILED, NOTHING, ONE_EACH, Call, computes, listening, note, obstacle, of_devices, of_parameters
 from .feedback import feed_back
 from .freed import advise
@@ -120,7 +120,7 @@ def run_feedback(
     if not torch.compiler.is_compiling() and watched():  # by someone who wants to see each product
         return None
     device = projected.device.type
-    dtype = torch.get_autocast_dtype(device) if autocasting(device) else weight.dtype  # of the product
+    dtype = product_dtype(weight)
     native = computes(projected.dtype)
     if projected.dtype != dtype or (native != dtype and PACKAGES[device] != "triton"):
         return None  # steps, which round as the loop does, every product with its bias

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import surrogate
-from .._engine import program_text, run, run_feedback, stepped
+from .._engine import product_dtype, program_text, run, run_feedback, stepped
 from .caller import warn
 from .describe import described
 from .emission import listen, remember
@@ -217,16 +217,21 @@ class SpikingNeuron(Settings, Published):
         return arguments
 
     def _returned(self, spk: Tensor, state: Sequence[Tensor]) -> Any:
-        if self._returns_state:  # that very tensor, so that a layer that writes into the spikes writes into the state
+        if self.returns_state:  # that very tensor, so that a layer that writes into the spikes writes into the state
             if state[0] is not None and (spk is None or spk.dtype == state[0].dtype) and not lasts(state[0]):
                 spk = state[0]
             state = state[1:]
         return spk if self.init_hidden and not self.output else (spk, *state)
 
     @property
-    def _returns_state(self) -> bool:
+    def returns_state(self) -> bool:
         """Whether the spikes are a state too."""
         return self.states[:1] == ("spk",)
+
+    def feeds_back_in(self, dtype: torch.dtype) -> bool:
+        """Whether its spikes are a state that is rounded to this dtype where it feeds back."""
+        feedback = self.linear_feedback if self.returns_state else None
+        return feedback is not None and product_dtype(feedback[1]) == dtype
 
     # -- a whole sequence
 
@@ -241,7 +246,7 @@ class SpikingNeuron(Settings, Published):
             inputs = inputs.expand(shape) if static else inputs.reshape(steps, *ones, *now.shape).expand(steps, *shape)
         spikes_only = self.init_hidden and not self.output and kept is None
         half = state_dtype(inputs.dtype) != inputs.dtype
-        wanted = [spikes_only or half or not self._returns_state, *[not spikes_only] * len(self.states)]
+        wanted = [spikes_only or half or not self.returns_state, *[not spikes_only] * len(self.states)]
         over_time = self.over_time if (ends := ends_now(steps)) is None else ends.over_time(self, range(steps))
         courses, state = over_time(inputs, state, steps, static, wanted)
         self._store(state)

@@ -34,6 +34,8 @@ class NeuronGroup(Group):
         # Its input, where its states are like those that it leaves and need not be fitted to each other.
         fits = bool(states) and all(s.shape == input_.shape for s in states) and states == self.out_metas[1:]
         self.steady = input_ if fits else None
+        # Whether passing its spikes on, which have the input's dtype, is passing on the state that is called so too.
+        self.passes_spikes = bool(states) and input_.dtype != states[0].dtype and neuron.feeds_back_in(input_.dtype)
 
     def linked(self, state: Sequence[Any]) -> Node | None:
         """The call of the group that left these states, where they are those that one left, and all of them."""
@@ -41,7 +43,9 @@ class NeuronGroup(Group):
         if before is None or before.group is not self:
             return None
         for k, s in enumerate(state, 1):
-            if type(s) is not Later or s.node is not before or s.out != k:
+            if type(s) is not Later or s.node is not before:
+                return None
+            if s.out != k and not (self.passes_spikes and s.out == 0 and k == 1):
                 return None
         return before
 
