@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .._engine.private import apply_plainly, enable_grad
+from .._neurons.states import state_dtype
 from .arguments import Slot
 from .courses import count, course
 from .courses import place as put
@@ -31,9 +32,10 @@ def normalises(module: Any) -> bool:
 def takes(module: Any, x: Meta) -> bool:
     """Whether such a layer can take the steps of an input together."""
     held = [*module._parameters.values(), *module._buffers.values()]
-    alike = all([t.dtype is x.dtype and t.device == x.device for t in held if t is not None and t.dim()])
+    dtype = state_dtype(x.dtype) if x.device.type == "cuda" else x.dtype  # where halves are normalised by float32
+    alike = all([t.dtype is dtype and t.device == x.device for t in held if t is not None and t.dim()])
     fits = len(x.shape) > 1 and x.shape[1] == module.num_features < x.shape.numel()
-    return alike and fits and x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    return alike and fits and x.device.type in ("cpu", "cuda") and dtype in (torch.float32, torch.float64)
 
 
 def settings(module: Any) -> tuple:
@@ -112,7 +114,7 @@ class _Normalised(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Any, bias: Any, running: tuple, rates: Sequence[float], eps: float):
         x = x if _lies_step_by_step(x) else x.contiguous()
         out = torch.empty_like(x)
-        mean, deviation = x.new_empty(2, len(x), x.shape[2]).unbind()
+        mean, deviation = x.new_empty(2, len(x), x.shape[2], dtype=state_dtype(x.dtype)).unbind()
         repeated = len(rates) > len(x) and running[0] is not None
         follow = [torch.zeros_like(t) for t in running] if repeated else running
         steps = zip(*[t.unbind() for t in (x, out, mean, deviation)], [1.0] if repeated else rates, strict=False)
