@@ -82,13 +82,11 @@ def lif() -> nn.Module:
 
 
 def jelly_lif() -> nn.Module:
-    """SpikingJelly's, by its fastest backend that is there."""
+    """SpikingJelly's, which picks its fastest backend itself."""
     from spikingjelly.activation_based import neuron, surrogate
 
     constants = dict(tau=1 / (1 - BETA), v_threshold=1.0, decay_input=False, v_reset=None, detach_reset=True)
-    module = neuron.LIFNode(surrogate_function=surrogate.ATan(alpha=2.0), step_mode="m", **constants)
-    module.backend = next(b for b in ("triton", "cupy", "torch") if b in module.supported_backends)
-    return module
+    return neuron.LIFNode(surrogate_function=surrogate.ATan(alpha=2.0), step_mode="m", **constants)
 
 
 def layer(

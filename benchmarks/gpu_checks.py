@@ -1,9 +1,12 @@
 """What a GPU's kernels must compute, as plain functions of a device: `make gpu` runs them, and so do the tests.
 
 Each compares with the same steps, operation by operation, on the same device: spikes and states bit by bit, as kernels
-round where PyTorch rounds; gradients to the rounding of their sums. A check raises AssertionError at a wrong number.
+round where PyTorch rounds; gradients to rounding, which each step back in time hands on to those before it. A check
+raises AssertionError at a wrong number.
 """
 
+import contextlib
+import io
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -46,7 +49,7 @@ NEURONS: dict[str, Callable[[int], nn.Module]] = {
     "learnt per neuron": lambda size: snn.Leaky(torch.linspace(0.5, 0.99, size), learn_beta=True),
     "Synaptic": lambda size: snn.Synaptic(0.9, 0.8, learn_alpha=True),
     "a user's": lambda size: Adaptive(0.9, 0.95),
-    "one-to-one": lambda size: snn.RLeaky(0.9, all_to_all=False),
+    "one-to-one": lambda size: snn.RLeaky(0.9, all_to_all=False, V=-0.5),  # of V = 1 gradients grow with every step
 }
 
 
@@ -64,13 +67,20 @@ def both(neuron: nn.Module, x: Tensor) -> Iterator[tuple[list[Tensor], list[Tens
 
 
 def equals_eager(device: str, neuron: nn.Module, x: Tensor) -> None:
-    """Spikes and states to the last bit; the gradients as far as sums over batch and time are rounded."""
+    """Spikes and states to the last bit; gradients as near as rounding at every step leaves them.
+
+    A gradient of the input may be off by the last bit of its dtype, and by some of those in which steps are computed of
+    the neuron's largest; a parameter's by the rounding of sums over batch and time.
+    """
     (out, gradients), (expected, expected_gradients) = both(neuron.to(device), x)
     for found, value in zip(out, expected, strict=True):
         assert found.dtype == value.dtype, f"{found.dtype} for {value.dtype}"
         assert torch.equal(found, value), f"{(found != value).sum()} of {found.numel()} values differ"
-    eps = torch.finfo(x.dtype).eps
-    torch.testing.assert_close(gradients[0], expected_gradients[0], rtol=8 * eps, atol=8 * eps)
+    found, value = gradients[0].double(), expected_gradients[0].double()
+    computed = torch.float64 if x.dtype == torch.float64 else torch.float32
+    close = torch.finfo(x.dtype).eps * value.abs() + 64 * torch.finfo(computed).eps * value.abs().amax(0)
+    far = (found - value).abs() - close
+    assert (far <= 0).all(), f"{(far > 0).sum()} of {far.numel()} gradients are off, by {far.max()} more than rounding"
     many = 1e-10 if x.dtype == torch.float64 else 1e-3
     for found, value in zip(gradients[1:], expected_gradients[1:], strict=True):
         torch.testing.assert_close(found, value, rtol=many, atol=many * float(value.abs().max()))
@@ -96,7 +106,7 @@ def recurrent(device: str, *, dtype: torch.dtype, features: int, steps: int) -> 
     weight = neuron.recurrent.weight
     with torch.no_grad():
         few = torch.rand(weight.shape).argsort(1) < 4
-        weight.copy_(few * torch.randint(-4, 5, weight.shape) / 8)
+        weight.copy_(few * torch.randint(-4, 5, weight.shape) / 32)
         neuron.recurrent.bias.zero_()
     neuron.to(device, dtype)
     (out, gradients), (expected, expected_gradients) = both(neuron, drawn((steps, 3, features), dtype, device))
@@ -237,15 +247,49 @@ def compiled(device: str) -> None:
         assert torch.equal(fast(x).detach(), train(twin, x))
 
 
+class Looping(nn.Module):
+    """Holds the loop over time, and passes its states on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.lif1 = nn.Linear(32, 64), snn.RLeaky(0.9, linear_features=64)
+        self.fc2, self.lif2 = nn.Linear(64, 10), snn.Leaky(0.9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, B, 32]` -> `[T, B, 10]`."""
+        (spk1, mem1), mem2, out = self.lif1.init_rleaky(), self.lif2.init_leaky(), []
+        for now in x:
+            spk1, mem1 = self.lif1(self.fc1(now), spk1, mem1)
+            spk2, mem2 = self.lif2(self.fc2(spk1), mem2)
+            out.append(spk2)
+        return torch.stack(out)
+
+
+def nothing_steps(net: nn.Module, x: Tensor, run: Callable[[nn.Module, Tensor], Any]) -> None:
+    """Every layer is folded or fused."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        snn.explain(net, x, run=run)
+    assert said.getvalue()
+    assert "stepped" not in said.getvalue(), said.getvalue()
+
+
+def autocast_in_a_loop(device: str) -> None:
+    """Half precision leaves a recurrent layer whole whose spikes are passed on."""
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast(device, dtype):
+            nothing_steps(
+                Looping().to(device), torch.rand(20, 8, 32, device=device), lambda net, x: snn.layerwise(net)(x)
+            )
+
+
 def autocast(device: str) -> None:
     """Half precision leaves every layer folded or fused."""
     for dtype in (torch.bfloat16, torch.float16):
         net, x = small_net(device), torch.rand(20, 8, 32, device=device)
         with torch.autocast(device, dtype):
-            text = str(snn.explain(net, x))
-            assert "stepped" not in text, text
-            counts = train(net, x)
-        assert counts.dtype == dtype, counts.dtype
+            nothing_steps(net, x, snn.unroll)
+            train(net, x)
+            assert snn.unroll(net, x).dtype == dtype
 
 
 def packed(device: str) -> None:
@@ -283,6 +327,7 @@ def native() -> Iterator[tuple[str, Check]]:
     yield "captured as a CUDA graph", captured
     yield "torch.compile, reduce-overhead", compiled
     yield "autocast", autocast
+    yield "autocast in a loop", autocast_in_a_loop
     yield "packed spikes", packed
     if torch.cuda.device_count() > 1:
         yield "a second device", second_device
