@@ -12,12 +12,10 @@ class LeakyIntegrator(LIF):
     `u = beta * u + x`, and the output is `gain * u + rest`. State: `mem`, which is u.
 
     Args:
-        beta: decay per step, clamped to [0, 1].
         gain: what the potential is multiplied by; a number or a tensor, as beta.
         rest: output of the neuron at rest.
-        learn_beta: make beta a parameter.
-        init_hidden: keep the state inside the module.
-        output: with `init_hidden`, return the state as well.
+
+    The other arguments are those of `LIF`.
 
     Example:
         >>> import snntorch as snn, torch

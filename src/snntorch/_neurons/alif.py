@@ -19,16 +19,13 @@ class ALIF(LIF):
         adaptation = rho * adaptation + (1 - rho) * spk
 
     Args:
-        beta: decay of the membrane potential per step, clamped to [0, 1].
         rho: decay of the adaptation per step, clamped to [0, 1]; `exp(-time_step / tau_adaptation)`.
         strength: by how much steady firing at every step raises the threshold.
-        learn_beta: make beta a parameter.
         learn_rho: make rho a parameter.
         learn_strength: make the strength a parameter.
-        **kwargs: as `SpikingNeuron`.
 
-    The reset is made in the step that spiked, as `Leaky`'s with `reset_delay=False`, which this is with `strength=0`.
-    States: `mem, adaptation`.
+    The other arguments are those of `LIF`. The reset is made in the step that spiked, as `Leaky`'s with
+    `reset_delay=False`, which this is with `strength=0`. States: `mem, adaptation`.
 
     Source: Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons", NeurIPS 2018.
 

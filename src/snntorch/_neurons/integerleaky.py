@@ -21,16 +21,10 @@ class IntegerLeaky(LIF):
     spread each step over `levels` of them.
 
     Args:
-        beta: decay of the membrane potential per step, clamped to [0, 1].
         levels: the most spikes in one step.
         threshold: what a spike takes from the membrane potential.
-        init_hidden: keep the state inside the module.
-        learn_beta: make beta a parameter.
-        learn_threshold: make the threshold a parameter.
-        state_quant: a `snntorch.functional.state_quant`, applied to the state after its update.
-        output: with `init_hidden`, return the state as well.
 
-    States: `mem`.
+    The other arguments are those of `LIF`. States: `mem`.
 
     Raises:
         ValueError: for levels that are no positive int.

@@ -22,15 +22,13 @@ class NoisyLeaky(LIF):
         mem = reset(mem) where spk
 
     Args:
-        beta: decay of the membrane potential per step, clamped to [0, 1].
         width: of the noise, in the unit of the membrane potential; with 0 this is `Leaky` with `reset_delay=False`.
         generator: draws u; by default PyTorch's own, which `torch.manual_seed` seeds. It must be of the input's device.
-        learn_beta: make beta a parameter.
         learn_width: make the width a parameter.
-        **kwargs: as `SpikingNeuron`.
 
-    Each step draws once, so that `unroll` and a loop spike alike from one seed, save in `torch.compile`. Averaged over
-    the noise, the surrogate gradient is that of a smoother function. States: `mem`.
+    The other arguments are those of `LIF`. Each step draws once, so that `unroll` and a loop spike alike from one seed,
+    save in `torch.compile`. Averaged over the noise, the surrogate gradient is that of a smoother function. States:
+    `mem`.
 
     Source: Gerstner et al., "Neuronal dynamics", chapter 9, Cambridge University Press, 2014; its gradient as in Ma et
     al., "Exploiting noise as a resource for computation and learning in spiking neural networks", Patterns 4(10), 2023.
