@@ -1,5 +1,6 @@
 """Batch normalisation by the statistics of the batch: each step by its own, all steps in one call."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,18 +97,24 @@ def normalised(module: Any, x: Tensor, calls: int, tracks: bool, momentum: float
         momentum: by how much; None for their average.
         eps: as the layer's.
     """
-    running, rates = (None, None), [momentum or 0.0] * calls
+    running, rates = (None, None), (momentum or 0.0,) * calls
     if tracks:
         running = module.running_mean, module.running_var
         if module.num_batches_tracked is not None:
             if momentum is None:
                 seen = int(module.num_batches_tracked)
-                rates = [1 / (seen + k) for k in range(1, calls + 1)]
+                rates = tuple([1 / (seen + k) for k in range(1, calls + 1)])
             module.num_batches_tracked.add_(calls)
-    return apply_plainly(_Normalised)(x, module.weight, module.bias, running, rates, eps)
+    by = _AtOnce if at_once(x) else _StepByStep
+    return apply_plainly(by)(x, module.weight, module.bias, running, rates, eps)
 
 
-class _Normalised(torch.autograd.Function):
+def at_once(x: Tensor) -> bool:
+    """Whether a few operations over all steps are faster than one for each step: where launching takes the time."""
+    return x.is_cuda
+
+
+class _StepByStep(torch.autograd.Function):
     """`torch.nn.functional.batch_norm` of every step."""
 
     @staticmethod
@@ -148,6 +155,63 @@ class _Normalised(torch.autograd.Function):
             for each, ask in zip(zip(*of_params, strict=True), asked[1:], strict=True)
         ]
         return of_x, *sums, None, None, None
+
+
+class _AtOnce(torch.autograd.Function):
+    """The same of all steps in each operation; halves are normalised in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Any, bias: Any, running: tuple, rates: Sequence[float], eps: float):
+        variance, mean = torch.var_mean(x.to(state_dtype(x.dtype)), _over(x), correction=0, keepdim=True)
+        scale = torch.rsqrt(variance + eps)
+        if running[0] is not None:
+            shares, rest = _shares(tuple(rates), mean.dtype, x.device)
+            values = x[0].numel() // x.shape[2]  # of which the variance that is kept is unbiased
+            for statistic, now, factor in zip(running, (mean, variance), (1.0, values / (values - 1)), strict=True):
+                each = now.flatten(0, 1).view(len(x), -1).expand(len(rates), -1)
+                statistic.data.addmv_(each.T, shares, beta=rest, alpha=factor)  # unseen by autograd, as PyTorch does it
+        ctx.save_for_backward(x, weight, bias, mean, scale)
+        ctx.eps = eps
+        out = (x - mean).mul_(scale)
+        if weight is not None:
+            out.mul_(_per_channel(weight, x)).add_(_per_channel(bias, x))
+        return out.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        x, weight, bias, mean, scale = ctx.saved_tensors
+        if torch.is_grad_enabled():  # so that it can be differentiated again
+            return (*_differentiable(x, weight, bias, ctx.eps, grads[0]), None, None, None)
+        normal, grad = (x - mean).mul_(scale), grads[0].to(mean.dtype)
+        of_bias, of_weight = (t.sum(_over(x), keepdim=True) for t in (grad, grad * normal))
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            values = x[0].numel() // x.shape[2]
+            of_x = grad - normal.mul_(of_weight / values).add_(of_bias / values)
+            of_x = of_x.mul_(scale if weight is None else scale * _per_channel(weight, x)).to(x.dtype)
+        sums = [t.sum(0).flatten() if ask else None
+                for t, ask in zip((of_weight, of_bias), ctx.needs_input_grad[1:3], strict=True)]  # fmt: skip
+        return of_x, *sums, None, None, None
+
+
+def _over(x: Tensor) -> list[int]:
+    """The dimensions of `[T, B, C, ...]` over which a step's statistics are taken."""
+    return [1, *range(3, x.dim())]
+
+
+def _per_channel(values: Tensor, x: Tensor) -> Tensor:
+    """One value a channel, beside `[T, B, C, ...]`."""
+    return values.view(-1, *[1] * (x.dim() - 3))
+
+
+@functools.lru_cache(64)
+def _shares(rates: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, float]:
+    """What running statistics take of each step's, and of what they were before."""
+    shares, rest = [], 1.0
+    for rate in reversed(rates):
+        shares.append(rate * rest)
+        rest *= 1 - rate
+    return torch.tensor(shares[::-1], dtype=dtype, device=device), rest
 
 
 _forward = torch.ops.aten.native_batch_norm.out
