@@ -238,6 +238,8 @@ def test_a_layer_of_whole_sequences_can_not_feed_back_on_itself():
         snn.unroll(Step(), torch.rand(T, B, 4))
 
 
+MATRICES = torch.rand(3, 5, 4, dtype=torch.float64)
+MATRIX, VECTOR = MATRICES[0], MATRICES[0, :, 0]
 OF_DIMENSIONS = {
     "softmax": lambda x: x.softmax(1), "log softmax": lambda x: F.log_softmax(x, dim=0), "mean": lambda x: x.mean(-2),
     "sums": lambda x: x.sum((0, 2)), "sum by keyword": lambda x: x.sum(dim=[1], keepdim=True), "sum": lambda x: x.sum(),
@@ -257,6 +259,12 @@ OF_DIMENSIONS = {
     "mask": lambda x: torch.where(x > 0.5, x, 0), "matmul": lambda x: x @ x.mT, "gram": lambda x: x[0].T @ x[0],
     "by a matrix": lambda x: x @ x.new_ones(5, 2), "matrix by": lambda x: x.new_ones(4) @ x,
     "of vectors": lambda x: x[0, 0] @ x[1, 0], "by a vector": lambda x: x @ x[0, 0], "ranks": lambda x: x @ x[0].mT,
+    "by a held matrix": lambda x: x @ MATRIX, "held matrix by": lambda x: torch.matmul(MATRIX, x),
+    "by held matrices": lambda x: x[0] @ MATRICES, "held matrices by": lambda x: MATRICES @ x[1],
+    "by a held vector": lambda x: x @ VECTOR, "held vector by": lambda x: VECTOR[:4] @ x,
+    "view of bytes": lambda x: x.view(torch.int32) % 7, "view by keyword": lambda x: x.view(size=(-1, 5)),
+    "in place": lambda x: torch.ones_like(x[0]).add_(x[1]) * x,
+    "max pool": lambda x: F.max_pool2d(x[None], 2, return_indices=True)[1],
 }  # fmt: skip
 
 

@@ -303,8 +303,14 @@ def test_the_last_output():
     out = torch.arange(T * B).view(T, B)
     assert snn.last_output(out, LENGTHS).tolist() == [16, 0, 26, 7]
     assert snn.last_output((out, {"a": out}), LENGTHS)[1]["a"].tolist() == [16, 0, 26, 7]
+    packed = pack_padded_sequence(out[..., None].float(), [7, 6, 5, 4], enforce_sorted=False)
+    assert snn.last_output([packed, None])[0].tolist() == [[24], [21], [18], [15]]
     with pytest.raises(ValueError, match="lengths must be given"):
         snn.last_output(out)
+    with pytest.raises(TypeError, match="out must hold tensors, got set"):
+        snn.last_output({out}, LENGTHS)
+    with pytest.raises(ValueError, match=r"out must be \[T, B, ...\], got shape \(7,\)"):
+        snn.last_output(out[:, 0], LENGTHS)
 
 
 @pytest.mark.parametrize("kind", [

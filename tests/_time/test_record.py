@@ -1,5 +1,7 @@
 """Recording: where it ends, what it notices, what it leaves behind, what it says."""
 
+import collections
+import copy
 import gc
 import re
 import subprocess
@@ -11,7 +13,9 @@ import torch
 from torch import nn
 
 import snntorch as snn
+from helpers import loop
 from snntorch._engine import choices
+from snntorch._time.arguments import leaves
 from snntorch._time.explain import paths
 from snntorch._time.patches import recorder_now
 
@@ -336,7 +340,8 @@ def test_after_settings_at_some_steps_the_rest_runs_as_it_is_called(capsys):
 
     net, x = Scheduled().double(), torch.rand(T, B, 4, dtype=F64) * 2
     assert torch.equal(snn.layerwise(net)(x), net(x))
-    snn.explain(snn.layerwise(net), x)
+    with snn.backend("auto"):
+        snn.explain(snn.layerwise(net), x)
     assert re.search(r"Leaky +stepped +its threshold is set at every step", capsys.readouterr().out)
 
 
@@ -391,6 +396,55 @@ def test_what_somebody_keeps_stands_for_its_value():
         assert torch.equal(a + 0, b) and a.sum().item() == b.sum().item()
 
 
+class Own(list):
+    """A user's kind of list."""
+
+
+@pytest.mark.parametrize("make", [dict, collections.OrderedDict, lambda: collections.defaultdict(list), Own])
+def test_what_is_returned_is_of_the_kind_that_the_forward_made(make):
+    class Collects(Net):
+        def forward(self, x):
+            out, mem = make(), super().forward(x)
+            out.extend(mem) if isinstance(out, list) else out.update(first=mem[0], others=[mem[1:]])
+            return out
+
+    x = torch.rand(T, B, 4, dtype=F64)
+    got, want = snn.layerwise(Collects())(x), Collects()(x)
+    assert type(got) is type(want) is type(make()) and len(got) == len(want)
+    for a, b in zip(*map(leaves, (got, want)), strict=True):
+        assert type(a) is torch.Tensor
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+class Doubles(nn.Module):
+    memoryless = True
+
+    def forward(self, x):
+        return 2 * x
+
+
+@pytest.mark.parametrize("layer", [nn.Identity(), Doubles(), nn.Sequential(nn.ReLU())], ids=str)
+def test_hooks_of_the_backward_pass_see_every_step(layer):
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc, self.lif, self.layer = nn.Linear(4, 3), snn.Leaky(0.9, init_hidden=True), copy.deepcopy(layer)
+
+        def forward(self, x):
+            return self.layer(self.lif(self.fc(x)) + x[:, :3])
+
+    results = []
+    for run in (loop, snn.unroll, snn.layerwise(loop)):
+        torch.manual_seed(0)
+        net, x, seen = Step().double(), torch.rand(T, B, 4, dtype=F64, requires_grad=True), []
+        net.layer.register_full_backward_hook(lambda m, of_x, of_out, seen=seen: (seen.append(m), (of_x[0] / 2,))[1])
+        out = run(net, x)
+        results.append([out, *torch.autograd.grad(out.sin().sum(), [x, *net.parameters()])])
+        assert len(seen) == T
+    for found in results[1:]:
+        torch.testing.assert_close(found, results[0], rtol=1e-10, atol=1e-12)
+
+
 def test_threads_record_by_themselves():
     x = torch.rand(T, B, 4, dtype=F64)
     nets = [snn.layerwise(Net()) for _ in range(4)]
@@ -426,8 +480,10 @@ def test_functions_and_classes_are_decorated():
     torch.testing.assert_close(run(x, scale=2.0), 2 * net(x), rtol=1e-12, atol=1e-12)
     fast = snn.layerwise(type("Decorated", (Net,), {}))()
     torch.testing.assert_close(fast(x), net(x), rtol=1e-12, atol=1e-12)
-    assert {p.path for p in paths(fast, x, run=lambda net, x: net(x))} >= {"folded", "fused cpu"}
-    looped = paths(net, x, run=lambda net, x: net(x))
+    with snn.backend("auto"):
+        for run in (lambda net, x: net(x), lambda net, x: net(x, lengths=None)):
+            assert {p.path for p in paths(fast, x, run=run)} >= {"folded", "fused cpu"}
+        looped = paths(net, x, run=lambda net, x: net(x))
     assert {(p.path, p.reason) for p in looped} == {("stepped", "a kernel for each step")}
     with pytest.raises(TypeError, match="a module or a function, got int"):
         snn.layerwise(3)

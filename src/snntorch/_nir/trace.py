@@ -16,7 +16,7 @@ from .._layers.feedback import Feedback
 from .._layers.of_functions import FUNCTIONS, flattened, unique
 from .._layers.scale import Scale
 from .._neurons.neurons import SpikingNeuron
-from .._time.arguments import slots
+from .._time.arguments import leaves
 from .._time.layers import takes_sequence
 from .._time.read import Call as Made
 from .._time.read import Reading, Ref, read, refs
@@ -105,8 +105,8 @@ class Trace:
         self._loops: dict[str, tuple[Signal, ...]] = {}
         self._signals: dict[Ref, tuple[Signal, ...]] = {Ref(1, 0): (("", "out"),)}
         self._timed = {Ref(1, 0)} if whole else set()  # what has a dimension of time before the others
-        out = next(refs(reading.output), None)
-        if out is None or out is not next(slots(reading.output, Tensor | Ref)):
+        out = next(iter(refs(reading.output)), None)
+        if out is None or out is not leaves(reading.output, Tensor | Ref)[0]:
             raise ValueError("the module's output does not depend on its input")
         self._check_steps()
         made = reading.calls
@@ -179,7 +179,7 @@ class Trace:
             return {0: ((name, "out"),)}
         if self.find(layer) is None and not (isinstance(layer, _TRANSPARENT) or is_batch_norm(layer)):
             raise NotImplementedError(f"NIR has no counterpart of layer {name!r} ({type(layer).__name__})")
-        given = next(slots((call.args, call.kwargs), Tensor | Ref))
+        given = leaves((call.args, call.kwargs), Tensor | Ref)[0]
         if not isinstance(given, Ref) or len(call.sources) > 1:
             raise NotImplementedError(f"layer {name!r}: its input comes from the sample, its states must not")
         if isinstance(layer, _TRANSPARENT):

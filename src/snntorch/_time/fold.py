@@ -15,7 +15,7 @@ from torch import Tensor
 from .._engine.private import loops_in_vmap
 from ..surrogate import SurrogateFunction
 from . import dims
-from .arguments import fill
+from .arguments import fill, leaves, mapped
 from .pooling import pooled
 
 ELEMENTWISE = set(
@@ -69,18 +69,13 @@ def fold(
         if not own and name in RANKS and (RANKS[name] == x.dim() - 1 or (RANKS[name] == 0 and x.dim() > 2)):
             flat = [x.flatten(0, 1), *values[1:]]
             out = pooled(function, *fill(args, flat), **fill(kwargs, flat))
-            if isinstance(out, Tensor):
-                return out.unflatten(0, x.shape[:2])
+            return mapped(lambda t: t.unflatten(0, x.shape[:2]), out)
     if all(batched):
         shifted = dims.behind_time(function, name, args, kwargs, values)
         if shifted is not None:
             return shifted()
     if name in PRODUCTS and not kwargs and all(v.dim() - b >= 2 for v, b in zip(values, batched, strict=True)):
-        if not _tensors(args):
-            aligned = _aligned(values, batched, args, kwargs)
-            return function(*fill(args, aligned))
-    if name == "view":  # what lies in one piece for a step may not for all
-        function = Tensor.reshape
+        return function(*fill(args, _aligned(values, batched, args, kwargs)))
 
     def of_one_step(*now: Tensor) -> Any:
         return function(*fill(args, now), **fill(kwargs, now))
@@ -98,18 +93,9 @@ def _aligned(values: Sequence[Tensor], batched: Sequence[bool], args: Any, kwarg
     """The values with as many dimensions a step each, so that they broadcast as they do at one step."""
     found: list[Tensor] = []
     ranks = [v.dim() - b for v, b in zip(values, batched, strict=True)]
-    others = [t.dim() for t in _tensors((args, kwargs))]
-    most = max(*ranks, *others) if others else max(ranks)
+    most = max(ranks + [t.dim() for t in leaves((args, kwargs))])
     for value, is_batched, rank in zip(values, batched, ranks, strict=True):
         if is_batched and rank < most:
             value = value.reshape(value.shape[0], *[1] * (most - rank), *value.shape[1:])
         found.append(value)
     return found
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, tuple | list):
-        return [t for v in value for t in _tensors(v)]
-    return [t for v in value.values() for t in _tensors(v)] if isinstance(value, dict) else []

@@ -15,7 +15,7 @@ from torch.fx.node import map_arg
 from .._layers.named_states import GetStates, SetStates
 from .._neurons.neurons import SpikingNeuron
 from . import layers
-from .arguments import Slot, fill, slots
+from .arguments import Slot, fill, leaves
 from .fold import fold
 
 
@@ -87,7 +87,7 @@ def _in_order(plan: Plan, called: list[Any], states: int) -> bool:
         if not right or place < before:
             return False
         before = place
-    if not {slot.number for slot in slots(plan.output)} <= (courses - {0}) | collected:
+    if not {slot.number for slot in leaves(plan.output, Slot)} <= (courses - {0}) | collected:
         return False
     last = plan.output[-1] if type(plan.output) is tuple else None
     return not states or (states < plan.given and type(last) is Slot and last.number in collected)
@@ -136,7 +136,7 @@ def _planned(module: fx.GraphModule) -> Plan | None:
     if not given or not all(isinstance(out, fx.Node) for out in (output if type(output) is tuple else (output,))):
         return None
     output = map_arg(output, numbers.__getitem__)
-    taken = {slot.number for slot in slots(output)}
+    taken = {slot.number for slot in leaves(output, Slot)}
     last: list[set[int]] = []
     for _, sources in reversed(calls):
         last.insert(0, set(sources) - taken)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .._engine import note
 from .._neurons.ends import ends_now
-from .arguments import Slot, fill, leaves, slots
+from .arguments import Slot, fill, leaves
 from .courses import count, course, joined, place, rows_of
 from .fold import fold
 from .infer import Context, Inferred, context_now, in_context
@@ -133,7 +133,7 @@ class FunctionGroup(Group):
         """Which of the deferred arguments the call writes in place."""
         if self.inferred.written is None:
             return None
-        slot = list(slots(self.template))[self.inferred.written]
+        slot = leaves(self.template, Slot | Tensor)[self.inferred.written]
         return slot.number if isinstance(slot, Slot) else None
 
     def _unwritten(self, values: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -164,11 +164,6 @@ class ModuleGroup(FunctionGroup):
 
     def _reason(self) -> str:
         return f"{type(self.module).__name__} may depend on time"
-
-    def _run(self, nodes: Sequence[Node]) -> None:
-        if self.function is not self.module:  # it carries hooks, which the recording passed by
-            self.function = self.module
-        super()._run(nodes)
 
 
 class StackGroup(FunctionGroup):

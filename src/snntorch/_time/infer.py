@@ -20,6 +20,7 @@ from .arguments import Slot, fill, hollow
 from .fold import ELEMENTWISE, OF_LAST, PRODUCTS, RANKS
 from .held import aside
 from .later import Meta
+from .layers import backward_hooks
 
 Context = tuple  # whether gradients are recorded, and the dtype of autocast on the CPU and on GPUs, or None
 
@@ -160,6 +161,8 @@ def _infer(
             return None
         places = {id(fake): k for k, fake in enumerate(fakes)}
         memories = {memory(fake): k for k, fake in reversed(list(enumerate(fakes)))}
+        if isinstance(function, nn.Module) and backward_hooks(function):  # with which it gives anew what it gives back
+            places, memories = {}, {}
         return Inferred(
             outputs,
             tuple(meta_of(t) for t in tensors),

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .._engine.private import hollow_tensor
+from .arguments import mapped
 
 Source = tuple["Node", int]  # a recorded call, and which of its outputs
 
@@ -175,21 +176,8 @@ class Later(Tensor):
 
 
 def resolved(value: Any) -> Any:
-    """Nested tuples, lists and dicts with values for what stands for them."""
-    if type(value) is Tensor:
-        return value
-    if isinstance(value, Later):
-        return value.resolve()
-    if isinstance(value, tuple):
-        items = [resolved(v) for v in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if isinstance(value, list):
-        return [resolved(v) for v in value]
-    if isinstance(value, dict):
-        return type(value)((k, resolved(v)) for k, v in value.items()) if type(value) is not dict else {
-            k: resolved(v) for k, v in value.items()
-        }  # fmt: skip
-    return value
+    """Nested arguments with values for what stands for them."""
+    return mapped(Later.resolve, value, Later)
 
 
 def settle(where: Any, name: Any, value_of: Callable[[Later], Any]) -> None:

@@ -148,26 +148,31 @@ def way(module: nn.Module, sequences: int) -> str:
 
     Returns:
         `"look through"` (hooks included), `"layer"` (look through a layer of PyTorch's), `"fold"`, `"step"`,
-        `"watched"` (step, for the backward hooks' sake), `"whole sequence"`, `"neuron"`, `"whole neuron"` (one that is
-        called as it is, at every step), or `"stop"` where nothing can be recorded any more.
+        `"whole sequence"`, `"neuron"`, `"whole neuron"` (one that is called as it is, at every step), or `"stop"` where
+        nothing can be recorded any more.
     """
     if takes_sequence(module):
         return "whole sequence" if sequences else "step"
-    if forward_hooks(module):
-        return _way_with_hooks(module)
     watched = backward_hooks(module)
     if isinstance(module, SpikingNeuron):
-        return _way_of_neuron(module, watched)
-    said = declared(module, "memoryless")
-    if said is not None:
-        return "watched" if watched else "fold" if said else "step"
-    if _is_layer(module):
-        if watched:
-            return "watched"
-        return ("fold" if memoryless(module) else "step") if _is_whole(module) else "layer"
-    if isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule":
-        return "step"
-    return "stop" if watched else "look through"
+        whole = module.overrides
+        found = "whole neuron" if whole or watched else "neuron" if _begins_as_all(module) else "look through"
+    else:
+        layer = _is_layer(module)
+        whole = declared(module, "memoryless") is not None or _is_compiled(module) or (layer and _is_whole(module))
+        if whole or (layer and watched):
+            found = "fold" if memoryless(module) and not watched else "step"
+        else:
+            found = "layer" if layer else "stop" if watched else "look through"
+    if not forward_hooks(module):
+        return found
+    # what they do with a forward is recorded like the forward itself, where that is
+    moves = any(_of(hook, "torch.distributed.") for hook in _forward_hooks(module))  # parameters
+    return "stop" if whole or watched or moves else "look through"
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule"
 
 
 def _is_whole(layer: nn.Module) -> bool:
@@ -176,23 +181,10 @@ def _is_whole(layer: nn.Module) -> bool:
     return made or isinstance(layer, _CELLS) or not type(layer).__module__.startswith("torch.nn.modules.")
 
 
-def _way_with_hooks(module: nn.Module) -> str:
-    """What hooks do with a forward is recorded like the forward itself, where that is."""
-    if isinstance(module, SpikingNeuron):
-        whole = module.overrides
-    else:
-        compiled = isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule"
-        whole = compiled or declared(module, "memoryless") is not None or (_is_layer(module) and _is_whole(module))
-    distributed = any(_of(hook, "torch.distributed.") for hook in _forward_hooks(module))  # which move parameters
-    return "stop" if whole or distributed or backward_hooks(module) else "look through"
-
-
-def _way_of_neuron(neuron: SpikingNeuron, watched: bool) -> str:
-    if watched or neuron.overrides:
-        return "whole neuron"
+def _begins_as_all(neuron: SpikingNeuron) -> bool:
+    """Whether a neuron's states before a step are found as those of most neurons."""
     kind, plain = type(neuron), SpikingNeuron
-    begins = kind.forward is plain.forward and kind._begin is plain._begin and kind.state_shape is plain.state_shape
-    return "neuron" if begins else "look through"
+    return kind.forward is plain.forward and kind._begin is plain._begin and kind.state_shape is plain.state_shape
 
 
 def runs_as_a_whole(neuron: SpikingNeuron) -> bool:

@@ -77,8 +77,9 @@ def layerwise(net: Net) -> Net:
 
     @functools.wraps(net)
     def run(*args: Any, **kwargs: Any) -> Any:
-        if not own and ("lengths" in kwargs or PackedSequence in map(type, args)):
-            return layerwise_to_ends(net, args, kwargs)
+        lengths = None if own else kwargs.pop("lengths", None)
+        if not own and (lengths is not None or PackedSequence in map(type, args)):
+            return layerwise_to_ends(net, args, kwargs, lengths)
         reason = obstacle(net)
         if reason is not None:
             if reason:

@@ -44,13 +44,9 @@ def last_output(out: Any, lengths: Any = None) -> Any:
         padded, lengths = pad_packed_sequence(out)
         return last_output(padded, lengths)
     if not isinstance(out, Tensor):
-        kind = type(out)
         if not isinstance(out, tuple | list | dict):
-            raise TypeError(f"out must hold tensors, got {kind.__name__}")
-        if isinstance(out, dict):
-            return {key: last_output(value, lengths) for key, value in out.items()}
-        items = [last_output(value, lengths) for value in out]
-        return kind(*items) if hasattr(out, "_fields") else kind(items)
+            raise TypeError(f"out must hold tensors, got {type(out).__name__}")
+        return mapped(lambda of_one: last_output(of_one, lengths), out, Tensor | PackedSequence)
     if lengths is None:
         raise ValueError("lengths must be given for an output that is not packed")
     if out.dim() < 2:
@@ -160,11 +156,9 @@ def takes_lengths(net: Callable[..., Any]) -> bool:
 
 
 @outside_graphs  # the steps to run depend on their values
-def layerwise_to_ends(net: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+def layerwise_to_ends(net: Callable[..., Any], args: tuple, kwargs: dict, lengths: Any) -> Any:
     """A call of a forward that holds the loop, each sample to its own end."""
     _check_not_exported()
-    kwargs = dict(kwargs)
-    lengths = kwargs.pop("lengths", None)
     place = next((k for k, a in enumerate(args) if isinstance(a, PackedSequence) or torch.is_tensor(a)), None)
     if place is None:
         raise TypeError("lengths needs a sequence [T, B, ...] among the arguments by position")
@@ -174,8 +168,8 @@ def layerwise_to_ends(net: Callable[..., Any], args: tuple, kwargs: dict) -> Any
             raise ValueError("the sequence is packed and has its own lengths: give none")
         padded, own = pad_packed_sequence(x)
         args = (*args[:place], padded, *args[place + 1 :])
-        return _packed_like(x, layerwise_to_ends(net, args, {**kwargs, "lengths": own}), own)
-    if lengths is None:
+        return _packed_like(x, layerwise_to_ends(net, args, kwargs, own), own)
+    if lengths is None:  # what is packed is not the sequence
         return net(*args, **kwargs)
     if x.dim() < 2:
         raise ValueError(f"with lengths the sequence must be [T, B, ...], got shape {tuple(x.shape)}")

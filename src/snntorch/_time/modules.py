@@ -50,7 +50,7 @@ class Recorder(FunctionRecorder):
         """`function(*args, **kwargs)`, recorded and run."""
         with patched(), recording(self):
             try:
-                args, kwargs = mapped(self.given, (args, kwargs), lambda t: type(t) in _PLAIN)
+                args, kwargs = mapped(lambda t: self.given(t) if type(t) in _PLAIN else t, (args, kwargs))
                 self.__enter__()
                 self._entered = True
                 try:
@@ -145,10 +145,8 @@ class Recorder(FunctionRecorder):
             return call(module, *args, **kwargs)
         self.path.append(module)
         try:
-            return self.record(
-                module if way != "watched" else module.forward, ("module", id(module)), args, kwargs, module=module,
-                ordered=way != "fold", opaque=way != "fold",
-            )  # fmt: skip
+            steps = way != "fold"
+            return self.record(module, ("module", id(module)), args, kwargs, module=module, ordered=steps, opaque=steps)
         finally:
             self.path.pop()
 

@@ -1,7 +1,6 @@
 """One call of a network, read instead of run over time: what it calls, on what, and where that comes from."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,13 +10,12 @@ from torch import Tensor, nn
 
 from .._engine import choices
 from .._neurons.neurons import SpikingNeuron
-from .arguments import fill, leaves, mapped, slots
+from .arguments import fill, leaves, mapped
 from .held import aside
 from .infer import meta_of
 from .later import Batch, Later, Meta, Node, resolved
 from .layers import takes_sequence
 from .modules import Recorder
-from .patches import recording
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Call:
     @property
     def sources(self) -> list[Ref]:
         """What it takes from other calls."""
-        return list(refs((self.args, self.kwargs)))
+        return refs((self.args, self.kwargs))
 
 
 class Reading(NamedTuple):
@@ -150,7 +148,7 @@ class Reader(Recorder):
 
     def _referred(self, value: Any) -> Any:
         """Nested arguments with references for what comes from the sample, and the values of what does not."""
-        return mapped(lambda t: self._source(t.node, t.out), value, lambda t: type(t) is Later)
+        return mapped(lambda t: self._source(t.node, t.out), value, Later)
 
     def _source(self, node: Node, out: int) -> Any:
         return Ref(node.number, out) if node.number else node.value(out)
@@ -164,20 +162,10 @@ class Reader(Recorder):
         if self.watch is not None:
             self.watch(call, [node.value(k) for k in range(len(node.handles))])
 
-    @contextmanager
-    def _at_once(self) -> Iterator[None]:
-        """Nothing is recorded meanwhile."""
-        before, self.stopped = self.stopped, "reads"
-        try:
-            with recording(None):
-                yield
-        finally:
-            self.stopped = before
-
     # -- functions
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self._written and not self.stopped:
+        if self._written and not self.runs:
             args, kwargs = mapped(lambda t: self._written.get(id(t), (t, t))[1], (args, kwargs or {}))
         return super().__torch_function__(func, types, args, kwargs)
 
@@ -192,7 +180,7 @@ class Reader(Recorder):
         args, kwargs = fill(group.template, [self._source(n, k) for n, k in inputs])
         self.pending.clear()
         group.nodes.clear()
-        with self._at_once():
+        with self.at_once():
             group.run([node])
         self._note(node, Call(group.function, args, kwargs, group.owner, group.inferred.metas))
         return node
@@ -209,7 +197,7 @@ class Reader(Recorder):
 
     def _look(self, function: Any, args: Any, kwargs: Any) -> Any:
         """A call of which can't be told what it gives before it runs."""
-        with self._at_once():
+        with self.at_once():
             result = function(*resolved(args), **resolved(kwargs))
         call = Call(function, self._referred(args), self._referred(kwargs), self.owner(), ())
         if not call.sources:
@@ -250,7 +238,7 @@ class Reader(Recorder):
         names = module.states if isinstance(module, SpikingNeuron) else ()
         if names:
             module._store([resolved(getattr(module, name)) for name in names])
-        with self._at_once():
+        with self.at_once():
             out = forward(*resolved(args), **resolved(kwargs))
         call = Call(module, self._referred(args), self._referred(kwargs), module, ())
         return self._of_run(call, out, names) if call.sources else out
@@ -272,6 +260,6 @@ class Reader(Recorder):
         return mapped(lambda t: laters[numbers[id(t)]], result)
 
 
-def refs(value: Any) -> Iterator[Ref]:
+def refs(value: Any) -> list[Ref]:
     """The references in nested arguments, in their order."""
-    return slots(value, Ref)
+    return leaves(value, Ref)

@@ -15,7 +15,8 @@ from torch.overrides import TorchFunctionMode
 from .._engine import note
 from .._engine.private import past_torch_function, unseen
 from . import known
-from .arguments import Slot, fill, fits, hollow, leaves, mapped, sign
+from .alike import fits, sign
+from .arguments import Slot, fill, hollow, leaves, mapped
 from .groups import FunctionGroup, Group, ModuleGroup, SelectGroup, StackGroup, WriteGroup
 from .infer import Context, Inferred, context_now, infer, meta_of
 from .later import Later, Meta, Node, resolved
@@ -199,7 +200,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             if type(tensors[inferred.written]) is not Later:  # it writes beside what it gives
                 statistics, inferred = statistics or [tensors[inferred.written]], inferred._replace(written=None)
         slots: list[Tensor] = []
-        template = hollow((args, kwargs), slots, lambda t: type(t) is Later)
+        template = hollow((args, kwargs), slots, Later)
         stacks = function is torch.stack and len(slots) == len(tensors)
         make = ModuleGroup if module is not None else StackGroup if stacks else FunctionGroup
         group = make(function, template, inferred, context, self.owner(), line(), **of_group)
@@ -285,7 +286,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             if isinstance(function, nn.Module):
                 note(function, "stepped", "what it gives can't be told before it runs")
             with self.at_once():
-                args, kwargs = mapped(alone, (args, kwargs), lambda t: type(t) is Later)
+                args, kwargs = mapped(alone, (args, kwargs), Later)
                 result = function(*args, **kwargs)
             return self.given(result) if type(result) is Tensor else result
         self.stop(f"{line()}: {name} needs a value")

@@ -1,6 +1,7 @@
 """The order in which recorded calls run: group by group, and call by call where groups need each other."""
 
 import heapq
+import math
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
@@ -72,66 +73,49 @@ def _mark(nodes: Sequence[Node]) -> None:
             before.continued = True
 
 
-def _waits(node: Node) -> Iterator[Node]:
+def _waits(node: Node) -> list[Node]:
     """The calls that a call needs and that have not run, but for those that it runs together with."""
-    for source in node.inputs:
-        if type(source) is tuple and source[0].batch is None:
-            yield source[0]
+    found = [source[0] for source in node.inputs if type(source) is tuple and source[0].batch is None]
     if node.after is not None and node.after.batch is None:
-        yield node.after
+        found.append(node.after)
+    return found
 
 
 def _needs(group: Group) -> dict[Group, None]:
     """The groups whose calls a group's calls wait for, in their order."""
-    found: dict[Group, None] = {}
-    for node in group.nodes:
-        for source in node.inputs:
-            if type(source) is tuple and source[0].batch is None:
-                found[source[0].group] = None
-        after = node.after
-        if after is not None and after.batch is None:
-            found[after.group] = None
-    return found
+    return {before.group: None for node in group.nodes for before in _waits(node)}
 
 
 def _components(needs: dict[Group, dict[Group, None]]) -> list[list[Group]]:
     """Groups that need each other, together; each after those that it needs (Tarjan's algorithm)."""
-    index: dict[Group, int] = {}
-    low: dict[Group, int] = {}
-    on_stack: set[Group] = set()
+    low: dict[Group, float] = {}  # number of the first group that each leads back to; infinite once that is told
     stack: list[Group] = []
+    path: list[tuple[Group, int, int, Iterator[Group]]] = []
     found: list[list[Group]] = []
+
+    def enter(group: Group) -> None:
+        path.append((group, len(low), len(stack), iter(needs[group])))
+        stack.append(group)
+        low[group] = len(low)
+
     for root in needs:
-        if root in index:
-            continue
-        work = [(root, iter(needs[root]))]
-        index[root] = low[root] = len(index)
-        stack.append(root)
-        on_stack.add(root)
-        while work:
-            group, rest = work[-1]
+        if root not in low:
+            enter(root)
+        while path:
+            group, number, place, rest = path[-1]
             for other in rest:
-                if other not in index:
-                    index[other] = low[other] = len(index)
-                    stack.append(other)
-                    on_stack.add(other)
-                    work.append((other, iter(needs[other])))
+                if other not in low:
+                    enter(other)
                     break
-                if other in on_stack:
-                    low[group] = min(low[group], index[other])
+                low[group] = min(low[group], low[other])
             else:
-                work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[group])
-                if low[group] == index[group]:
-                    component = []
-                    while True:
-                        member = stack.pop()
-                        on_stack.discard(member)
-                        component.append(member)
-                        if member is group:
-                            break
-                    found.append(component)
+                path.pop()
+                if low[group] == number:
+                    found.append(stack[place:])
+                    del stack[place:]
+                    low.update(dict.fromkeys(found[-1], math.inf))
+                elif path:
+                    low[path[-1][0]] = min(low[path[-1][0]], low[group])
     return found
 
 
@@ -143,8 +127,7 @@ def _run_in_turn(component: Sequence[Group]) -> tuple[int, int]:
     """
     together = alone = 0
     waiting, followers = _order(component)
-    nodes = [node for group in component for node in group.nodes]
-    ready = [(node.number, node) for node in nodes if not waiting[id(node)]]
+    ready = [(node.number, node) for node, number in waiting.items() if not number]
     heapq.heapify(ready)
     ready_of: dict[Group, list[Node]] = {}
     for _, node in ready:
@@ -158,16 +141,16 @@ def _run_in_turn(component: Sequence[Group]) -> tuple[int, int]:
             batch = _run_of(node, waiting, followers)
             ready_of[group] = []
         else:
-            batch = sorted(ready_of.pop(group), key=lambda n: n.number)
+            batch = sorted(ready_of.pop(group), key=_number)
         group.run(batch)
         if (steps := count(batch)) > 1:
             together += steps
         elif _size(batch[0]) <= _SMALL:
             alone += 1
         for done in batch:
-            for follower in followers.get(id(done), ()):
-                waiting[id(follower)] -= 1
-                if not waiting[id(follower)] and follower.batch is None:
+            for follower in followers.get(done, ()):
+                waiting[follower] -= 1
+                if not waiting[follower] and follower.batch is None:
                     heapq.heappush(ready, (follower.number, follower))
                     ready_of.setdefault(follower.group, []).append(follower)
     for group in component:
@@ -175,21 +158,20 @@ def _run_in_turn(component: Sequence[Group]) -> tuple[int, int]:
     return together, alone
 
 
-def _order(component: Sequence[Group]) -> tuple[dict[int, int], dict[int, list[Node]]]:
-    """For each call of some groups, by identity, how many of these calls it waits for, and which wait for it."""
-    members = {id(node) for group in component for node in group.nodes}
-    waiting: dict[int, int] = {}
-    followers: dict[int, list[Node]] = {}
+def _order(component: Sequence[Group]) -> tuple[dict[Node, int], dict[Node, list[Node]]]:
+    """For each call of some groups how many of these calls it waits for, and which wait for it."""
+    members = {node for group in component for node in group.nodes}
+    waiting: dict[Node, int] = {}
+    followers: dict[Node, list[Node]] = {}
     for group in component:
         before = None
         for node in group.nodes:
-            needed = {id(b): b for b in _needed(node) if id(b) in members}
-            if before is not None and group.ordered:
-                needed[id(before)] = before
-            waiting[id(node)] = len(needed)
+            needed = {b for b in (*_waits(node), node.linked, before) if b in members}
+            if group.ordered:
+                before = node
+            waiting[node] = len(needed)
             for b in needed:
                 followers.setdefault(b, []).append(node)
-            before = node
     return waiting, followers
 
 
@@ -200,19 +182,12 @@ def _size(node: Node) -> int:
     return 0 if first is None else first.numel()
 
 
-def _needed(node: Node) -> Iterator[Node]:
-    """The calls that a call needs and that have not run."""
-    yield from _waits(node)
-    if node.linked is not None and node.linked.batch is None:
-        yield node.linked
-
-
-def _run_of(node: Node, waiting: dict[int, int], followers: dict[int, list[Node]]) -> list[Node]:
+def _run_of(node: Node, waiting: dict[Node, int], followers: dict[Node, list[Node]]) -> list[Node]:
     """A neuron's call, and those after it that wait for nothing else."""
     run = [node]
     while True:
-        following = (n for n in followers.get(id(run[-1]), ()) if n.group is node.group and waiting[id(n)] == 1)
+        following = (n for n in followers.get(run[-1], ()) if n.group is node.group and waiting[n] == 1)
         after = next(following, None)
-        if after is None or after.linked is None or next(_waits(after), None) is not None:
+        if after is None or after.linked is None or _waits(after):
             return run
         run.append(after)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from .._engine.private import memory, unseen
-from .arguments import leaves, mapped, structure_of
+from .alike import sign
+from .arguments import leaves, mapped
 from .later import Later, Node
 
 UNKNOWN = ("unknown",)  # the path of what shares memory with something that is not recorded
@@ -47,7 +48,9 @@ def rebind(target: Later, new: Later, node: Node, out: int, record: Callable[...
     if root is target:
         target.bind(node, out)
     else:
-        written = record(_write_through(target.path), ("write through", _structure(target.path)), (root, new), {})
+        structure: list[Any] = []
+        sign(target.path, structure, [])
+        written = record(_write_through(target.path), ("write through", *structure), (root, new), {})
         root.bind(written.node, written.out)
     views = [view for reference in root.views or () if (view := reference()) is not None]
     for view in views:
@@ -75,14 +78,6 @@ def _write_through(path: tuple) -> Callable[[Tensor, Tensor], Tensor]:
     return write
 
 
-def _structure(path: tuple) -> Any:
-    structure: list[Any] = []
-    for function, args, kwargs, k in path:
-        structure.append((function, k))
-        structure_of((args, kwargs), structure)
-    return tuple(structure)
-
-
 def _of_another(args: Any, kwargs: Any, x: Any) -> tuple[Any, Any]:
     """The arguments of a view, of another tensor."""
-    return mapped(lambda t: x, (args, kwargs), lambda t: type(t) is Later)
+    return mapped(lambda t: x, (args, kwargs), Later)

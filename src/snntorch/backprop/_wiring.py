@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import get_gradient_edge
 
 from .._neurons.neurons import SpikingNeuron
-from .._time.arguments import fill, hollow
+from .._time.arguments import leaves, mapped
 from ._cell import Cell
 from ._products import LAYERS, Product, Products
 from ._traces import DenseTraces, PresynapticTraces, Synapses
@@ -81,10 +81,8 @@ class Wiring:
         for module in self.keeping:
             for held in (vars(module), module._buffers):
                 for name, value in held.items():
-                    tensors: list[Tensor] = []
-                    template = hollow(value, tensors, lambda t: t.grad_fn is not None)
-                    if tensors:
-                        held[name] = fill(template, [t.detach() for t in tensors])
+                    if any(t.grad_fn is not None for t in leaves(value)):
+                        held[name] = mapped(lambda t: t if t.grad_fn is None else t.detach(), value)
 
     def end(self) -> None:
         """Find what reaches what: after two steps, as the first may feed nothing back, and where others are called."""
