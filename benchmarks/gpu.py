@@ -26,7 +26,7 @@ A product takes 2 operations a multiplication, forward, for the weights and for 
 outputs forward, reads both for the weights' gradient, and reads one to write the other for the input's. At B = 16,
 T = 500 and n = 512 the LIF layer has 4.1 million neuron-steps, 49 MB each way; at n = 16384, 131 million and 1.6 GB.
 Linear(n, n) + LIF takes 8.4 GFLOP and 0.17 GB at n = 512, where memory bounds it, and 8.6 TFLOP and 8.5 GB at 16384,
-where arithmetic does. The recurrent net is bound by neither but by its chain of T dependent small products, which its
+where arithmetic does. Nets as users write them have no bound, but their own loop beside them. The recurrent net is bound by neither but by its chain of T dependent small products, which its
 twin has too. Bytes of pooling, biases and (but for the linear layer) weights are left out, so a bound is a bound.
 """
 
@@ -45,6 +45,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import workloads
 from torch import Tensor, nn
 
 import snntorch as snn
@@ -219,11 +220,33 @@ def shd(impl: str, dtype: torch.dtype, device: str, *, T: int = 100, B: int = 25
     return trained(Recurrent(hidden), snn.unroll, dtype, device, (T, B, 700), **bounds)
 
 
+WRITTEN = {
+    "fully connected": (workloads.FullyConnected, (784,), True),
+    "convolutional": (workloads.Convolutional, (1, 28, 28), True),
+    "normalised": (workloads.Normalised, (1, 28, 28), False),
+    "spoken": (workloads.Spoken, (700,), False),
+}  # net, its input, and whether that is the same at every step
+
+
+def written(impl: str, dtype: torch.dtype, device: str, *, net: str, T: int, B: int) -> Task:
+    """A net as users write it, with the loop over time and explicit states: as it is, or by `layerwise`."""
+    make, shape, static = WRITTEN[net]
+    module = make()
+    call = snn.layerwise(module) if impl == "ours" else module
+    return trained(module, lambda _, x: call(x, T)[0], dtype, device, (B, *shape) if static else (T, B, *shape))
+
+
 WIDTHS = (512, 1024, 2048, 4096, 8192, 16384)
 NETS: dict[str, tuple[Callable[..., Task], dict[str, int]]] = {
     **{f"Linear+LIF, n={n}": (linear, {"n": n}) for n in WIDTHS},
     "spiking VGG, T=8, B=32, 32×32": (vgg, {}),
     "recurrent 700-256-20, T=100, B=256": (shd, {}),
+}
+LOOPS: dict[str, tuple[Callable[..., Task], dict[str, Any]]] = {
+    "tutorial 5 as written, T=25, B=128": (written, {"net": "fully connected", "T": 25, "B": 128}),
+    "tutorial 6 as written, T=50, B=128": (written, {"net": "convolutional", "T": 50, "B": 128}),
+    "with BatchNorm as written, T=25, B=64": (written, {"net": "normalised", "T": 25, "B": 64}),
+    "SHD size as written, T=100, B=128": (written, {"net": "spoken", "T": 100, "B": 128}),
 }
 LAYERS: dict[str, tuple[Callable[..., Task], dict[str, Any]]] = {
     f"LIF {'forward + backward' if backward else 'forward'}, n={n}": (layer, {"n": n, "backward": backward})
@@ -233,8 +256,9 @@ LAYERS: dict[str, tuple[Callable[..., Task], dict[str, Any]]] = {
 
 def jobs(peer: bool) -> Iterator[tuple[str, str, str, Callable[..., Task], dict[str, Any]]]:
     """Name, implementation, dtype, builder, sizes."""
-    for workloads, impls in ((LAYERS, ["ours", "copy", *["spikingjelly"] * peer]), (NETS, ["ours", "relu"])):
-        for (name, (build, sizes)), dtype, impl in itertools.product(workloads.items(), DTYPES, impls):
+    alone = ["ours", "copy", *["spikingjelly"] * peer]
+    for table, impls in ((LAYERS, alone), (NETS, ["ours", "relu"]), (LOOPS, ["ours", "loop"])):
+        for (name, (build, sizes)), dtype, impl in itertools.product(table.items(), DTYPES, impls):
             yield name, impl, dtype, build, sizes
 
 
@@ -327,7 +351,7 @@ def measure(
         row: dict[str, Any] = median_seconds(task, inputs, repeat)
         row |= {"bytes": task.bytes, "flops": task.flops, "peak_memory": torch.cuda.max_memory_allocated()}
         row["device_seconds"] = median_seconds(task, inputs, repeat, ahead=True)["seconds"]
-        if impl != "relu" and "copy_bytes_per_second" in bounds:  # a twin has less to do
+        if task.bytes and impl != "relu" and "copy_bytes_per_second" in bounds:  # a twin has less to do
             row["of_bound"] = least_seconds(task, dtype, bounds) / row["device_seconds"]
     except Exception as error:  # too little memory, or whatever a peer raises
         row = {"error": f"{type(error).__name__}: {error}"[:500]}
@@ -336,7 +360,8 @@ def measure(
 
 
 def rows(only: str, peer: bool, quick: bool, bounds: dict[str, float]) -> Iterator[dict[str, Any]]:
-    """Every measurement whose name has a text, printed as it is made."""
+    """Every measurement whose name has a text, printed as it is made; float32 is float32 in convolutions too."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32
     for name, impl, dtype, build, sizes in jobs(peer):
         if only not in name or (quick and build is linear and sizes["n"] > 2048):
             continue

@@ -15,25 +15,27 @@ import pytest
 import torch
 
 FILE = Path(__file__).resolve().parent.parent / "benchmarks" / "gpu.py"
+sys.path.insert(0, str(FILE.parent))  # beside which it imports
 gpu = runpy.run_path(str(FILE), run_name="gpu")
+sys.path.remove(str(FILE.parent))
 TOY = {"layer": {"T": 3, "B": 2, "n": 8}, "linear": {"T": 3, "B": 2, "n": 8}, "shd": {"T": 3, "B": 2, "hidden": 8},
-       "vgg": {"T": 2, "B": 1, "width": 1}}  # fmt: skip
-JOBS = {(build.__name__, impl, dtype, sizes.get("backward", False)): build for _, impl, dtype, build, sizes in
-        gpu["jobs"](False)}  # fmt: skip
+       "vgg": {"T": 2, "B": 1, "width": 1}, "written": {"T": 2, "B": 2}}  # fmt: skip
+JOBS = {(build.__name__, impl, dtype, sizes.get("backward", False), sizes.get("net", "")): build
+        for _, impl, dtype, build, sizes in gpu["jobs"](False)}  # fmt: skip
 
 
 @pytest.mark.parametrize("job", JOBS, ids=str)
 def test_workloads_run(job):
-    name, impl, dtype, backward = job
-    sizes = TOY[name] | ({"backward": backward} if name == "layer" else {})
+    name, impl, dtype, backward, net = job
+    sizes = TOY[name] | ({"backward": backward} if name == "layer" else {"net": net} if net else {})
     task = JOBS[job](impl, gpu["DTYPES"][dtype], "cpu", **sizes)
     half = gpu["DTYPES"][dtype] if name == "layer" else torch.float32
     inputs = gpu["rotation"](task, half, 1 << 10, "cpu")
     assert len({x.data_ptr() for x in inputs}) == len(inputs) >= 2
     task.cleanup()
     assert task.step(inputs[0]).isfinite().all() or impl == "copy"
-    assert task.bytes > 0
-    assert (task.flops > 0) == (name != "layer")
+    assert (task.bytes > 0) == (name != "written")
+    assert (task.flops > 0) == (name not in ("layer", "written"))
 
 
 @pytest.mark.parametrize(("build", "n", "bytes", "flops"), [
@@ -85,6 +87,7 @@ def test_a_first_run_keeps_what_every_part_finds(first, monkeypatch, tmp_path):
     monkeypatch.setattr(first.importlib.util, "find_spec", lambda name: name)  # a peer that is there, and breaks
     monkeypatch.setattr(first.gpu, "measured_bounds", lambda *args: dict.fromkeys(BOUNDS, 1e9))
     monkeypatch.setattr(first.gpu, "LAYERS", {"LIF": (first.gpu.layer, TOY["layer"])})
+    monkeypatch.setattr(first.gpu, "LOOPS", {})
     monkeypatch.setattr(first.gpu, "NETS", {name: (getattr(first.gpu, name), TOY[name]) for name in ("linear", "shd")})
     first.main()
     result, log = kept(tmp_path)
