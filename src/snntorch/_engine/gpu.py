@@ -56,14 +56,14 @@ class Kernel:
         self._compiled: dict[tuple, Any] = {}  # by what Triton compiles a kernel for
         self._constants: list[str] = []  # the names of its compiled arguments, in order
 
-    def options(self, size: int, strides: Sequence[int], warp: int = 32, places: Sequence[int] = ()) -> dict[str, int]:
+    def options(self, size: int, strides: Sequence[int], warp: int = 32, apart: bool = False) -> dict[str, int]:
         """How it is compiled for `size` neurons: its constants, and what Triton is told beside them.
 
         Args:
             size: number of neurons.
             strides: its strides.
             warp: see `warp_of`.
-            places: where the arrays that have strides begin.
+            apart: whether an array that has strides begins elsewhere than at a multiple of 16 bytes.
         """
         least = warp * _LEAST
         again = self._chunks and not self._rounds
@@ -80,13 +80,13 @@ class Kernel:
         if again:
             options["STAGES"] = 3
         if self._rounds or self._chunks:
-            options["WORDS"] = options["ALIGN"] % 2 == 1 or any([place % 16 for place in places])
+            options["WORDS"] = options["ALIGN"] % 2 == 1 or apart
         return options
 
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
         """Run over `[steps, size]`."""
-        places = [tensors[i].data_ptr() for i in self._given]
-        options = self.options(size, strides, warp_of(tensors[0].device), places)
+        apart = any([tensors[i].data_ptr() % 16 for i in self._given])
+        options = self.options(size, strides, warp_of(tensors[0].device), apart)
         self.launch(-(-size // options["BLOCK"]), options, steps, [size, *strides], tensors)
 
     def launch(
