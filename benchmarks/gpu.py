@@ -1,6 +1,7 @@
 """Time the fused kernels and nets on a GPU, beside their floors and what the hardware allows.
 
     python benchmarks/gpu.py [--quick] [--only TEXT] [--peer] [--name NAME]
+    python benchmarks/gpu.py --table RESULT
 
 Writes `benchmarks/results/<date>-gpu-<device>.json` and prints a line a measurement. `--peer` also times SpikingJelly's
 neuron, if it is installed.
@@ -23,11 +24,12 @@ multiplications a sample and step, of which M1 in the first layer, whose input w
 | recurrent (SHD) | T·B·(6·M − 2·M1) | T·B·(40·O + 8·700) | T·B·(28·O + 8·700) |
 
 A product takes 2 operations a multiplication, forward, for the weights and for the input. It reads inputs and writes
-outputs forward, reads both for the weights' gradient, and reads one to write the other for the input's. At B = 16,
-T = 500 and n = 512 the LIF layer has 4.1 million neuron-steps, 49 MB each way; at n = 16384, 131 million and 1.6 GB.
+outputs forward, reads both for the weights' gradient, and reads one to write the other for the input's. At B = 16, T =
+500 and n = 512 the LIF layer has 4.1 million neuron-steps, 49 MB each way; at n = 16384, 131 million and 1.6 GB.
 Linear(n, n) + LIF takes 8.4 GFLOP and 0.17 GB at n = 512, where memory bounds it, and 8.6 TFLOP and 8.5 GB at 16384,
-where arithmetic does. Nets as users write them have no bound, but their own loop beside them. The recurrent net is bound by neither but by its chain of T dependent small products, which its
-twin has too. Bytes of pooling, biases and (but for the linear layer) weights are left out, so a bound is a bound.
+where arithmetic does. Nets as users write them have no bound, but their own loop beside them. The recurrent net is
+bound by neither but by its chain of T dependent small products, which its twin has too. Bytes of pooling, biases and
+(but for the linear layer) weights are left out, so a bound is a bound.
 """
 
 import argparse
@@ -101,7 +103,7 @@ def layer(
         half = torch.empty(int(moved) // 2, dtype=torch.uint8, device=device)
         other = torch.empty_like(half)
         return Task(lambda x: other.copy_(half), (T, B, n), moved)
-    module = (jelly_lif() if impl == "spikingjelly" else lif()).to(device)
+    module: Any = (jelly_lif() if impl == "spikingjelly" else lif()).to(device)
     ones = torch.ones(T, B, n, dtype=dtype, device=device)
 
     def step(x: Tensor) -> Tensor:
@@ -111,7 +113,11 @@ def layer(
             torch.autograd.grad(spk, x, ones)
         return spk
 
-    return Task(step, (T, B, n), moved, cleanup=module.reset if impl == "spikingjelly" else lambda: clear(module))
+    def anew() -> None:
+        module.reset()
+        module.v = torch.zeros(B, n, device=device)  # of another dtype it takes its reference, a loop
+
+    return Task(step, (T, B, n), moved, cleanup=anew if impl == "spikingjelly" else lambda: clear(module))
 
 
 def clear(module: nn.Module) -> None:
@@ -371,6 +377,29 @@ def rows(only: str, peer: bool, quick: bool, bounds: dict[str, float]) -> Iterat
         yield row
 
 
+BESIDE = {"spikingjelly": "SpikingJelly", "relu": "ReLU twin", "loop": "its loop"}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown of a result: milliseconds as a caller waits for them, in brackets on the device alone."""
+    found: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["workload"], row["dtype"]), {})[row["impl"]] = row
+    lines = ["| workload | dtype | ours, ms | of the bound | beside it, ms |", "| --- | --- | --: | --: | --- |"]
+    for (workload, dtype), by in found.items():
+        ours = by["ours"]
+        bound = f"{ours['of_bound']:.0%}" if "of_bound" in ours else "–"
+        beside = ", ".join(f"{name} {_times(by[impl])}" for impl, name in BESIDE.items() if impl in by)
+        lines.append(f"| {workload} | {dtype} | {_times(ours)} | {bound} | {beside or '–'} |")
+    return "\n".join(lines)
+
+
+def _times(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return row["error"].partition(":")[0]
+    return f"{1e3 * row['seconds']:.3g} ({1e3 * row['device_seconds']:.3g})"
+
+
 def environment() -> dict[str, Any]:
     """The device and the versions, by which a result is known."""
     return {
@@ -401,7 +430,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="workloads whose name has this text")
     parser.add_argument("--peer", action="store_true", help="SpikingJelly's neuron too, if it is installed")
     parser.add_argument("--name", default="", help="of the result, in place of the device's")
+    parser.add_argument("--table", type=Path, help="print the table of this result, and run nothing")
     options = parser.parse_args()
+    if options.table:
+        print(table(json.loads(options.table.read_text())["rows"]))
+        return
     if not torch.cuda.is_available():
         raise SystemExit(f"benchmarks/gpu.py needs a CUDA GPU, and torch {torch.__version__} sees none")
     bounds = measured_bounds(DEVICE, 10 if options.quick else 50)
