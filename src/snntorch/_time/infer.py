@@ -19,7 +19,7 @@ from . import dims
 from .arguments import Slot, fill, hollow
 from .fold import ELEMENTWISE, OF_LAST, PRODUCTS, RANKS
 from .held import aside
-from .later import Meta
+from .later import Later, Meta
 from .layers import backward_hooks
 
 Context = tuple  # whether gradients are recorded, and the dtype of autocast on the CPU and on GPUs, or None
@@ -47,6 +47,12 @@ def meta_of(tensor: Any) -> Meta:
     """Of a tensor that is there."""
     with unseen():
         return Meta(tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+
+
+def learns(tensors: Sequence[Any]) -> bool:
+    """Whether one of the tensors that are there asks for a gradient."""
+    with unseen():
+        return any([type(t) is not Later and t.requires_grad for t in tensors])
 
 
 @contextlib.contextmanager

@@ -9,17 +9,15 @@ from torch import Tensor, nn
 from .._engine.private import function_mode
 from .._neurons.neurons import SpikingNeuron
 from ..surrogate import SurrogateFunction
-from . import layers, norm
+from . import layers, neuron_group, norm
 from .arguments import Slot, fill, hollow, leaves, mapped
 from .groups import SequenceGroup
-from .infer import Context, context_now, infer, meta_of, tried
+from .infer import context_now, infer, learns, tried
 from .later import Batch, Later, Meta, Node, resolved, settle
-from .neuron_group import NeuronGroup
 from .patches import patched, recording
-from .record import FunctionRecorder, learns
+from .record import FunctionRecorder
 from .recording import Entry
 from .sites import ends, line, site
-from .writes import memory_of
 
 _PLAIN = (Tensor, nn.Parameter)
 _HOLD = (Later, list, tuple)  # what may be or hold a value that is not there yet, as a dict may
@@ -43,7 +41,7 @@ class Recorder(FunctionRecorder):
         self.neurons: dict[SpikingNeuron, list[Any]] = {}  # with their states before
         self._ways: dict[nn.Module, str] = {}  # of the modules that were called
         self.sets = 0  # how often what was recorded ran as a neuron's attribute was about to change
-        self._passed: tuple | None = None  # the arguments of a neuron's call that is to be called as a whole
+        self.passed: tuple | None = None  # the arguments of a neuron's call that is to be called as a whole
 
     @ends
     def run(self, function: Callable, args: tuple, kwargs: dict) -> Any:
@@ -129,12 +127,12 @@ class Recorder(FunctionRecorder):
                     return norm.recorded(self, module, args[0])
             return self._layer(call, module, args, kwargs)
         if way == "neuron":
-            out = self._goes_on(module, args, kwargs)
+            out = neuron_group.goes_on(self, module, args, kwargs)
             return out if out is not None else self._through(call, module, args, kwargs)
         if way == "whole neuron":
             sources = leaves((args, kwargs))
             template = hollow((args, kwargs), [])
-            self._passed = template, [(t.node, t.out) if type(t) is Later else t for t in sources]
+            self.passed = template, [(t.node, t.out) if type(t) is Later else t for t in sources]
             return self._through(_forward, module, args, kwargs)
         if way == "whole sequence":
             return self._sequence(module, args, kwargs)
@@ -194,69 +192,13 @@ class Recorder(FunctionRecorder):
             self.path.pop()
             self.here = outside
 
-    def _goes_on(self, neuron: Any, args: tuple, kwargs: dict) -> Any:
-        """What a neuron's call returns, if it goes on from the states that a step before left, as they are; else None.
-
-        Of all steps but the first that is so, and a call like the one before it passes no checks twice.
-        """
-        x = args[0] if args and not kwargs else None
-        given = args[1:]
-        if not given:
-            given = [getattr(neuron, name) for name in neuron.states]
-        elif neuron.init_hidden or len(given) != len(neuron.states):
-            return None
-        if not given or type(x) is not Later or type(given[0]) is not Later:
-            return None
-        before = given[0].node
-        group: Any = before.group
-        if (
-            type(group) is not NeuronGroup or group.function is not neuron or group.steady is not x.meta
-            or before.batch is not None or group.linked(given) is None or group.context != context_now()
-        ):  # fmt: skip
-            return None
-        self.come_again(group)
-        spk, *states = self._neuron_node(group, ((x.node, x.out),), before)
-        neuron._store(states)
-        return neuron._returned(spk, states)
-
     def neuron(self, neuron: SpikingNeuron, input_: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """One step of a neuron: what stands for its spikes and its new states."""
         if self.stopped:
             return neuron.one_step(resolved(input_), resolved(list(state)))
-        group = self._neuron_group(neuron, input_, state, context_now())
         if neuron not in self.neurons:
             self.neurons[neuron] = [getattr(neuron, name) for name in neuron.states]
-        before = group.linked(state)
-        taken = (input_,) if before is not None else (input_, *state)
-        inputs = tuple([(t.node, t.out) if type(t) is Later else t for t in taken])
-        spk, *states = self._neuron_node(group, inputs, before)
-        return spk, states
-
-    def _neuron_node(self, group: NeuronGroup, inputs: Sequence[Any], before: Node | None) -> list[Any]:
-        """A call of a neuron that takes an input and, where it is not linked to the call before, states."""
-        node = self.node(group, inputs, len(group.out_metas))
-        node.linked, node.extra, self._passed = before, self._passed, None
-        if self.ends is not None:
-            self.ends.times[node] = self.ends.when(group.function)
-        return [self.new_handle(node, k, meta) for k, meta in enumerate(group.out_metas)]
-
-    def _neuron_group(
-        self, neuron: SpikingNeuron, input_: Tensor, state: Sequence[Tensor], context: Context
-    ) -> NeuronGroup:
-        """The group of a neuron's call."""
-        metas = tuple([t.meta if type(t) is Later else meta_of(t) for t in (input_, *state)])
-        key = ("neuron", id(neuron), metas, context, None if type(input_) is Later else id(input_))
-        place = self.place_of(key, True)
-        group: Any = self.group_of(place)
-        if group is None:
-            group = NeuronGroup(neuron, metas, context, self.owner(), line())
-            group.ends = self.ends
-            self.add_group(place, group)
-            held = [(*m._parameters.values(), *m._buffers.values()) for m in layers.within([neuron])]
-            tensors = [t for of_module in held for t in of_module if t is not None]
-            self.reads.update(map(memory_of, tensors))
-            group.learns = learns(tensors)
-        return group
+        return neuron_group.recorded(self, neuron, input_, state)
 
     def autograd_function(self, cls: Any, apply: Callable, args: tuple, kwargs: dict) -> Any:
         """A call of an `autograd.Function`, whose backward counts, whatever its forward calls."""

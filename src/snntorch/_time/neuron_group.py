@@ -1,4 +1,4 @@
-"""Steps of a neuron, and how they run together."""
+"""Steps of a neuron: how they are recorded, and how they run together."""
 
 import functools
 from collections.abc import Sequence
@@ -11,9 +11,11 @@ from .._neurons.neurons import SpikingNeuron
 from .arguments import fill
 from .courses import count, course, place
 from .groups import Group
-from .infer import Context
+from .infer import Context, context_now, learns, meta_of
 from .later import Batch, Later, Meta, Node
-from .layers import hooks
+from .layers import hooks, within
+from .sites import line
+from .writes import memory_of
 
 
 class NeuronGroup(Group):
@@ -112,6 +114,61 @@ class NeuronGroup(Group):
             place([node], Batch([spk, *state]))
         if hooks(neuron):  # else it has said why
             self._tell("stepped", "carries hooks")
+
+
+def recorded(recorder: Any, neuron: SpikingNeuron, input_: Tensor, state: Sequence[Tensor]) -> tuple[Any, list[Any]]:
+    """A call of a neuron, which runs later: what stands for its spikes and its new states."""
+    metas = tuple([t.meta if type(t) is Later else meta_of(t) for t in (input_, *state)])
+    context = context_now()
+    key = ("neuron", id(neuron), metas, context, None if type(input_) is Later else id(input_))
+    at = recorder.place_of(key, True)
+    group = recorder.group_of(at)
+    if group is None:
+        group = NeuronGroup(neuron, metas, context, recorder.owner(), line())
+        group.ends = recorder.ends
+        recorder.add_group(at, group)
+        held = [t for m in within([neuron]) for t in (*m._parameters.values(), *m._buffers.values()) if t is not None]
+        recorder.reads.update(map(memory_of, held))
+        group.learns = learns(held)
+    before = group.linked(state)
+    taken = (input_,) if before is not None else (input_, *state)
+    spk, *states = _called(recorder, group, tuple([(t.node, t.out) if type(t) is Later else t for t in taken]), before)
+    return spk, states
+
+
+def goes_on(recorder: Any, neuron: Any, args: tuple, kwargs: dict) -> Any:
+    """What a neuron's call returns, if it goes on from the states that a step before left, as they are; else None.
+
+    Of all steps but the first that is so, and a call like the one before it passes no checks twice.
+    """
+    x = args[0] if args and not kwargs else None
+    given = args[1:]
+    if not given:
+        given = [getattr(neuron, name) for name in neuron.states]
+    elif neuron.init_hidden or len(given) != len(neuron.states):
+        return None
+    if not given or type(x) is not Later or type(given[0]) is not Later:
+        return None
+    before = given[0].node
+    group: Any = before.group
+    if (
+        type(group) is not NeuronGroup or group.function is not neuron or group.steady is not x.meta
+        or before.batch is not None or group.linked(given) is None or group.context != context_now()
+    ):  # fmt: skip
+        return None
+    recorder.come_again(group)
+    spk, *states = _called(recorder, group, ((x.node, x.out),), before)
+    neuron._store(states)
+    return neuron._returned(spk, states)
+
+
+def _called(recorder: Any, group: NeuronGroup, inputs: Sequence[Any], before: Node | None) -> list[Any]:
+    """A call that takes an input and, where it is not linked to the call before, states."""
+    node = recorder.node(group, inputs, len(group.out_metas))
+    node.linked, node.extra, recorder.passed = before, recorder.passed, None
+    if recorder.ends is not None:
+        recorder.ends.times[node] = recorder.ends.when(group.function)
+    return [recorder.new_handle(node, k, meta) for k, meta in enumerate(group.out_metas)]
 
 
 @functools.lru_cache(1024)

@@ -14,9 +14,8 @@ from .arguments import Slot
 from .courses import count, course
 from .courses import place as put
 from .groups import Group
-from .infer import Context, context_now, infer
+from .infer import Context, context_now, infer, learns
 from .later import Batch, Later, Meta, Node
-from .record import learns
 from .recording import Place
 from .sites import line, site
 from .writes import memory_of

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .._engine import note
-from .._engine.private import past_torch_function, unseen
+from .._engine.private import past_torch_function
 from . import known
 from .alike import fits, sign
 from .arguments import Slot, fill, hollow, leaves, mapped
 from .groups import FunctionGroup, Group, ModuleGroup, SelectGroup, StackGroup, WriteGroup
-from .infer import Context, Inferred, context_now, infer, meta_of
+from .infer import Context, Inferred, context_now, infer, learns, meta_of
 from .later import Later, Meta, Node, resolved
 from .look import alone, stand_in
 from .recording import Place, Recording
@@ -292,9 +292,3 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         self.stop(f"{line()}: {name} needs a value")
         with self.at_once():
             return function(*resolved(args), **resolved(kwargs))
-
-
-def learns(tensors: Sequence[Any]) -> bool:
-    """Whether one of the tensors that are there asks for a gradient."""
-    with unseen():
-        return any([type(t) is not Later and t.requires_grad for t in tensors])

@@ -83,7 +83,9 @@ def _waits(node: Node) -> list[Node]:
 
 def _needs(group: Group) -> dict[Group, None]:
     """The groups whose calls a group's calls wait for, in their order."""
-    return {before.group: None for node in group.nodes for before in _waits(node)}
+    needed = [source[0] for node in group.nodes for source in node.inputs if type(source) is tuple]
+    needed += [node.after for node in group.nodes if node.after is not None]
+    return {node.group: None for node in needed if node.batch is None}
 
 
 def _components(needs: dict[Group, dict[Group, None]]) -> list[list[Group]]:
