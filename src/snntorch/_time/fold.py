@@ -29,11 +29,9 @@ ELEMENTWISE = set(
 )
 PRODUCTS = {"matmul", "rmatmul"}
 OF_LAST = {"layer_norm": 1, "rms_norm": 1, "linear": 1}  # functions of the last dimensions, whose first tensor folds
-RANKS = {
-    "conv1d": 3, "conv2d": 4, "conv3d": 5, "conv_transpose1d": 3, "conv_transpose2d": 4, "conv_transpose3d": 5,
-    "max_pool1d": 3, "max_pool2d": 4, "max_pool3d": 5, "avg_pool1d": 3, "avg_pool2d": 4, "avg_pool3d": 5,
-    "adaptive_avg_pool1d": 3, "adaptive_avg_pool2d": 4, "adaptive_max_pool2d": 4, "batch_norm": 0, "group_norm": 0,
-    "upsample": 4, "pixel_shuffle": 4, "dropout2d": 4,
+_KINDS = "conv", "conv_transpose", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool"
+RANKS = {f"{kind}{d}d": d + 2 for kind in _KINDS for d in (1, 2, 3)} | {
+    "batch_norm": 0, "group_norm": 0, "upsample": 4, "pixel_shuffle": 4, "dropout2d": 4,
 }  # fmt: skip
 
 

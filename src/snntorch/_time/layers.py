@@ -29,13 +29,8 @@ _ANY_SHAPE = {
     nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Softshrink, nn.Hardtanh, nn.Hardswish,
     nn.Hardsigmoid, nn.Hardshrink, nn.Tanhshrink, nn.Threshold, nn.LayerNorm, nn.Dropout, nn.AlphaDropout,
 }  # fmt: skip
-_RANKS = {
-    nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5, nn.ConvTranspose1d: 3, nn.ConvTranspose2d: 4, nn.ConvTranspose3d: 5,
-    nn.MaxPool1d: 3, nn.MaxPool2d: 4, nn.MaxPool3d: 5, nn.AvgPool1d: 3, nn.AvgPool2d: 4, nn.AvgPool3d: 5,
-    nn.AdaptiveAvgPool1d: 3, nn.AdaptiveAvgPool2d: 4, nn.AdaptiveAvgPool3d: 5, nn.AdaptiveMaxPool1d: 3,
-    nn.AdaptiveMaxPool2d: 4, nn.AdaptiveMaxPool3d: 5, nn.Dropout1d: 3, nn.Dropout2d: 4, nn.Dropout3d: 5,
-    nn.BatchNorm2d: 4, nn.BatchNorm3d: 5,
-}  # fmt: skip
+_KINDS = "Conv", "ConvTranspose", "MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "Dropout", "BatchNorm"
+_RANKS: dict[Any, int] = {getattr(nn, f"{kind}{d}d"): d + 2 for kind in _KINDS for d in (1, 2, 3)}
 _RANDOM = (DROPOUT, nn.RReLU)
 
 

@@ -34,7 +34,7 @@ def unroll_in_segments(
         lengths = checked(lengths, x.shape[1 if num_steps is None else 0], steps)
     rows: list[_Rows] = []
     template: Any = None
-    pool = _Pool(module, -(-steps // length))
+    pool = _Pool(-(-steps // length))
     for start in range(0, steps, length):
         number = min(length, steps - start)
         piece = x[start : start + number] if num_steps is None else x
@@ -110,27 +110,23 @@ class _Joined(torch.autograd.Function):
 class _Pool:
     """A place for the states that neurons hold when a segment begins."""
 
-    def __init__(self, module: nn.Module, segments: int) -> None:
-        self.neurons = {m for m in module.modules() if isinstance(m, SpikingNeuron)}
+    def __init__(self, segments: int) -> None:
         self.segments = segments
-        self.places: dict[tuple[nn.Module, str], Tensor] = {}
+        self.places: dict[Any, Tensor] = {}
         self.begun = 0
 
     def move(self, held: Held) -> None:
         """Let it hold copies of neurons' states."""
-        for module, attributes in held.attributes:
-            for name in module.states if module in self.neurons else ():  # type: ignore[union-attr]
+        for neuron, attributes in held.attributes:
+            for name in neuron.states if isinstance(neuron, SpikingNeuron) else ():
                 state = attributes.get(name)
                 if type(state) is Tensor and state.grad_fn is not None:
                     like = torch.empty_like(state, device="meta")  # what lies in another order may run another way
-                    place = self.places.get((module, name))
-                    if place is None or (place.shape[1:], place.stride()[1:], place.dtype) != (
-                        like.shape, like.stride(), like.dtype
-                    ):  # fmt: skip
-                        strides = (like.numel(), *like.stride())
-                        place = state.new_empty_strided((self.segments, *like.shape), strides)
-                        self.places[module, name] = place
-                    copy = place[self.begun]
+                    place = neuron, name, like.shape, like.stride(), like.dtype
+                    if place not in self.places:
+                        strides = like.numel(), *like.stride()
+                        self.places[place] = state.new_empty_strided((self.segments, *like.shape), strides)
+                    copy = self.places[place][self.begun]
                     copy.copy_(state.detach())
                     attributes[name] = copy.detach().requires_grad_()
         self.begun += 1
