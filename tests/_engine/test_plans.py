@@ -232,3 +232,14 @@ def test_what_is_remembered_is_bounded():
     for k in range(100):
         recent.put(k, str(k))
     assert len(recent) == 3
+
+
+def test_a_cuda_graph_gets_numbers_of_its_own(monkeypatch):
+    """What it reads at every replay is not to be freed before it; made anew, they lie in its memory."""
+    lif = snn.Leaky(0.9, spike_grad=surrogate.fast_sigmoid(7))
+    kept = planned(lif).beside
+    assert [a is b for a, b in zip(kept, planned(lif).beside, strict=True)] == [True]
+    monkeypatch.setattr(plans, "capturing", lambda device: True)
+    first, second = planned(lif).beside, planned(lif).beside
+    assert [n.item() for n in first] == [n.item() for n in kept] == [7]
+    assert first[0] is not second[0] is not kept[0]

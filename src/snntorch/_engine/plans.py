@@ -91,7 +91,7 @@ def plan(
     step = neuron.step
     settings = [Tensor if isinstance(value, Tensor) else value for value in arguments.values()]
     key = (step, varies, states, dtype, device, fixed, *arguments, *map(id, settings))
-    quick = type(step) is FunctionType  # a method would keep its neuron alive
+    quick = type(step) is FunctionType and not capturing(device)  # a method would keep its neuron alive
     if quick and (known := _plans.get(key)) and not (costly and known.reason == _CAPTURES):
         return known
     call = _Call(neuron, step, varies, states, dtype, tuple(arguments), tuple(settings))
@@ -101,7 +101,7 @@ def plan(
     except (ArithmeticError, TypeError, ValueError):  # so the step may raise as well
         traced, lasting = _trace(call, frozenset(range(len(call.numbers)))), False
         tensors = _tensors(traced, call.numbers, dtype, device)
-    lasting = quick and lasting and not (traced.captures or capturing(device))
+    lasting = quick and lasting and not traced.captures
     found = Plan(traced.program, tensors, traced.captures, traced.reason, call.settings, lasting)
     if lasting:
         _plans.put(key, found)
