@@ -204,6 +204,7 @@ class Recorder(FunctionRecorder):
         """A call of an `autograd.Function`, whose backward counts, whatever its forward calls."""
         tensors = leaves((args, kwargs))
         if Later not in map(type, tensors) and not learns(tensors):
+            self.ran = True
             return apply(*args, **kwargs)
         ours = issubclass(cls, SurrogateFunction)
         return self.record(apply, ("apply", cls), args, kwargs, applied=cls, draws=not ours)

@@ -23,6 +23,7 @@ _BUILTINS = {
     "repr format callable next iter object staticmethod classmethod property".split()
 }  # fmt: skip
 CONSTANTS = int, float, complex, str, bytes, type(None), type(...), torch.dtype, torch.device, enum.Enum, torch.layout
+_BY_NAME = {"getattr", "attrgetter", "methodcaller", "__dict__"}
 _CALLED = {"forward", *(f"__{name}__" for name in "call getattr getattribute getitem iter len contains bool".split())}
 
 
@@ -53,7 +54,7 @@ def attributes_read(modules: Sequence[nn.Module]) -> set[str] | None:
                         asked = not of_package or isinstance(value, FunctionType)
                     if asked and not _check(value, names, checked, places):
                         return None
-        if "getattr" in names:  # by names that are made
+        if not names.isdisjoint(_BY_NAME):  # names that are made
             own = [place for place in places.values() if not _known(place.get("__module__"))]
             names |= {name for place in own for name in place if not name.startswith("__")}
     return names
@@ -131,10 +132,12 @@ def _reads(code: CodeType) -> Reads | None:
         elif name in ("LOAD_GLOBAL", "LOAD_NAME"):
             globals_.add(argument)
         elif name.startswith(("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER", "IMPORT_FROM")):
-            attributes.add(argument)
+            attributes.add("getattr" if argument in ("__getattr__", "__getattribute__") else argument)
         before = instruction
     for inner in code.co_consts:
-        if isinstance(inner, CodeType):
+        if isinstance(inner, str):  # it may be a name too
+            attributes.add(inner)
+        elif isinstance(inner, CodeType):
             reads = _reads(inner)
             if reads is None:
                 return None

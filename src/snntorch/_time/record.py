@@ -33,6 +33,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         super().__init__()
         self.stopped = ""  # why calls run at once
         self.looks = 0  # how often a value was read
+        self.ran = False  # whether a function of values that are there ran at once
 
     def stop(self, reason: str, by: Any = None) -> None:
         """Run what is recorded, and from now on what is called; `by` is the module that is the reason."""
@@ -68,6 +69,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         if func == known.REQUIRES_GRAD:  # a method, made anew whenever it is asked for
             return args[0].node.requires_grad()
         if func in known.CONSTANT or func in known.DRAWN:
+            self.ran |= func in known.DRAWN
             args, kwargs = mapped(stand_in, (args, kwargs))
             return func(*args, **kwargs) if func in known.CONSTANT else self.given(func(*args, **kwargs))
         if func is Tensor.__setitem__:
@@ -89,8 +91,8 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             self.flush()
         computes = not writes and func not in known.CONSTANT and (name != "__get__" or func in known.TRANSPOSED)
         if computes and torch.is_grad_enabled() and learns(tensors):
-            # What a weight is made of at every step is made once.
-            return self.record(func, func, args, kwargs)
+            return self.record(func, func, args, kwargs)  # what a weight is made of at every step is made once
+        self.ran = True
         result = func(*args, **kwargs)
         if not writes and type(result) is Tensor and name in known.RANDOM:
             return self.given(result)  # so that each step may have its own, and all steps take part in one call
@@ -245,8 +247,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         size = source.meta.shape[dim]
         if not -size <= index < size:
             raise IndexError(f"index {index} is out of bounds for dimension {dim} with size {size}")
-        context = context_now()
-        key = ("select", dim, source.meta, context, self.here)
+        key = ("select", dim, source.meta, context := context_now(), self.here)
         group: Any = self.last.then
         if group is not None and group.known_as == key:
             self.come_again(group)

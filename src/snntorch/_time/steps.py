@@ -1,7 +1,8 @@
 """Steps that are alike: a few are recorded, the last of which stands for all others.
 
 What a step calls depends on its input's shape, on what the step before left, and on Python code. Where that code is
-plain, and two steps in a row left the same, every other step will call the same and leave the same.
+plain, and two steps in a row left the same, every other step will call the same and leave the same. So will they after
+one step that left all as it was, but for neurons' states that nobody but these neurons reads.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from .later import Later, Meta, Node, settle
 from .neuron_group import NeuronGroup, contiguous
 from .plain_code import CONSTANTS, attributes_read
 from .sites import line
+from .start import Start
 
 _OF_MODULES = vars(nn.Module()).keys() - {"training", "_parameters", "_buffers", "_modules"}
 _ENOUGH = 5  # recorded steps, two of which would have been alike
@@ -61,6 +63,7 @@ class Steps:
         self.input: Node | None = None  # a step's, where it changes
         self.times = 0  # steps that are not recorded
         self.copied: list[list[Node]] = []
+        self.start = Start(module)
         self.begin()
 
     def begin(self) -> None:
@@ -73,19 +76,23 @@ class Steps:
 
         It is where it left what the one before had left, as that and its input are all that a step begins from.
         """
-        recorder, step, before = self.recorder, None, self.before
+        recorder, step, before, enough = self.recorder, None, self.before, False
         self.count += 1
         if self.count > _ENOUGH or recorder.stopped or type(now) is not Later:
             return False
         if recorder.pending is self.pending and recorder.looks == self.looks:  # no value was read
             with unseen():
-                step = self._step(now, out)
+                nodes = self._nodes(now)
+                enough = nodes is not None and self.count == 1 and self.start.enough(self, now)
+                if nodes is not None:
+                    step = _Step(nodes, [], []) if enough else self._step(nodes, out)
         self.before = step
-        if step is None or before is None or step[1:] != before[1:]:
-            return False
-        return all(map(self._like, step.nodes, before.nodes))
+        if step is None or before is None:
+            return enough
+        return step[1:] == before[1:] and all(map(self._like, step.nodes, before.nodes))
 
-    def _step(self, now: Later, out: Any) -> _Step | None:
+    def _nodes(self, now: Later) -> list[Node] | None:
+        """The calls of the step, but for those that are the same at every step; None where no others can be like it."""
         nodes = []
         for group in self.pending:
             for node in reversed(group.nodes):
@@ -114,9 +121,13 @@ class Steps:
         self.where.update((node, (0, k)) for k, node in enumerate(changing))
         ordered = [node.group for node in changing if node.group.ordered]
         self.apart |= len(set(ordered)) < len(ordered)
+        return changing
+
+    def _step(self, changing: list[Node], out: Any) -> _Step:
         left: list[Any] = [context_now(), self._told(out, True)]
         left += [(key, self.where.get(node, node)) for key, node in self.recorder.changed.items()]
-        for module in modules:
+        assert self.names is not None
+        for module in self.modules:
             held = vars(module)
             left.append(tuple(held))
             left += [
