@@ -415,6 +415,17 @@ def test_half_precision_and_chance():
     torch.testing.assert_close(after, 0.9 * mem - raw)
 
 
+@pytest.mark.parametrize("run", [snn.unroll, snn.layerwise(loop)], ids=["unroll", "layerwise"])
+@pytest.mark.parametrize("forward", [False, True])
+def test_a_neuron_with_hooks_of_its_backward_pass(run, forward):
+    net = nn.Sequential(nn.Linear(5, 3), snn.Leaky(0.8, init_hidden=True)).double()
+    net[1].register_full_backward_hook(lambda m, of_x, of_out: (of_x[0] / 2,))
+    if forward:
+        net[1].register_forward_hook(lambda m, given, out: 2 * out)
+    x = 2 * torch.rand(T, B, 5, dtype=torch.float64)
+    check(Step(net), x, lambda net, x: run(net, x, lengths=LENGTHS))
+
+
 def test_full_lengths_change_nothing():
     net, x = network()
     expected = snn.unroll(net, x)

@@ -416,6 +416,47 @@ def test_what_is_returned_is_of_the_kind_that_the_forward_made(make):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
+class Alone(nn.Module):
+    """One that is called as a whole, step by step."""
+
+    memoryless = False
+
+    def __init__(self):
+        super().__init__()
+        self.lif = snn.Leaky(0.9, init_hidden=True)
+
+    def forward(self, x, t):
+        return self.lif(x) * t
+
+
+def test_what_is_asked_of_one_call_runs_no_other():
+    """Of a module that is told the step, each call is one of its own."""
+    net = Alone().double()
+
+    def run(x):
+        return torch.stack([net(2 * now, t) for t, now in enumerate(x)])
+
+    x = torch.rand(T, B, 4, dtype=F64)
+    want = run(x)
+    snn.utils.reset(net)
+    got = snn.layerwise(run)(x)
+    assert type(got) is type(net.lif.mem) is torch.Tensor
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_layer_of_torchscript():
+    results = []
+    for run in (loop, snn.unroll, snn.layerwise(loop)):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), snn.Leaky(0.9, init_hidden=True)).double()
+        net[1] = torch.jit.script(net[1])
+        out = run(nn.Sequential(net), torch.rand(T, B, 4, dtype=F64))
+        results.append([out, *net[1].buffers()])
+    for found in results[1:]:
+        torch.testing.assert_close(found, results[0], rtol=1e-12, atol=1e-12)
+
+
 class Doubles(nn.Module):
     memoryless = True
 

@@ -38,7 +38,9 @@ class Held:
                 del kept[name]
             kept.update({name: _copy(value) for name, value in attributes.items()} if copies else attributes)
         for module, buffers in self._copied() if copies else self.buffers:
-            module._buffers.update(buffers)
+            for name, buffer in buffers.items():
+                if name not in module._buffers or module._buffers[name] is not buffer:
+                    module._buffers[name] = buffer
         for module, mode in self.modes:
             if module.training != mode:
                 module.training = mode

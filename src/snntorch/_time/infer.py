@@ -21,6 +21,7 @@ from .fold import ELEMENTWISE, OF_LAST, PRODUCTS, RANKS
 from .held import aside
 from .later import Later, Meta
 from .layers import backward_hooks
+from .patches import recorder_now
 
 Context = tuple  # whether gradients are recorded, and the dtype of autocast on the CPU and on GPUs, or None
 
@@ -141,8 +142,10 @@ def _infer(
     function: Any, args: Any, kwargs: Any, metas: Sequence[Meta], context: Context, mode: Any = None
 ) -> Inferred | None:
     owner = function if isinstance(function, nn.Module) else getattr(function, "__self__", None)
-    # what modules keep, and what neurons choose, meanwhile concerns nobody
+    recorder = recorder_now()
+    # what modules keep and call, and what neurons choose, meanwhile concerns nobody
     with (
+        recorder.at_once() if recorder is not None and not recorder.stopped else contextlib.nullcontext(),
         aside(owner) if isinstance(owner, nn.Module) else contextlib.nullcontext(),
         parametrised_anew(),
         mode or FakeTensorMode(allow_non_fake_inputs=True),

@@ -138,7 +138,7 @@ class Recorder(FunctionRecorder):
             return self._sequence(module, args, kwargs)
         if way == "stop":
             self.stop(f"{type(module).__name__} carries hooks")
-            return call(module, *resolved(args), **resolved(kwargs))
+            return module(*args, **kwargs)
         if Later not in map(type, leaves((args, kwargs))):
             return call(module, *args, **kwargs)
         self.path.append(module)
@@ -221,8 +221,7 @@ class Recorder(FunctionRecorder):
             shape, stride = x.meta.shape, x.meta.stride
             whole = Meta(torch.Size((self.sequences, *shape)), (shape.numel(), *stride), x.meta.dtype, x.meta.device)
             call = module.forward, (Slot(0),), {}, [whole], context
-            with recording(None):  # what it calls gets the sequence too
-                inferred = infer(*call) or tried(*call)
+            inferred = infer(*call) or tried(*call)
             if inferred is None:
                 raise TypeError(f"what {type(module).__name__} gives can't be told before it runs")
             group = SequenceGroup(module, inferred, context, module, line(), self.sequences)

@@ -226,7 +226,7 @@ class Steps:
         recorder.changed.update([(key, self._source(node, 0, -1)[0]) for key, node in recorder.changed.items()])
         for module in self.modules:
             for held in (vars(module), module._buffers):
-                for name in held.keys() - _OF_MODULES:
+                for name in {*held.keys()} - _OF_MODULES:
                     settle(held, name, self._last)
 
     def _source(self, node: Node, out: int, step: int) -> tuple[Node, int]:
