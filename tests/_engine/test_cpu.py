@@ -47,6 +47,16 @@ def large():
     return torch.rand(LARGE, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.fixture(params=["PyTorch's threads", "the system's threads"])
+def ways(request, monkeypatch):
+    """Whose threads kernels run in."""
+    if request.param == "the system's threads":
+        monkeypatch.setattr(cpu, "_in_all_threads", None)
+    elif cpu._in_all_threads is None:
+        pytest.skip("PyTorch's threads are not OpenMP's")
+
+
+@pytest.mark.usefixtures("ways")
 def test_thread_count_changes_no_bit(threads, large):
     results = []
     for count in (1, 2, 3, 7):
@@ -57,6 +67,14 @@ def test_thread_count_changes_no_bit(threads, large):
     for other in results[1:]:
         assert all(map(torch.equal, other, results[0]))
     assert results[0][0].any()
+
+
+@pytest.mark.skipif(cpu._in_all_threads is None, reason="PyTorch's threads are not OpenMP's")
+def test_kernels_run_in_the_threads_of_pytorch(threads, large, monkeypatch):
+    """Which other threads would have to share their cores with."""
+    monkeypatch.setattr(cpu, "start_new_thread", lambda *_: pytest.fail("a thread was started"))
+    threads(3)
+    trained(large)
 
 
 def test_several_python_threads_at_once(large):
@@ -114,21 +132,26 @@ def test_threads_that_cannot_start_leave_the_work(threads, large, monkeypatch):
 
     expected = snn.unroll(snn.Leaky(0.9), large, torch.zeros(0))
     threads(3)
+    monkeypatch.setattr(cpu, "_in_all_threads", None)
     monkeypatch.setattr(cpu, "start_new_thread", refuse)
     assert all(map(torch.equal, snn.unroll(snn.Leaky(0.9), large, torch.zeros(0)), expected))
 
 
-def test_flushing_of_denormals_holds_in_every_thread(threads):
-    if not torch.set_flush_denormal(True):
-        pytest.skip("this processor does not flush denormals")
+@pytest.mark.usefixtures("ways")
+@pytest.mark.parametrize("flushes", [True, False])  # what PyTorch's threads do that were there before
+def test_flushing_of_denormals_holds_in_every_thread(threads, flushes):
     threads(3)
+    torch.set_flush_denormal(not flushes)
+    torch.ones(LARGE).exp()
+    if not torch.set_flush_denormal(flushes):
+        pytest.skip("this processor does not flush denormals")
     try:
         x = torch.zeros(LARGE)
         x[0] = 2e-38
         _, mem = snn.unroll(snn.Leaky(0.5), x, torch.zeros(0))
     finally:
         torch.set_flush_denormal(False)
-    assert (mem[2:] == 0).all() and (mem[0] > 0).all()
+    assert (mem[2:4] == 0).all() == flushes and (mem[2:4] > 0).all() != flushes and (mem[0] > 0).all()
 
 
 def outcome(code, cache, seconds=300):
@@ -145,7 +168,7 @@ import random, signal, time, torch, snntorch as snn
 from snntorch._engine import choose, cpu
 
 torch.set_num_threads(4)
-held, called = [], cpu.Kernel.__call__
+held, called, ways = [], cpu.Kernel.__call__, [cpu._in_all_threads, None]
 
 def spy(kernel, steps, size, tensors, strides):
     held[:] = tensors
@@ -174,7 +197,7 @@ with torch.no_grad():
         took = min(took, time.perf_counter() - began)
     interrupted = 0
     for trial in range(100):
-        left = 1 + trial % 2
+        left, cpu._in_all_threads = 1 + trial % 2, ways[trial // 2 % 2]
         try:
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 1.2 * took), 2e-4)

@@ -1,15 +1,18 @@
 """Kernels on the CPU: Numba compiles a printed source, a few threads share its blocks of neurons.
 
-The threads are the system's, started for a run and gone with it: cheaper than asking a pool, with nothing to mend in a
-forked child and nothing to shut down, and they round as the calling thread does (`torch.set_flush_denormal`).
+The threads are those of PyTorch's own operations where these are OpenMP's: for milliseconds after an operation they
+look for the next one, and other threads would have to share their cores with them. Elsewhere, and in a forked child,
+which has no thread of its parent's, they are the system's, started for a run and gone with it.
 """
 
 import contextlib
 import ctypes
 import hashlib
 import os
+import re
 import threading
 from _thread import LockType, allocate_lock, start_new_thread
+from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -19,9 +22,9 @@ import torch
 from torch import Tensor
 
 from . import cache
-from .memory import empty
+from .memory import empty, of_system
 from .numba_printer import BLOCK
-from .printing import Source
+from .printing import Source, indented
 
 _HEADER = '''\
 """A kernel printed by snntorch from the definition of a neuron."""
@@ -31,63 +34,85 @@ import math
 from numba import cfunc, float32, float64, int8, int16, int32, int64, types
 from numpy import ceil, exp2, floor, fmod, rint, trunc
 
-from snntorch._engine.numba_math import exp, lerp, maximum, minimum, remainder, sigmoid, sign, tanh
+from snntorch._engine.numba_math import exp, lerp, maximum, minimum, pointers, remainder, sigmoid, sign, taken, tanh
 
 real = {real}
 ONE, ZERO, BLOCK = real(1), real(0), {block}
 '''
-_FOOTER = """
-row = types.CPointer({real})
-compiled = cfunc(types.void(int64, int64, int64, int64, {types}), error_model="numpy")(kernel)
+_SHARED = """
+def kernel(numbers):
+    if (numbers[2] * {least} == 0) != numbers[3]:
+        return
+    piece, steps, size = numbers[2], numbers[4], numbers[5]
+    arrays = pointers(numbers, real)
+{given}
+    start = taken(numbers, 0, piece)
+    while start < size:
+        stop = min(start + piece, size)
+{body}
+        start = taken(numbers, 0, piece)
+
+compiled = cfunc(types.void(types.CPointer(int64)), error_model="numpy")(kernel)
 """
+_LEAST = 5e-324  # of which a small multiple is zero where a thread flushes denormal numbers
 _REAL = {
     getattr(torch, name): name for name in ("float32", "float64", "int8", "int16", "int32", "int64")
 }  # what a kernel's arrays hold
 
 _compiling = threading.RLock()
+# OpenMP's way to have a function called in each of so many threads, as GCC's compiled code does; LLVM's has it as well
+_in_all_threads = of_system("GOMP_parallel")
+
+
+def _after_fork() -> None:
+    global _in_all_threads
+    _in_all_threads = None  # it would wait for the parent's threads for ever
+    _compiling.release()
+
+
 if hasattr(os, "register_at_fork"):  # a fork waits for a compilation: the child would wait for its locks for ever
-    os.register_at_fork(
-        before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release
-    )
+    os.register_at_fork(before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_after_fork)
 
 
 class Kernel:
-    """A compiled kernel: call it with its tensors and strides, and it runs over all neurons."""
+    """A compiled kernel: call it with its tensors and strides, and it runs over all neurons.
+
+    Its machine code takes numbers: the first element that no thread has taken, how many threads came, how many elements
+    one takes at once, whether the caller flushes denormal numbers, which a thread that takes some must do as well,
+    steps, size, pointers, strides, and pointers to each thread's scratch.
+    """
 
     name = "snntorch"  # in profiles
 
     def __init__(self, source: Source, dtype: torch.dtype) -> None:
         self.source, self._dtype, self._scratch = source, dtype, len(source.scratch)
         self._engine, address = _load(source, _REAL[dtype])  # the engine keeps the machine code alive
-        arguments = [ctypes.c_int64] * 4 + [ctypes.c_void_p] * len(source.pointers)
-        arguments += [ctypes.c_int64] * len(source.distances) + [ctypes.c_void_p] * self._scratch
-        self._call: Callable[..., None] = ctypes.CFUNCTYPE(None, *arguments)(address)
+        self._address = ctypes.c_void_p(address)
+        self._share = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
 
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
         """Run over `[steps, size]`."""
         pointers = [tensor.data_ptr() for tensor in tensors]
         if 0 in pointers and steps and size:
             raise ValueError("a tensor has no memory: its storage was freed")
-        threads = torch.get_num_threads()
-        if threads == 1 or steps * size < _WORTH_A_THREAD:
-            scratch = self._own(steps, size) if self._scratch else ()
-            self._call(steps, size, 0, size, *pointers, *strides, *[c.data_ptr() for c in scratch])
-            return
-        piece = max(BLOCK, -(-size // (4 * threads * BLOCK)) * BLOCK) if size > BLOCK else -(-size // (4 * threads))
-        starts = list(range(0, size, piece))
-        idle = [self._own(steps, piece) if self._scratch else () for _ in range(min(threads, len(starts)))]
-
-        def work(start: int, _tensors: object = tensors) -> None:  # held, so that no thread ever writes to freed memory
-            scratch = idle.pop()
-            stop = min(start + piece, size)
-            self._call(steps, size, start, stop, *pointers, *strides, *[c.data_ptr() for c in scratch])
-            idle.append(scratch)
-
-        _share(work, starts, len(idle) - 1)
-
-    def _own(self, steps: int, size: int) -> Sequence[Tensor]:
-        """A thread's scratch, for blocks of a piece of that size."""
-        return empty((self._scratch, steps + 1, min(BLOCK, size)), self._dtype).unbind()
+        threads = torch.get_num_threads() if steps * size >= _WORTH_A_THREAD else 1
+        piece = size
+        if threads > 1:
+            piece = max(BLOCK, -(-size // (4 * threads * BLOCK)) * BLOCK) if size > BLOCK else -(-size // (4 * threads))
+        scratch: Sequence[Tensor] = ()
+        if self._scratch:
+            scratch = empty((threads * self._scratch, steps + 1, min(BLOCK, piece)), self._dtype).unbind()
+            strides = [*strides, *[own.data_ptr() for own in scratch]]
+        flushes = piece * _LEAST == 0
+        numbers = array("q", [0, 0, piece, flushes, steps, size, *pointers, *strides])
+        place = numbers.buffer_info()[0]
+        if threads == 1:
+            self._share(place)
+        elif _in_all_threads is not None:
+            _in_all_threads(self._address, ctypes.c_void_p(place), threads, 0)
+        else:
+            held = numbers, tensors, scratch  # so that no thread ever writes to freed memory
+            _share(lambda _, _held=held: self._share(place), [*range(threads)], threads - 1)
 
 
 # Elements of a run below which handing half of it to another thread costs more than it saves.
@@ -146,9 +171,15 @@ def _wait(threads: list[LockType]) -> None:
 
 def _load(source: Source, real: str) -> tuple[Any, int]:
     """A kernel's machine code, from the disk where it is known."""
-    kinds = ["row"] * len(source.pointers) + ["int64"] * len(source.distances) + ["row"] * len(source.scratch)
-    types = ", ".join(kinds)
-    text = _HEADER.format(real=real, block=BLOCK) + source.text + _FOOTER.format(real=real, types=types)
+    names = [*source.pointers, *source.distances]
+    kinds = ["arrays"] * len(source.pointers) + ["numbers"] * len(source.distances)
+    given = [f"{name} = {kind}[{6 + k}]" for k, (name, kind) in enumerate(zip(names, kinds, strict=True))]
+    if source.scratch:
+        given += [f"own = {6 + len(names)} + {len(source.scratch)} * taken(numbers, 1, 1)"]
+        given += [f"{name} = arrays[own + {k}]" for k, name in enumerate(source.scratch)]
+    constants, _, body = re.split(r"(?m)^def kernel(.*):\n", source.text)
+    shared = _SHARED.format(least=_LEAST, given=indented(given, 1), body=indented(body.splitlines(), 1))
+    text = _HEADER.format(real=real, block=BLOCK) + constants + shared
     with _compiling:  # which holds back forks from the first import of the compiler on
         from . import machine_code
 

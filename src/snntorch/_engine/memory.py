@@ -18,8 +18,8 @@ _KEPT = 1 << 30  # bytes
 
 
 @functools.cache
-def _of_system(name: str) -> Callable[..., int] | None:
-    """A function of the C library on Linux, where there is one."""
+def of_system(name: str) -> Callable[..., int] | None:
+    """A function of the libraries that this process has loaded, on Linux, where there is one."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
@@ -32,7 +32,7 @@ def _keep_pages() -> None:
     """
     if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return
-    set_option = _of_system("mallopt")
+    set_option = of_system("mallopt")
     if set_option is not None:
         set_option(_MMAP_THRESHOLD, _KEPT)
         set_option(_TRIM_THRESHOLD, _KEPT)
@@ -47,7 +47,7 @@ def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str =
     size = tensor.numel() * tensor.element_size()
     if size >= _NOT_SMALL and tensor.is_cpu:
         _keep_pages()
-    advise = _of_system("madvise") if size >= _LARGE and tensor.is_cpu else None
+    advise = of_system("madvise") if size >= _LARGE and tensor.is_cpu else None
     if advise is not None:
         start = -(-tensor.data_ptr() // _PAGE) * _PAGE
         rest = tensor.data_ptr() + size - start

@@ -1,4 +1,4 @@
-"""What printed kernels call beside arithmetic, written so that loops over it vectorise.
+"""What printed kernels call beside arithmetic, written so that loops over it vectorise; and what their threads share.
 
 The exponential of float32 follows the usual reduction `exp(x) = 2^k exp(r)`, `|r| <= ln(2)/2`, with exp(r) by its
 Taylor series to degree 7, whose remainder is below 1e-8 there. float64 uses the C library.
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit, types
-from numba.extending import overload, register_jitable
+from numba.extending import intrinsic, overload, register_jitable
 
 _LOG2_E = np.float32(1 / math.log(2))
 _LN2_HIGH = np.float32(0.693359375)  # few digits, so that its multiples by an exponent are exact
@@ -118,3 +118,25 @@ def remainder(a, b):
     """The remainder of a division that rounds down: it has b's sign."""
     rest = np.fmod(a, b)
     return rest + b if (rest < 0 and b > 0) or (rest > 0 and b < 0) else rest
+
+
+@intrinsic
+def pointers(_typing, numbers, kind):
+    """The same memory, in which there are pointers to numbers of a kind."""
+    found = types.CPointer(types.CPointer(kind.dtype))
+
+    def build(context, builder, _signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(found))
+
+    return found(numbers, kind), build
+
+
+@intrinsic
+def taken(_typing, numbers, place, amount):
+    """The number at a place, which grows by an amount at once: no other thread is given it again."""
+
+    def build(_context, builder, _signature, arguments):
+        array, place, amount = arguments
+        return builder.atomic_rmw("add", builder.gep(array, [place]), amount, "monotonic")
+
+    return types.int64(numbers, types.int64, types.int64), build
