@@ -15,9 +15,9 @@ from torch import nn
 import snntorch as snn
 from helpers import loop
 from snntorch._engine import choices
+from snntorch._neurons.recorder import recorder_now
 from snntorch._time.arguments import leaves
 from snntorch._time.explain import paths
-from snntorch._time.patches import recorder_now
 
 T, B = 6, 3
 F64 = torch.float64
@@ -345,6 +345,55 @@ def test_after_settings_at_some_steps_the_rest_runs_as_it_is_called(capsys):
     assert re.search(r"Leaky +stepped +its threshold is set at every step", capsys.readouterr().out)
 
 
+def test_no_class_changes_while_a_call_is_recorded():
+    """Else Python forgets what it looked up in all layers' classes, and after a thousand times looks it up always."""
+    held, kinds = [], [*snn.Leaky.__mro__, nn.Linear, torch.Tensor]
+    if hasattr(torch.autograd.Function.apply, "__code__"):  # else, as in PyTorch 2.14, there is none to exchange
+        kinds.append(torch.autograd.Function)
+
+    def look(net, t, spk):
+        held.append([dict(vars(kind)) for kind in kinds])
+
+    net, x = Net(look), torch.rand(2, B, 4, dtype=F64)
+    net(x)
+    snn.layerwise(net)(x)
+    snn.unroll(net.lif1, net.fc1(x[0]), num_steps=2)
+    assert all(now == held[0] for now in held) and len(held) == 4
+
+
+def test_a_method_that_a_forward_replaces_is_called_from_then_on():
+    def replace(net, t, spk):
+        if t == 2 and net.lif1 not in replaced:
+            replaced.append(net.lif1)
+            net.lif1.fire = lambda mem: net.lif1.spike_grad(mem - 0.5) / 2
+
+    x, out, replaced = torch.rand(T, B, 4, dtype=F64), [], []
+    for wrap in (lambda net: net, snn.layerwise):
+        net = Net(replace)
+        run = wrap(net)
+        out.append([run(x), run(x)])
+        assert net.lif1.overrides == ("fire",)
+    torch.testing.assert_close(*out, rtol=1e-12, atol=1e-12)
+    assert not torch.equal(*out[0])
+
+
+@pytest.mark.parametrize("way", ["wrapped", "in place"])
+def test_a_compiled_layer_is_called_as_it_is(way):
+    """Nothing of the recorder is compiled with it."""
+    net, x = Net(), torch.rand(2, B, 4, dtype=F64)
+    want = net(x)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    if way == "wrapped":
+        net.fc1 = torch.compile(net.fc1, backend="eager")
+    else:
+        net.fc1.compile(backend="eager")
+    torch.testing.assert_close(snn.layerwise(net)(x), want, rtol=1e-12, atol=1e-12)
+    counted = torch._dynamo.utils.counters
+    assert not counted["graph_break"] and counted["stats"]["unique_graphs"] <= 4
+    assert counted["stats"]["calls_captured"] == counted["stats"]["unique_graphs"]  # one product each
+
+
 def test_explain_names_the_line_that_looks(capsys):
     def look(net, t, spk):
         if t == 1 and spk.sum() > -1:
@@ -375,12 +424,19 @@ def test_backward_inside_the_loop():
     torch.testing.assert_close(*grads, rtol=1e-10, atol=1e-10)
 
 
+def exchanged():
+    """What is another one while anybody records."""
+    apply = vars(torch.autograd.Function)["apply"]
+    return nn.Module.__call__.__code__, apply, getattr(torch.autograd.Function.apply, "__code__", None)
+
+
 def test_errors_are_those_of_the_loop_and_leave_no_trace():
     net = Net(lambda net, t, spk: (_ for _ in ()).throw(KeyError("mine")) if t == 2 else None)
-    call = nn.Module.__call__
+    before = exchanged()
     with pytest.raises(KeyError, match="mine"):
         snn.layerwise(net)(torch.rand(T, B, 4, dtype=F64))
-    assert type(net.lif1.mem) is torch.Tensor and nn.Module.__call__ is call and recorder_now() is None
+    assert type(net.lif1.mem) is torch.Tensor and recorder_now() is None
+    assert exchanged() == before
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         snn.layerwise(Net())(torch.rand(T, B, 5, dtype=F64))
 

@@ -70,9 +70,8 @@ def profiled() -> bool:
     return getattr(profiler, "_is_profiler_enabled", False)
 
 
-# What `nn.Module.__call__` calls by its name (1.6): to exchange it costs nothing, where to exchange one with a slot
-# costs 70 us for all subclasses.
-CALL = "_call_impl"
+CALL = "_wrapped_call_impl"  # what `nn.Module.__call__` is (2.1)
+UNCOMPILED = "_call_impl"  # what that calls where the module is not compiled (1.6)
 
 
 class Draws(TorchDispatchMode):

@@ -15,8 +15,9 @@ from .ends import ends_now, lasts
 from .keywords import keywords
 from .pieces import WinnerTakesAll, fitted
 from .published import Published
+from .recorder import recorder_of
 from .settings import Settings
-from .states import Stateful, recording, state_dtype
+from .states import Stateful, state_dtype
 
 _PLAIN = {bool, str, int, float, type(None)}  # settings that are seen to be no tensors
 _NUMBERS = {"alpha", "beta", "threshold", "delta_threshold", "V", "R", "C", "time_step", "factor"}  # broadcast
@@ -188,7 +189,7 @@ class SpikingNeuron(Settings, Published):
         state = self._begin(input_, states, named_states)
         if state and state[0].shape != input_.shape and self._broadcasts(input_.shape, state):
             input_ = input_.expand(state[0].shape)
-        recorder = recording(input_, *state)
+        recorder = recorder_of(input_, *state)
         if recorder is None and self._by_methods():
             return self._returned(*self._run_by_methods(input_, state))
         spk, state = self.one_step(input_, state) if recorder is None else recorder.neuron(self, input_, state)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .emission import Emission, emitted
-from .states import recording
+from .recorder import recorder_of
 
 _now: ContextVar[Any] = ContextVar("snntorch.ends", default=None)
 
@@ -24,7 +24,7 @@ def ends_now(steps: int) -> Any:
 
 def lasts(state: Any) -> bool:
     """Whether a recorded call's states last after their samples' ends, and its spikes do not."""
-    return getattr(recording(state), "ends", None) is not None
+    return getattr(recorder_of(state), "ends", None) is not None
 
 
 class Ends:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .pieces import initial_tensor
+from .recorder import recorder_now
 
 
 class Settings(nn.Module):
@@ -13,6 +14,13 @@ class Settings(nn.Module):
 
     reset_dict: ClassVar[dict[str, int]] = {"subtract": 0, "zero": 1, "none": 2}
     reset_mechanism_val: Tensor
+    states: ClassVar[tuple[str, ...]]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        recorder = None if torch.compiler.is_compiling() else recorder_now()
+        if recorder is not None and not recorder.stopped and name not in self.states:
+            value = recorder.about_to_set(self, name, value)
+        super().__setattr__(name, value)
 
     def register_value(self, name: str, value: Any, learn: bool = False, persistent: bool = True) -> None:
         """Register a number or tensor as a parameter (`learn=True`) or a buffer of the module.

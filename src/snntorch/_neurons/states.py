@@ -17,15 +17,6 @@ from .pieces import fitted
 from .registry import Registry
 from .traced import BEFORE, settle
 
-
-def recording(*tensors: Tensor) -> Any:
-    """Who records a call on these tensors instead of running it: the recorder of one whose value is not there yet."""
-    for tensor in tensors:
-        if type(tensor) is not Tensor and (recorder := getattr(tensor, "recorder", None)) is not None:
-            return recorder
-    return None
-
-
 _again: ContextVar[bool] = ContextVar("snntorch.running_again", default=False)
 
 

@@ -73,8 +73,9 @@ class Group:
         raise NotImplementedError
 
     def _tell(self, path: str, reason: str) -> None:
-        if self.module is not None or type(self.owner).__module__.startswith(("torch.nn.", "snntorch._layers.")):
-            note(self.module or self.owner, path, reason)
+        who = self.owner if self.module is None else self.module
+        if who is self.module or type(who).__module__.startswith(("torch.nn.", "snntorch._layers.")):
+            note(who, path, reason)
         elif path == "stepped":
             note(self.owner, path, f"{getattr(self.function, '__name__', self.function)} at {self.line}: {reason}")
 

@@ -166,14 +166,16 @@ def way(module: nn.Module, sequences: int) -> str:
     return "stop" if whole or watched or moves else "look through"
 
 
-def _is_compiled(module: nn.Module) -> bool:
-    return isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule"
-
-
 def _is_whole(layer: nn.Module) -> bool:
     """Whether what a layer of PyTorch's calls must not be looked at."""
     made = _parametrized(layer) or any(_of(hook, "torch.nn.utils.") for hook in layer._forward_pre_hooks.values())
     return made or isinstance(layer, _CELLS) or not type(layer).__module__.startswith("torch.nn.modules.")
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether it is scripted, or compiled by `torch.compile` or its own `compile`."""
+    of_torch = isinstance(module, torch.jit.ScriptModule) or type(module).__name__ == "OptimizedModule"
+    return of_torch or module._compiled_call_impl is not None
 
 
 def _begins_as_all(neuron: SpikingNeuron) -> bool:

@@ -14,12 +14,13 @@ from .._layers.batchnorm import over_rows, uses_batch
 from .._layers.bntt import _BatchNormTT
 from .._neurons.ends import Ends
 from .._neurons.neurons import SpikingNeuron
+from .._neurons.recorder import recorder_now, recording
 from .arguments import mapped
 from .later import resolved
 from .layers import hooks, takes_sequence
 from .modules import Recorder
 from .obstacle import obstacle
-from .patches import patched, recorder_now, recording
+from .patches import patched
 
 
 def last_output(out: Any, lengths: Any = None) -> Any:

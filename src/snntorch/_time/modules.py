@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from .._engine.private import function_mode
 from .._neurons.neurons import SpikingNeuron
+from .._neurons.recorder import recording
 from ..surrogate import SurrogateFunction
-from . import layers, neuron_group, norm
+from . import layers, neuron_group, norm, settings
 from .arguments import Slot, fill, hollow, leaves, mapped
 from .groups import SequenceGroup
 from .infer import context_now, infer, learns, tried
 from .later import Batch, Later, Meta, Node, resolved, settle
-from .patches import patched, recording
+from .patches import patched
 from .record import FunctionRecorder
 from .recording import Entry
 from .sites import ends, line, site
@@ -39,9 +40,11 @@ class Recorder(FunctionRecorder):
         self._entered = False  # whether PyTorch shows this its functions
         self._entries: dict[Any, Entry] = {}  # by their places and those around them
         self.neurons: dict[SpikingNeuron, list[Any]] = {}  # with their states before
-        self._ways: dict[nn.Module, str] = {}  # of the modules that were called
+        self.ways: dict[nn.Module, str | None] = {}  # of the modules that were called
         self.sets = 0  # how often what was recorded ran as a neuron's attribute was about to change
         self.passed: tuple | None = None  # the arguments of a neuron's call that is to be called as a whole
+
+    about_to_set = settings.about_to_set  # an attribute of a neuron
 
     @ends
     def run(self, function: Callable, args: tuple, kwargs: dict) -> Any:
@@ -88,7 +91,7 @@ class Recorder(FunctionRecorder):
         """Leave nothing of what was recorded behind."""
         self._forget()
         self._settle_neurons()
-        for module in self._ways:
+        for module in self.ways:
             for held in (vars(module), module._buffers):
                 for name, value in held.items():
                     if (type(value) is dict and name not in _APART) or isinstance(value, _HOLD):
@@ -116,9 +119,9 @@ class Recorder(FunctionRecorder):
                 inputs = ((x.node, x.out),)
                 self.come_again(group, inputs)
                 return self._plain(group, inputs)
-        way = self._ways.get(module)
+        way = self.ways.get(module)
         if way is None:
-            way = self._ways[module] = layers.way(module, self.sequences)
+            way = self.ways[module] = layers.way(module, self.sequences)
         if way == "look through":
             return self._through(call, module, args, kwargs)
         if way == "layer":
@@ -151,7 +154,7 @@ class Recorder(FunctionRecorder):
     @property
     def modules(self) -> list[nn.Module]:
         """Those that were called."""
-        return list(self._ways)
+        return list(self.ways)
 
     def forget(self, selected: Node) -> None:
         """Whoever asks for that step of a sequence again is given another one."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 
 from .._engine.private import globally_hooked, recorded, transforming, watched
-from .patches import recorder_now
+from .._neurons.recorder import recorder_now
 
 
 def obstacle(function: Callable) -> str | None:

@@ -1,35 +1,58 @@
-"""What PyTorch does not tell its function modes: calls of modules and `autograd.Function`s, settings of neurons."""
+"""What PyTorch does not tell its function modes: calls of modules and `autograd.Function`s."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import nn
 
-from .._engine.private import CALL
+from .._engine.private import CALL, UNCOMPILED
 from .._neurons.neurons import SpikingNeuron
+from .._neurons.recorder import recorder_now
 from . import sites
 from .later import resolved
 from .layers import refuse_a_step
-from .settings import about_to_set
-
-_active = threading.local()
 
 
-def recorder_now() -> Any:
-    """Who records in this thread."""
-    return getattr(_active, "recorder", None)
+class _Detour:
+    """A method of PyTorch's that runs other code while anybody records.
 
+    The function's code is exchanged, not the attribute of its class: all subclasses would forget what was looked up in
+    them, and from Python 3.13 on those that changed a thousand times look up everything anew. Whoever holds the
+    function, as `torch.compile` and `torch.fx` do, sees the same one.
 
-@contextmanager
-def recording(recorder: Any) -> Iterator[None]:
-    before, _active.recorder = recorder_now(), recorder
-    try:
-        yield
-    finally:
-        _active.recorder = before
+    Args:
+        owner: the class.
+        name: of its attribute.
+        entry: the method with the other code, which runs among the names of PyTorch's module.
+        way: what that code calls, and by its own name.
+
+    Attributes:
+        original: the attribute as it is while nobody records.
+    """
+
+    def __init__(self, owner: type, name: str, entry: Any, way: FunctionType) -> None:
+        self.owner, self.name, self.entry = owner, name, entry
+        self.original: Any = vars(owner)[name]
+        self.function = found = getattr(self.original, "__func__", self.original)
+        self.in_python = isinstance(found, FunctionType)  # else, as `apply` from PyTorch 2.14 on, it has no code
+        if self.in_python:
+            self.code, self.other = found.__code__, getattr(entry, "__func__", entry).__code__
+            names = found.__globals__
+            names[way.__name__] = way
+            copy = FunctionType(self.code, names, found.__name__, found.__defaults__, found.__closure__)
+            copy.__kwdefaults__ = found.__kwdefaults__
+            self.original = copy if self.original is found else classmethod(copy)
+
+    def turn(self, away: bool) -> None:
+        """Let the method run the other code, or its own again."""
+        if self.in_python:
+            self.function.__code__ = self.other if away else self.code
+        else:
+            setattr(self.owner, self.name, self.entry if away else self.original)
 
 
 _lock = threading.Lock()
@@ -43,53 +66,53 @@ def patched() -> Iterator[None]:
     with _lock:
         _patches += 1
         if _patches == 1:
-            setattr(nn.Module, CALL, _call)
-            SpikingNeuron.__setattr__ = _set  # type: ignore[method-assign]
-            torch.autograd.Function.apply = _apply  # type: ignore[method-assign]
+            _calls.turn(away=True)
+            _applications.turn(away=True)
     try:
         yield
     finally:
         with _lock:
             _patches -= 1
             if _patches == 0:
-                setattr(nn.Module, CALL, _MODULE_CALL)
-                del SpikingNeuron.__setattr__
-                torch.autograd.Function.apply = _FUNCTION_APPLY  # type: ignore[method-assign]
-
-
-_MODULE_CALL = getattr(nn.Module, CALL)
-_FUNCTION_APPLY = torch.autograd.Function.__dict__["apply"]
+                _calls.turn(away=False)
+                _applications.turn(away=False)
 
 
 @sites.boundary
-def _call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    recorder = getattr(_active, "recorder", None)
+def snntorch_call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    recorder = recorder_now()
     if recorder is None:
-        return _MODULE_CALL(module, *args, **kwargs)
+        return _calls.original(module, *args, **kwargs)
     if recorder.stopped:
         recorder.leave()
         args, kwargs = resolved(args), resolved(kwargs)
         if getattr(recorder, "sequences", 0):
             refuse_a_step(module, recorder.stopped)
         if recorder.ends is not None and isinstance(module, SpikingNeuron):
-            return recorder.ends.call(_MODULE_CALL, module, args, kwargs)
-        return _MODULE_CALL(module, *args, **kwargs)
-    return recorder.module(_MODULE_CALL, module, args, kwargs)
+            return recorder.ends.call(_calls.original, module, args, kwargs)
+        return _calls.original(module, *args, **kwargs)
+    return recorder.module(getattr(type(module), UNCOMPILED), module, args, kwargs)
 
 
-def _set(neuron: SpikingNeuron, name: str, value: Any) -> None:
+def snntorch_apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
     recorder = recorder_now()
-    if recorder is not None and not recorder.stopped and name not in neuron.states:
-        value = about_to_set(recorder, neuron, name, value)
-    nn.Module.__setattr__(neuron, name, value)
-
-
-@classmethod
-def _apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-    recorder = recorder_now()
-    apply = _FUNCTION_APPLY.__get__(None, cls)
+    apply = _applications.original.__get__(None, cls)
     if recorder is None:
         return apply(*args, **kwargs)
     if recorder.stopped:
         return apply(*resolved(args), **resolved(kwargs))
     return recorder.autograd_function(cls, apply, args, kwargs)
+
+
+class _Entries:
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        return snntorch_call(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        _ = __class__  # a free variable, which `super()` is to the code that this stands for
+        return snntorch_apply(cls, *args, **kwargs)
+
+
+_calls = _Detour(nn.Module, CALL, _Entries.call, snntorch_call)
+_applications = _Detour(torch.autograd.Function, "apply", vars(_Entries)["apply"], snntorch_apply)

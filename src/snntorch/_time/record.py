@@ -39,7 +39,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         """Run what is recorded, and from now on what is called; `by` is the module that is the reason."""
         if not self.stopped:
             self.stopped = reason
-            note(by or (self.path[0] if self.path else self), "stepped", reason)
+            note(by if by is not None else self.path[0] if self.path else self, "stepped", reason)
         self.flush()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

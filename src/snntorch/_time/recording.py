@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from .._engine.private import as_subclass
+from .._neurons.recorder import recording
 from .groups import Group
 from .infer import meta_of
 from .later import Batch, Later, Meta, Node
-from .patches import recording
 from .schedule import run_pending
 
 

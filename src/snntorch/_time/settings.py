@@ -6,6 +6,7 @@ from typing import Any
 
 from .._neurons.keywords import keywords
 from .._neurons.neurons import SpikingNeuron
+from .._neurons.published import HOOKS
 from .later import Later
 from .look import alone
 
@@ -30,4 +31,6 @@ def about_to_set(recorder: Any, neuron: SpikingNeuron, name: str, value: Any) ->
             recorder.flush()
         else:
             recorder.stop(f"its {name} is set at every step", neuron)
+    if name in HOOKS:
+        recorder.ways[neuron] = None  # from now on it runs by its methods
     return value

@@ -11,6 +11,7 @@ from .._engine import note, stepped
 from .._neurons.caller import warn
 from .._neurons.ends import Ends, ends_now
 from .._neurons.neurons import SpikingNeuron
+from .._neurons.recorder import recorder_now
 from . import layers
 from .graphs import unroll_graph
 from .groups import SelectGroup
@@ -20,7 +21,6 @@ from .modules import Recorder
 from .neuron_group import NeuronGroup
 from .obstacle import obstacle
 from .packed import packed_spikes
-from .patches import recorder_now
 from .recompute import unroll_in_segments
 from .steps import Steps
 
