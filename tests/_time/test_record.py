@@ -740,7 +740,8 @@ def test_spikes_in_half_precision_passed_on_are_the_state(capsys):
         net.lif.graded_spikes_factor = torch.tensor(graded)
         with torch.autocast("cpu", torch.bfloat16):
             found, expected = snn.layerwise(net)(x), net(x)
-            snn.explain(net, x, run=lambda net, x: snn.layerwise(net)(x))
+            with snn.backend("auto"):
+                snn.explain(net, x, run=lambda net, x: snn.layerwise(net)(x))
         for a, b in zip(found, expected, strict=True):
             assert a.dtype == b.dtype
             assert torch.equal(a, b)
