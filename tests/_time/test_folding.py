@@ -221,7 +221,8 @@ def test_layers_that_take_whole_sequences(make):
     torch.testing.assert_close(first(snn.unroll(layer, fc(x))), want)
     torch.testing.assert_close(first(snn.unroll(nn.Sequential(fc, layer), x)), want)
     torch.testing.assert_close(snn.unroll(Step(), x), want + 1)
-    assert "whole sequence" in {path.path for path in paths(Step(), x)}
+    with snn.backend("auto"):
+        assert "whole sequence" in {path.path for path in paths(Step(), x)}
 
 
 def test_a_layer_of_whole_sequences_can_not_feed_back_on_itself():
