@@ -15,13 +15,13 @@ from torch.nn import functional
 
 from .._engine import choices
 from .._engine.private import FakeTensorMode, any_autocast, memory, parametrised_anew, unseen
+from .._neurons.recorder import recorder_now
 from . import dims
 from .arguments import Slot, fill, hollow
 from .fold import ELEMENTWISE, OF_LAST, PRODUCTS, RANKS
 from .held import aside
 from .later import Later, Meta
 from .layers import backward_hooks
-from .patches import recorder_now
 
 Context = tuple  # whether gradients are recorded, and the dtype of autocast on the CPU and on GPUs, or None
 
