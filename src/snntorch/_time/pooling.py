@@ -12,7 +12,7 @@ from .._engine.private import followed
 _SETTINGS = {
     "kernel_size": None, "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False,
 }  # fmt: skip
-_PIECE = 1 << 18  # elements of a piece
+_PIECE, _OF_GPU = 1 << 18, 1 << 26  # elements of a piece; a GPU waits for small ones to be launched
 
 
 def pooled(function: Callable, x: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -108,7 +108,7 @@ def _windows(
 
 def _pieces(x: Tensor) -> list[slice]:
     """Samples that make about that many elements."""
-    size = max(1, _PIECE * len(x) // x.numel()) if x.numel() else 1
+    size = max(1, (_PIECE if x.is_cpu else _OF_GPU) * len(x) // x.numel()) if x.numel() else 1
     return [slice(start, start + size) for start in range(0, len(x), size)] or [slice(None)]
 
 
