@@ -11,7 +11,7 @@ from torch import nn
 from zoo import B
 
 import snntorch as snn
-from snntorch._time import norm
+from snntorch._time import norm, normalised
 
 T = 7
 F64 = torch.float64
@@ -80,7 +80,7 @@ def made(name):
 @pytest.fixture(params=["in one call", "all at once", "one by one"])
 def in_one_call(request, monkeypatch):
     """As a GPU does it too; or a call a step, as in half precision."""
-    monkeypatch.setattr(norm, "at_once", lambda x: request.param == "all at once")
+    monkeypatch.setattr(normalised, "at_once", lambda x: request.param == "all at once")
     if request.param == "one by one":
         monkeypatch.setattr(norm, "takes", lambda module, x: False)
 
@@ -165,8 +165,8 @@ def test_the_same_input_at_every_step_is_the_loops(name):
 def test_the_same_input_at_every_step_is_normalised_once(monkeypatch, capsys):
     """So that what follows runs once too."""
     calls = []
-    forward = norm._forward
-    monkeypatch.setattr(norm, "_forward", lambda *args, **kwargs: calls.append(1) or forward(*args, **kwargs))
+    forward = normalised._forward
+    monkeypatch.setattr(normalised, "_forward", lambda *args, **kwargs: calls.append(1) or forward(*args, **kwargs))
     net = nn.Sequential(nn.BatchNorm2d(2), nn.MaxPool2d(2), snn.Leaky(beta=0.8, init_hidden=True))
     run = snn.layerwise(lambda x: torch.stack([net(x) for _ in range(T)]))
     run(torch.rand(B, 2, 4, 4))
