@@ -111,11 +111,11 @@ def compiled(source: Source, free: int, dtype: str, target: str, size: int = SIZ
     kernel = (persistent.Kernel if width else Kernel)(source, torch.float32)
     strides, warp = [size] * len(source.distances), TARGETS[target][2]
     if isinstance(kernel, persistent.Kernel):
-        options = kernel.sizes(size, strides, torch.empty(width, width, dtype=DTYPES[dtype]), warp)
+        options = kernel.sizes(size, strides, torch.empty(width, width, dtype=DTYPES[dtype]), ROOM[target], warp)
     else:
         options = kernel.options(size, strides, warp)
     names = kernel._jit.arg_names
-    half = {f"{kind}{k}" for kind, k in source.slots if kind in ("X", "DX", "D", "W") or (kind in "YG" and k < free)}
+    half = {f"{kind}{k}" for kind, k in source.slots if kind in ("X", "DX", "D", "W", "R") or (kind in "YG" and k < free)}
     types = {name: f"*{dtype}" if name in half else "*fp32" for name in source.pointers}
     types |= dict.fromkeys(["steps", "size", *source.distances], "i32")
     constants = {name: value for name, value in options.items() if name in names}
@@ -301,7 +301,7 @@ def layer_rows(only: str = "") -> Iterator[str]:
         name = f"{kind} {width}, B={batch}, {direction}, {dtype}, {target}"
         neuron = make(width)
         inputs = neuron.linear_feedback[1].shape[0] // width
-        if only in name and persistent.memory(inputs, width, batch, DTYPES[dtype]) <= ROOM[target]:
+        if only in name and persistent.shares(inputs, width, batch, DTYPES[dtype], ROOM[target])[0]:
             yield layer_row(name, neuron, direction, dtype, target, batch)
 
 

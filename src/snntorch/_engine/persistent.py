@@ -25,12 +25,23 @@ _TILE = 16  # samples of a program in half precision, whose products tensor core
 _THREADS = 512  # of a program at most
 _ROOM = 227 << 10  # bytes of fast memory that an H100 gives a program
 
+# A weight that is too large is read from the GPU's cache (L2) at every step, by each program. An H100's moves some
+# 5 TB/s, and 64 bytes a cycle to a multiprocessor, which is as much for 45 programs: more samples of fewer programs are
+# then no slower, until products take longer than reading. A quarter of a gigabyte a step takes 50 us, half of what the
+# host needs for the launches of a step. Of more, or where the cache is too small, a product at every step is better.
+_READERS = 64  # programs
+_READ = 256 << 20  # bytes of all programs at a step
+_CHUNK, _STAGES = 32 << 10, 3  # bytes of the weight's rows that are read at once, and how many of these wait
+_LEAST = 16  # rows, which tensor cores take
+_VALUES = 8  # of a thread for each state; of more, a gradient's would spill
+_SINGLE = 4  # bytes of a weight's value
+
 
 def persists(inputs: int, dtype: torch.dtype, state: Tensor) -> bool:
     """Whether all steps are one kernel; else a matrix product and a kernel each are the better way, or the only one.
 
     All programs are to run at once, as others would wait for their whole sequence, and fast memory is to hold the
-    matrix beside a value for each neuron, through which products are arranged.
+    matrix beside a value for each neuron, through which products are arranged, or the cache to move it fast enough.
 
     Args:
         inputs: how many of the layer's squares the matrix is of.
@@ -40,14 +51,40 @@ def persists(inputs: int, dtype: torch.dtype, state: Tensor) -> bool:
     if PACKAGES[state.device.type] != "triton" or state.dim() != 2:
         return False
     batch, width = state.shape
-    return memory(inputs, width, batch, dtype, state.element_size()) <= _room(state.device)
+    return shares(inputs, width, batch, dtype, _room(state.device), state.element_size())[0] > 0
+
+
+def shares(inputs: int, width: int, batch: int, dtype: torch.dtype, room: int, kept: int = 4) -> tuple[int, int]:
+    """The samples of a program, and how many of the weight's rows it holds at once; 0 and 0 where it does not persist.
+
+    Args:
+        inputs: how many squares the weight is of.
+        width: of a square.
+        batch: number of samples.
+        dtype: the weight's.
+        room: bytes of fast memory that a program may have.
+        kept: bytes of a state's value.
+    """
+    features, size = _features(width), dtype.itemsize
+    if memory(inputs, width, batch, dtype, kept) <= room:
+        return _rows(batch, features, size), features
+    rows = _rows(batch, features, size, _READERS, _VALUES)
+    read = -(-batch // max(rows, 1)) * inputs * width**2 * size
+    chunk = max(_LEAST, _CHUNK // (features * size))
+    fits = rows and read <= _READ and size <= _SINGLE and _stages(chunk * features * size, room) > 1
+    return (rows, chunk) if fits else (0, 0)
 
 
 def memory(inputs: int, width: int, batch: int, dtype: torch.dtype, kept: int = 4) -> float:
-    """Bytes of fast memory that a program takes; infinite where its samples would be too many."""
+    """Bytes of fast memory that a program takes which holds the matrix; infinite where its samples would be too many."""
     features, size = _features(width), dtype.itemsize
     rows = _rows(batch, features, size)
     return inputs * features**2 * size + rows * features * kept if rows else math.inf
+
+
+def _stages(chunk: int, room: int) -> int:
+    """Chunks of so many bytes for which there is place in fast memory, of those that are of use."""
+    return min(_STAGES, room // chunk)
 
 
 def _features(width: int) -> int:
@@ -55,13 +92,13 @@ def _features(width: int) -> int:
     return max(16, 1 << (width - 1).bit_length())
 
 
-def _rows(batch: int, features: int, size: int) -> int:
+def _rows(batch: int, features: int, size: int, programs: int = _PROGRAMS, values: int = 1) -> int:
     """Samples of a program, for weights of `size` bytes; 0 where they would be too many.
 
     Products without tensor cores are of one value a thread: of more, the threads' shares of the matrix would spill.
     """
-    least, most = (_TILE, _TILE) if size == 2 else (1, min(_TILE, _THREADS // features))
-    rows = max(least, 1 << (-(-batch // _PROGRAMS) - 1).bit_length())
+    least, most = (_TILE, _TILE) if size == 2 else (1, min(_TILE, values * _THREADS // features))
+    rows = max(least, 1 << (-(-batch // programs) - 1).bit_length())
     return rows if rows <= most else 0
 
 
@@ -82,29 +119,37 @@ class Kernel(gpu.Kernel):
 
     def __init__(self, source: Source, dtype: torch.dtype) -> None:
         super().__init__(source, dtype)
+        self._kept = dtype.itemsize
         self._refused: set[tuple] = set()  # layers that a device had no room for after all
 
-    def sizes(self, size: int, strides: Sequence[int], weight: Tensor, warp: int = 32) -> dict[str, int]:
-        """As `options`, for a layer with this square of a weight."""
+    def sizes(
+        self, size: int, strides: Sequence[int], weight: Tensor, room: int, warp: int = 32
+    ) -> dict[str, int]:
+        """As `options`, for a layer with this square of a weight; see `shares`."""
         width, bytes_ = weight.shape[1], weight.element_size()
         features = _features(width)
-        rows = _rows(size // width, features, bytes_)
-        threads = min(_THREADS, 4 * features) if bytes_ == 2 else rows * features
-        return {"ROWS": rows, "FEATURES": features, "WIDTH": width, "ALIGN": math.gcd(16, size, *strides),
+        rows, chunk = shares(len(self.source.arrays["W"]), width, size // width, weight.dtype, room, self._kept)
+        threads = min(_THREADS, features * (4 if bytes_ == 2 else rows))
+        return {"ROWS": rows, "FEATURES": features, "WIDTH": width, "CHUNK": chunk,
+                "STAGES": _stages(chunk * features * bytes_, room), "ALIGN": math.gcd(16, size, *strides),
                 "num_warps": max(1, threads // warp), "enable_fp_fusion": False}  # fmt: skip
 
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:
         """Run over `[steps, size]`."""
         weight = tensors[self.source.pointers.index("W0")]
-        options = self.sizes(size, strides, weight, gpu.warp_of(weight.device))
-        programs = -(-size // (options["ROWS"] * options["WIDTH"]))
-        self.launch(programs, options, steps, [size, *strides], tensors)
+        options = self.sizes(size, strides, weight, _room(weight.device), gpu.warp_of(weight.device))
+        rows, features = options["ROWS"], options["FEATURES"]
+        programs = -(-size // (rows * options["WIDTH"]))
+        spare = weight  # which is not written where the weight is held
+        if options["CHUNK"] < features:
+            spare = weight.new_empty(programs, 2, len(self.source.arrays["W"]), rows, features)
+        self.launch(programs, options, steps, [size, *strides], [*tensors, spare])
 
     def run(self, steps: int, size: int, arrays: Mapping[str, Any], strides: Mapping[str, int]) -> bool:
         """Run over `[steps, size]`, given arrays and strides by kind; whether the device had room for it."""
         from triton.runtime.errors import OutOfResources
 
-        tensors = [arrays[kind][k] for kind, k in self.source.slots]
+        tensors = [arrays[kind][k] for kind, k in self.source.slots if kind != "R"]
         layer = size, tensors[-1].shape, tensors[-1].dtype, tensors[-1].device
         if layer in self._refused:
             return False

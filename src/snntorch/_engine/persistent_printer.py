@@ -6,7 +6,7 @@ filled up to a power of two, of which products are. What arrays hold for the nex
 product, for whose barriers it would wait.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from .printing import Source, backward_source, forward_source
@@ -14,14 +14,13 @@ from .program import Gradient, Program
 from .triton_printer import loaded, loaded_param, printed, rounded_less, row_distances, step_body, stored, values
 
 _ROWS = (
-    ("ROWS", "FEATURES", "WIDTH"),
+    ("ROWS", "FEATURES", "WIDTH", "CHUNK", "STAGES"),
     (
         "first = tl.program_id(0).to(tl.int64) * ROWS * WIDTH",
         "feature = tl.arange(0, FEATURES)",
         "lanes = tl.arange(0, ROWS)[:, None] * WIDTH + feature[None, :]",
         "here = first + lanes",
         "columns = feature[None, :] < WIDTH",
-        "square = (feature[:, None] < WIDTH) & columns",
         "inside = columns & (lanes < neurons - first)",
     ),
 )
@@ -44,11 +43,12 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
     source, states = forward_source(program, body, traces, False), range(program.states)
     inputs = source.arrays["X"]
     source = _with_weight(source, program, "D", inputs if drives else ())
-    driven = f"driven(X{{0}}_here, state{index}, weight{{0}}, inside)"
-    load = {"param": loaded_param(dense), "state": "state{}".format, "input": driven.format}
+    held, times = _products(inputs, "1, WIDTH")
+    driven = lambda k: f"driven(X{k}_here, {times(f'state{index}', k)})"
+    load = {"param": loaded_param(dense), "state": "state{}".format, "input": driven}
     value = values(body, dense)
     before, during = body.lines(True, load), body.lines(False, load)
-    before += [f"weight{k} = tl.load(W{k} + feature[None, :] * WIDTH + feature[:, None], square, 0)" for k in inputs]
+    before += held
     before += [f"state{k} = {loaded(f'S{k} + here')}" for k in states]
     during += [stored(f"Y{k}", value(program.outputs[k]), False) for k in source.arrays["Y"]]
     during += [stored(f"D{k}", f"i{k}", False) for k in source.arrays["D"]]
@@ -73,6 +73,7 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, inde
     source = backward_source(gradient, outputs, False)
     inputs = source.arrays["DX"]
     source = _with_weight(source, gradient.program, "DX", inputs)
+    held, times = _products(inputs, "WIDTH, 1")
     carried = sorted(gradient.needs["new"] & gradient.needs["state"])
     load = {
         "param": loaded_param(dense), "input": "X{}_here.to(REAL)".format, "state": "S{}_here.to(REAL)".format,
@@ -81,14 +82,14 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, inde
     }  # fmt: skip
     value = values(body, dense)
     before, during = body.lines(True, load), body.lines(False, load)
-    before += [f"weight{k} = tl.load(W{k} + feature[:, None] * WIDTH + feature[None, :], square, 0)" for k in inputs]
+    before += held
     before += [f"adjoint{k} = {loaded(f'A{k} + here')}" for k in states]
     before += [f"sum{k} = tl.zeros(lanes.shape, REAL)" for k in source.arrays["DP"]]
     before += [f"new{k} = {loaded(f'N{k} + last * neurons + here')}" for k in carried]
     during += [stored(f"DX{k}", value(gradient.inputs[k]), False) for k in inputs]
     during += [f"sum{k} += {value(gradient.params[k])}" for k in source.arrays["DP"]]
     during += [f"adjoint{k} = {value(gradient.states[k])}" for k in states]
-    during += [f"adjoint{index} += times({value(gradient.inputs[k])}, weight{k}, inside)" for k in inputs]
+    during += [f"adjoint{index} += {times(value(gradient.inputs[k]), k)}" for k in inputs]
     during += [f"new{k} = s{k}" for k in carried]
     after = [stored(f"A{k}", f"adjoint{k}") for k in states]
     after += [stored(f"DP{k}", f"sum{k}") for k in source.arrays["DP"]]
@@ -99,9 +100,29 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, inde
     return printed(source, body, lines, (), _ROWS)
 
 
+def _products(numbers: Sequence[int], steps: str) -> tuple[list[str], Callable[[str, int], str]]:
+    """The lines that come by the weights, held or by their pointers, and how values are multiplied with that of a number.
+
+    Args:
+        numbers: of the weights.
+        steps: from one of its rows to the next, and from a column to the next.
+    """
+    area = "ROWS * FEATURES"
+    held = [f"spare = R0 + tl.program_id(0) * ({2 * len(numbers)} * {area})"]
+    held += [
+        f"weight{k} = part(W{k}, 0, {steps}, WIDTH, (CHUNK, FEATURES)) if CHUNK == FEATURES else W{k}" for k in numbers
+    ]
+
+    def times(values: str, k: int) -> str:
+        spare = f"spare + (t % 2 * {len(numbers)} + {numbers.index(k)}) * ({area})"
+        return f"times({values}, weight{k}, inside, {spare}, {steps}, WIDTH, CHUNK, STAGES)"
+
+    return held, times
+
+
 def _with_weight(source: Source, program: Program, kind: str, numbers: Sequence[int]) -> Source:
     """With the weight's pointers, and arrays of a kind that lie beside each other at every step."""
-    arrays = source.arrays | {kind: tuple(numbers), "W": tuple(range(program.inputs))}
+    arrays = source.arrays | {kind: tuple(numbers), "W": tuple(range(program.inputs)), "R": (0,)}
     return replace(source, arrays=arrays, strides=source.strides | {kind: tuple(numbers)})
 
 

@@ -125,16 +125,46 @@ def rounded(x, dtype: tl.constexpr):
 
 
 @triton.jit
-def times(rows, weight, inside):
-    """The product with a weight, in the rows' dtype; their values are 0 outside, and rounded to the weight's dtype."""
-    left, right = rounded(tl.where(inside, rows, 0), weight.dtype), weight
+def part(weight, begin, DOWN: tl.constexpr, ACROSS: tl.constexpr, WIDTH: tl.constexpr, SHAPE: tl.constexpr):
+    """Rows of a weight from `begin` on, 0 outside; steps in memory are `DOWN` to the next row, `ACROSS` to a column."""
+    row, column = begin + tl.arange(0, SHAPE[0])[:, None], tl.arange(0, SHAPE[1])[None, :]
+    return tl.load(weight + row * DOWN + column * ACROSS, (row < WIDTH) & (column < WIDTH), 0)
+
+
+@triton.jit
+def summed(rows, weight, product):
+    """The product with a weight, added to a product."""
     if INTERPRETED:  # which takes the bits of bfloat16 for integers
-        left, right = left.to(rows.dtype), right.to(rows.dtype)
-    product = tl.dot(left, right, input_precision="ieee", out_dtype=rows.dtype)
+        rows, weight = rows.to(product.dtype), weight.to(product.dtype)
+    return tl.dot(rows, weight, product, input_precision="ieee", out_dtype=product.dtype)
+
+
+@triton.jit
+def times(
+    rows, weight, inside, spare, DOWN: tl.constexpr, ACROSS: tl.constexpr, WIDTH: tl.constexpr, CHUNK: tl.constexpr,
+    STAGES: tl.constexpr,
+):  # fmt: skip
+    """The product with a weight, in the rows' dtype; their values are 0 outside, and rounded to the weight's dtype.
+
+    Of a weight that fast memory does not hold there is the pointer; its rows are read by chunks, and go with those of
+    the values in `spare`. Each thread reads there what others wrote, after one barrier. Two such memories in turn are
+    enough: who writes to one again has passed the barrier of the other, where all come when they have read this one.
+    """
+    left = rounded(tl.where(inside, rows, 0), spare.dtype.element_ty)
+    product = tl.zeros(rows.shape, rows.dtype)
+    if CHUNK == rows.shape[1]:
+        product = summed(left, weight, product)
+    else:
+        row = tl.arange(0, rows.shape[0])[:, None] * rows.shape[1]
+        tl.store(spare + row + tl.arange(0, rows.shape[1])[None, :], left)
+        tl.debug_barrier()
+        for begin in tl.range(0, WIDTH, CHUNK, num_stages=STAGES):
+            some = tl.load(spare + row + begin + tl.arange(0, CHUNK)[None, :])
+            product = summed(some, part(weight, begin, DOWN, ACROSS, WIDTH, (CHUNK, rows.shape[1])), product)
     return tl.where(inside, product, 0)  # else Triton begins the sum with what is added to it, which rounds otherwise
 
 
 @triton.jit
-def driven(x, state, weight, inside):
+def driven(x, product):
     """What a step is given: x and the product of the state that feeds back, rounded as x is, for whoever keeps it."""
-    return rounded(x.to(state.dtype) + times(state, weight, inside), x.dtype).to(state.dtype)
+    return rounded(x.to(product.dtype) + product, x.dtype).to(product.dtype)
