@@ -1,5 +1,7 @@
 """Recurrent layers in one kernel for all steps, by Triton's interpreter: `test_triton.py` runs this file by it."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -57,7 +59,8 @@ def launched(monkeypatch):
     def record(self, programs, options, steps, numbers, tensors):
         calls.append(self.source.pointers)
         for name, tensor in zip(self.source.pointers, tensors, strict=True):
-            if name.startswith(("Y", "F", "DX", "DS")) or name[:2] in ("D0", "D1"):
+            spare = name == "R0" and tensor is not tensors[self.source.pointers.index("W0")]
+            if spare or name.startswith(("Y", "F", "DX", "DS")) or name[:2] in ("D0", "D1"):
                 tensor.fill_(float("nan"))
         launch(self, programs, options, steps, numbers, tensors)
 
@@ -75,6 +78,13 @@ def results(backend: str, neuron, x: Tensor, states=(), num_steps=None) -> tuple
     leaves += [p for p in neuron.parameters() if p.requires_grad]
     weights = [torch.linspace(-1, 1.5, o.numel()).to(o.dtype).view_as(o) for o in out]
     return out, list(torch.autograd.grad(out, [leaf for leaf in leaves if leaf.numel()], weights))
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """No layer's weight has a place in fast memory, and its rows are read by sixteen."""
+    for name, value in {"memory": lambda *_: math.inf, "_CHUNK": 0, "_SINGLE": 8}.items():
+        monkeypatch.setattr(persistent, name, value)
 
 
 CASES = [
@@ -96,6 +106,18 @@ def test_it_is_the_loop_over_time(launched, kind, steps, batch, features, static
     assert torch.equal(found[0][0], expected[0][0]) and 0 < found[0][0].mean() < 1
     torch.testing.assert_close(found[0], expected[0], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(found[1], expected[1], rtol=1e-10, atol=1e-10)
+
+
+WIDE = [
+    ("RLeaky", 3, 70, 17, False), ("RLeaky", 2, 3, 5, True), ("RSynaptic", 5, 3, 48, False), ("SLSTM", 4, 3, 17, False),
+    ("a user's", 5, 3, 33, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "steps", "batch", "features", "static"), WIDE)
+def test_it_is_that_where_the_weight_is_read_at_every_step(wide, launched, kind, steps, batch, features, static):
+    assert persistent.shares(1, features, batch, F64, 227 << 10)[1] == 16
+    test_it_is_the_loop_over_time(launched, kind, steps, batch, features, static)
 
 
 @pytest.mark.parametrize("kind", ["RLeaky", "a user's"])
@@ -135,6 +157,10 @@ def test_half_precision(launched):
     torch.testing.assert_close(found[0][1].double(), expected[0][1], rtol=1e-6, atol=1e-6)
     for a, b in zip(found[1], expected[1], strict=True):
         torch.testing.assert_close(a.double(), b, rtol=2e-2, atol=5e-3 * float(b.abs().max()))
+
+
+def test_half_precision_where_the_weight_is_read_at_every_step(wide, launched):
+    test_half_precision(launched)
 
 
 def test_what_is_asked_alone_is_written(launched):
@@ -201,7 +227,7 @@ WRITES = {f"aten::{name}" for name in ("copy_", "zero_", "sum", "mul", "add", "c
 
 
 def test_launches_beside_the_kernels(monkeypatch):
-    """Of other operators as few for any number of steps: in training the two kernels are two launches of ten."""
+    """Of other operators as few for any number of steps: in training the two kernels are two launches of eleven."""
     monkeypatch.setattr(persistent.Kernel, "__call__", lambda *args: None)
     neuron = snn.RLeaky(0.9, linear_features=33, init_hidden=True)
 
@@ -218,6 +244,6 @@ def test_launches_beside_the_kernels(monkeypatch):
         spk, *forward = launches(lambda x=x: snn.unroll(neuron, x))
         ones, leaves = torch.ones_like(spk), [x, *neuron.recurrent.parameters()]
         _, *backward = launches(lambda ones=ones, spk=spk, leaves=leaves: torch.autograd.grad(spk, leaves, ones))
-        assert forward == [["aten::add", "aten::copy_", "aten::copy_"], ["snntorch: forward of RLeaky"]]
+        assert forward == [["aten::add", *["aten::copy_"] * 3], ["snntorch: forward of RLeaky"]]
         weight_and_bias = ["aten::addmm_", "aten::mm", "aten::sum"]
         assert backward == [[*weight_and_bias, "aten::zero_", "aten::zero_"], ["snntorch: backward of RLeaky"]]

@@ -178,7 +178,7 @@ def run(
     courses = {k: empty((steps, *shape), kinds[k], device) for k, w in enumerate(written) if w}
     finals = [s.clone(memory_format=torch.contiguous_format) for s in states]
     arrays = {"X": x.unbind(1), "P": spread(params, shape), "S": finals, "Y": courses, "D": drive.unbind(1),
-              "W": weight.contiguous().unflatten(0, (count, shape[1]))}  # fmt: skip
+              "W": weight.unflatten(0, (count, shape[1])).mT.contiguous()}  # fmt: skip
     dense = tuple([p.numel() != 1 for p in params])
     kernel = made("forward", (program, dense, tuple(written), index, drives), dtype, device.type, _MAKER)
     side_by_side = count * shape.numel()

@@ -29,7 +29,7 @@ _ROWS = (
 def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool], index: int, drives: bool) -> Source:
     """The kernel that runs a program over time.
 
-    Pointers as `forward_source` says; then for each input `W`, the square of the weight behind it, and with `drives`
+    Pointers as `forward_source` says; then for each input `W`, the square of the weight behind it, transposed, and with `drives`
     `D` `[steps, size]`, what the step is given.
 
     Args:
@@ -43,7 +43,7 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
     source, states = forward_source(program, body, traces, False), range(program.states)
     inputs = source.arrays["X"]
     source = _with_weight(source, program, "D", inputs if drives else ())
-    held, times = _products(inputs, "1, WIDTH")
+    held, times = _products(inputs)
     driven = lambda k: f"driven(X{k}_here, {times(f'state{index}', k)})"
     load = {"param": loaded_param(dense), "state": "state{}".format, "input": driven}
     value = values(body, dense)
@@ -73,7 +73,7 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, inde
     source = backward_source(gradient, outputs, False)
     inputs = source.arrays["DX"]
     source = _with_weight(source, gradient.program, "DX", inputs)
-    held, times = _products(inputs, "WIDTH, 1")
+    held, times = _products(inputs)
     carried = sorted(gradient.needs["new"] & gradient.needs["state"])
     load = {
         "param": loaded_param(dense), "input": "X{}_here.to(REAL)".format, "state": "S{}_here.to(REAL)".format,
@@ -100,22 +100,17 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, inde
     return printed(source, body, lines, (), _ROWS)
 
 
-def _products(numbers: Sequence[int], steps: str) -> tuple[list[str], Callable[[str, int], str]]:
-    """The lines that come by the weights, held or by their pointers, and how values are multiplied with that of a number.
-
-    Args:
-        numbers: of the weights.
-        steps: from one of its rows to the next, and from a column to the next.
-    """
+def _products(numbers: Sequence[int]) -> tuple[list[str], Callable[[str, int], str]]:
+    """The lines that come by the weights, held or by their pointers, and how values are multiplied with that of a number."""
     area = "ROWS * FEATURES"
     held = [f"spare = R0 + tl.program_id(0) * ({2 * len(numbers)} * {area})"]
     held += [
-        f"weight{k} = part(W{k}, 0, {steps}, WIDTH, (CHUNK, FEATURES)) if CHUNK == FEATURES else W{k}" for k in numbers
+        f"weight{k} = part(W{k}, 0, WIDTH, (CHUNK, FEATURES)) if CHUNK == FEATURES else W{k}" for k in numbers
     ]
 
     def times(values: str, k: int) -> str:
         spare = f"spare + (t % 2 * {len(numbers)} + {numbers.index(k)}) * ({area})"
-        return f"times({values}, weight{k}, inside, {spare}, {steps}, WIDTH, CHUNK, STAGES)"
+        return f"times({values}, weight{k}, inside, {spare}, WIDTH, CHUNK, STAGES)"
 
     return held, times
 

@@ -125,10 +125,10 @@ def rounded(x, dtype: tl.constexpr):
 
 
 @triton.jit
-def part(weight, begin, DOWN: tl.constexpr, ACROSS: tl.constexpr, WIDTH: tl.constexpr, SHAPE: tl.constexpr):
-    """Rows of a weight from `begin` on, 0 outside; steps in memory are `DOWN` to the next row, `ACROSS` to a column."""
+def part(weight, begin, WIDTH: tl.constexpr, SHAPE: tl.constexpr):
+    """Rows of a square weight from `begin` on, 0 outside."""
     row, column = begin + tl.arange(0, SHAPE[0])[:, None], tl.arange(0, SHAPE[1])[None, :]
-    return tl.load(weight + row * DOWN + column * ACROSS, (row < WIDTH) & (column < WIDTH), 0)
+    return tl.load(weight + row * WIDTH + column, (row < WIDTH) & (column < WIDTH), 0)
 
 
 @triton.jit
@@ -140,10 +140,7 @@ def summed(rows, weight, product):
 
 
 @triton.jit
-def times(
-    rows, weight, inside, spare, DOWN: tl.constexpr, ACROSS: tl.constexpr, WIDTH: tl.constexpr, CHUNK: tl.constexpr,
-    STAGES: tl.constexpr,
-):  # fmt: skip
+def times(rows, weight, inside, spare, WIDTH: tl.constexpr, CHUNK: tl.constexpr, STAGES: tl.constexpr):
     """The product with a weight, in the rows' dtype; their values are 0 outside, and rounded to the weight's dtype.
 
     Of a weight that fast memory does not hold there is the pointer; its rows are read by chunks, and go with those of
@@ -160,7 +157,7 @@ def times(
         tl.debug_barrier()
         for begin in tl.range(0, WIDTH, CHUNK, num_stages=STAGES):
             some = tl.load(spare + row + begin + tl.arange(0, CHUNK)[None, :])
-            product = summed(some, part(weight, begin, DOWN, ACROSS, WIDTH, (CHUNK, rows.shape[1])), product)
+            product = summed(some, part(weight, begin, WIDTH, (CHUNK, rows.shape[1])), product)
     return tl.where(inside, product, 0)  # else Triton begins the sum with what is added to it, which rounds otherwise
 
 
