@@ -33,7 +33,7 @@ _READERS = 64  # programs
 _READ = 256 << 20  # bytes of all programs at a step
 _CHUNK, _STAGES = 32 << 10, 3  # bytes of the weight's rows that are read at once, and how many of these wait
 _LEAST = 16  # rows, which tensor cores take
-_VALUES = 8  # of a thread for each state; of more, a gradient's would spill
+_VALUES = 4  # of a thread for each state; of more, a gradient's would spill
 _SINGLE = 4  # bytes of a weight's value
 
 
@@ -68,10 +68,11 @@ def shares(inputs: int, width: int, batch: int, dtype: torch.dtype, room: int, k
     features, size = _features(width), dtype.itemsize
     if memory(inputs, width, batch, dtype, kept) <= room:
         return _rows(batch, features, size), features
-    rows = _rows(batch, features, size, _READERS, _VALUES)
-    read = -(-batch // max(rows, 1)) * inputs * width**2 * size
+    rows = min(_power_of_two(batch / _READERS), _VALUES * _THREADS // (features * inputs))
+    programs = math.ceil(batch / rows) if rows else math.inf
+    read = programs * inputs * width**2 * size
     chunk = max(_LEAST, _CHUNK // (features * size))
-    fits = rows and read <= _READ and size <= _SINGLE and _stages(chunk * features * size, room) > 1
+    fits = programs <= _PROGRAMS and read <= _READ and size <= _SINGLE and _stages(chunk * features * size, room) > 1
     return (rows, chunk) if fits else (0, 0)
 
 
@@ -89,16 +90,21 @@ def _stages(chunk: int, room: int) -> int:
 
 def _features(width: int) -> int:
     """The width in which products of a layer are computed."""
-    return max(16, 1 << (width - 1).bit_length())
+    return max(16, _power_of_two(width))
 
 
-def _rows(batch: int, features: int, size: int, programs: int = _PROGRAMS, values: int = 1) -> int:
+def _power_of_two(number: float) -> int:
+    """The least that is no less."""
+    return 1 << (math.ceil(number) - 1).bit_length()
+
+
+def _rows(batch: int, features: int, size: int) -> int:
     """Samples of a program, for weights of `size` bytes; 0 where they would be too many.
 
     Products without tensor cores are of one value a thread: of more, the threads' shares of the matrix would spill.
     """
-    least, most = (_TILE, _TILE) if size == 2 else (1, min(_TILE, values * _THREADS // features))
-    rows = max(least, 1 << (-(-batch // programs) - 1).bit_length())
+    least, most = (_TILE, _TILE) if size == 2 else (1, min(_TILE, _THREADS // features))
+    rows = max(least, _power_of_two(batch / _PROGRAMS))
     return rows if rows <= most else 0
 
 
@@ -129,7 +135,7 @@ class Kernel(gpu.Kernel):
         width, bytes_ = weight.shape[1], weight.element_size()
         features = _features(width)
         rows, chunk = shares(len(self.source.arrays["W"]), width, size // width, weight.dtype, room, self._kept)
-        threads = min(_THREADS, features * (4 if bytes_ == 2 else rows))
+        threads = min(_THREADS, features * (4 if rows == _TILE else rows))
         return {"ROWS": rows, "FEATURES": features, "WIDTH": width, "CHUNK": chunk,
                 "STAGES": _stages(chunk * features * bytes_, room), "ALIGN": math.gcd(16, size, *strides),
                 "num_warps": max(1, threads // warp), "enable_fp_fusion": False}  # fmt: skip

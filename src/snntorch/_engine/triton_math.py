@@ -134,7 +134,7 @@ def part(weight, begin, WIDTH: tl.constexpr, SHAPE: tl.constexpr):
 @triton.jit
 def summed(rows, weight, product):
     """The product with a weight, added to a product."""
-    if INTERPRETED:  # which takes the bits of bfloat16 for integers
+    if INTERPRETED or rows.shape[0] < 16:  # it takes bits of bfloat16 for integers; tensor cores take sixteen rows
         rows, weight = rows.to(product.dtype), weight.to(product.dtype)
     return tl.dot(rows, weight, product, input_precision="ieee", out_dtype=product.dtype)
 
