@@ -19,7 +19,8 @@ on the way back is part of its step. A row says
   (2020), on a V100; the rest is assumed. Slow paths of divisions, which branch away, are not taken.
 
 Layers that feed back follow, each program with bytes of fast memory; there cycles are those of one warp alone, where
-others wait with it at barriers and share the memory's 128 bytes a cycle.
+others wait with it at barriers and share the memory's 128 bytes a cycle. Of a weight that is read at every step, one
+round of that loop is in a step's instructions, and no cycles are told.
 """
 
 import argparse
@@ -286,9 +287,12 @@ ROOM = {"sm_80": 163 << 10, "sm_90": 227 << 10, "sm_120": 99 << 10, "gfx942": 64
 RECURRENT: list[tuple[str, Callable[[int], Any], str, int, int]] = [
     ("RLeaky", lambda width: snn.RLeaky(0.9, linear_features=width), "fp32", 128, 512),
     ("RLeaky", lambda width: snn.RLeaky(0.9, linear_features=width), "fp32", 64, 64),
+    ("RLeaky", lambda width: snn.RLeaky(0.9, linear_features=width), "fp32", 512, 128),
     ("RLeaky", lambda width: snn.RLeaky(0.9, linear_features=width), "bf16", 256, 64),
     ("RLeaky", lambda width: snn.RLeaky(0.9, linear_features=width), "bf16", 128, 64),
+    ("RLeaky", lambda width: snn.RLeaky(0.9, linear_features=width), "bf16", 1024, 128),
     ("SLSTM", lambda width: snn.SLSTM(width, width), "fp32", 64, 64),
+    ("SLSTM", lambda width: snn.SLSTM(width, width), "fp32", 256, 128),
     ("SLSTM", lambda width: snn.SLSTM(width, width), "bf16", 128, 64),
 ]
 
@@ -312,6 +316,8 @@ def layer_row(name: str, neuron: Any, direction: str, dtype: str, target: str, b
     made = compiled(source, free, dtype, target, batch * width, width)
     cells = nvidia(made, None, target) if target.startswith("sm") else amd(made, None)
     cells[2:2] = [str(made.metadata.shared)]
+    shape = persistent.shares(len(source.arrays["W"]), width, batch, DTYPES[dtype], ROOM[target])
+    cells[-1] = cells[-1] if shape[1] >= width else "-"
     return f"{name:44}" + "".join(f"{cell:>13}" for cell in cells)
 
 

@@ -180,6 +180,20 @@ def test_a_layer_that_feeds_back_compiles_whole(direction, target):
 
 
 @needs_triton
+@pytest.mark.parametrize(("direction", "dtype"), [("forward", "fp32"), ("backward", "bf16")])
+def test_a_wide_layer_that_feeds_back_reads_its_weight_ahead(direction, dtype):
+    """Sixteen bytes at once, while others are multiplied; what all threads write is read after a barrier."""
+    source, free = gpu_code.layer_sources(snn.RLeaky(0.9, linear_features=256), gpu_code.DTYPES[dtype])[direction]
+    made = gpu_code.compiled(source, free, dtype, "sm_80", 256 * 256, 256)
+    assert made.metadata.shared <= 99 << 10
+    loop = made.asm["ttgir"].partition("scf.for")[2]
+    product = re.search(r"(tt\.store .*\n(?:.*\n)*?)(.*barrier.*\n)(?:.*\n)*?.*scf\.for(?:.*\n)*?.*tt\.dot", loop)
+    assert product and "async_copy_global_to_local" in product[0]
+    assert "async_copy_global_to_local" not in loop.partition("barrier")[0]
+    assert re.search(r"cp\.async\.cg\.shared\.global .* 0x10", made.asm["ptx"])
+
+
+@needs_triton
 def test_a_product_is_summed_before_anything_is_added_to_it():
     """As PyTorch rounds; Triton likes to begin the sum with what is added."""
     source, free = gpu_code.layer_sources(snn.RLeaky(0.9, linear_features=32), torch.float32)["forward"]
@@ -193,10 +207,24 @@ def test_a_product_is_summed_before_anything_is_added_to_it():
     (1, 64, 1024, torch.float32, 48), (1, 256, 2048, torch.bfloat16, 163), (1, 256, 2049, torch.float16, 0),
     (1, 257, 1, torch.bfloat16, 0), (4, 128, 64, torch.bfloat16, 163), (4, 64, 64, torch.float32, 99),
 ])  # fmt: skip
-def test_layers_that_feed_back_are_whole_where_they_fit(inputs, width, batch, dtype, room):
+def test_layers_that_feed_back_hold_a_weight_that_fits(inputs, width, batch, dtype, room):
     """In so many KiB, or nowhere: 227 are the most that a GPU has."""
     memory = persistent.memory(inputs, width, batch, dtype)
     assert memory <= room << 10 if room else memory > 227 << 10
+
+
+@pytest.mark.parametrize(("inputs", "width", "batch", "dtype", "room", "shares"), [
+    (1, 256, 1, torch.float32, 99, (1, 32)), (1, 256, 1024, torch.float32, 99, (8, 32)),
+    (1, 256, 1025, torch.float32, 227, (0, 0)), (1, 512, 128, torch.float32, 99, (2, 16)),
+    (1, 300, 512, torch.bfloat16, 99, (4, 16)), (1, 512, 128, torch.float32, 64, (0, 0)),
+    (1, 1024, 256, torch.bfloat16, 163, (2, 16)), (1, 1024, 128, torch.float32, 227, (2, 16)),
+    (1, 1024, 129, torch.float32, 227, (0, 0)), (1, 2048, 1, torch.bfloat16, 227, (0, 0)),
+    (4, 256, 128, torch.float32, 99, (2, 32)), (4, 512, 65, torch.float32, 99, (0, 0)),
+    (1, 256, 64, torch.float64, 227, (0, 0)),
+])  # fmt: skip
+def test_layers_that_feed_back_read_a_weight_that_does_not_fit(inputs, width, batch, dtype, room, shares):
+    """Where the cache moves it faster than the host launches; by few samples of many programs, and few of its rows."""
+    assert persistent.shares(inputs, width, batch, dtype, room << 10) == shares
 
 
 @pytest.mark.parametrize(("properties", "room"), [

@@ -26,15 +26,15 @@ _THREADS = 512  # of a program at most
 _ROOM = 227 << 10  # bytes of fast memory that an H100 gives a program
 
 # A weight that is too large is read from the GPU's cache (L2) at every step, by each program. An H100's moves some
-# 5 TB/s, and 64 bytes a cycle to a multiprocessor, which is as much for 45 programs: more samples of fewer programs are
-# then no slower, until products take longer than reading. A quarter of a gigabyte a step takes 50 us, half of what the
-# host needs for the launches of a step. Of more, or where the cache is too small, a product at every step is better.
-_READERS = 64  # programs
+# 5 TB/s in all, and 64 bytes a cycle to a multiprocessor, so that some 50 programs ask for all of it, and fewer with
+# more samples each are better than more. A quarter of a gigabyte a step takes 50 us, about half of what the host needs to
+# launch a step's product and kernel. Of more, these are the better way.
+_READERS = 64  # programs, if a thread's values are not too many
 _READ = 256 << 20  # bytes of all programs at a step
-_CHUNK, _STAGES = 32 << 10, 3  # bytes of the weight's rows that are read at once, and how many of these wait
-_LEAST = 16  # rows, which tensor cores take
-_VALUES = 4  # of a thread for each state; of more, a gradient's would spill
-_SINGLE = 4  # bytes of a weight's value
+_VALUES = 4  # of all products of a step that a thread computes at most; of more, some would spill
+_WIDEST = 4  # bytes of a weight's value
+_CHUNK = 64 << 10  # bytes of fast memory for some of the weight's rows, which are at least as many as a product takes
+_WAITING = 8  # bytes of it for a value: two of single precision, or two of half and what they are converted to
 
 
 def persists(inputs: int, dtype: torch.dtype, state: Tensor) -> bool:
@@ -71,8 +71,9 @@ def shares(inputs: int, width: int, batch: int, dtype: torch.dtype, room: int, k
     rows = min(_power_of_two(batch / _READERS), _VALUES * _THREADS // (features * inputs))
     programs = math.ceil(batch / rows) if rows else math.inf
     read = programs * inputs * width**2 * size
-    chunk = max(_LEAST, _CHUNK // (features * size))
-    fits = programs <= _PROGRAMS and read <= _READ and size <= _SINGLE and _stages(chunk * features * size, room) > 1
+    chunk = max(_TILE, _CHUNK // (features * _WAITING))
+    fast = (chunk * features + rows * features + 2 * rows * chunk) * _WAITING
+    fits = programs <= _PROGRAMS and read <= _READ and size <= _WIDEST and fast <= room
     return (rows, chunk) if fits else (0, 0)
 
 
@@ -81,11 +82,6 @@ def memory(inputs: int, width: int, batch: int, dtype: torch.dtype, kept: int = 
     features, size = _features(width), dtype.itemsize
     rows = _rows(batch, features, size)
     return inputs * features**2 * size + rows * features * kept if rows else math.inf
-
-
-def _stages(chunk: int, room: int) -> int:
-    """Chunks of so many bytes for which there is place in fast memory, of those that are of use."""
-    return min(_STAGES, room // chunk)
 
 
 def _features(width: int) -> int:
@@ -132,12 +128,14 @@ class Kernel(gpu.Kernel):
         self, size: int, strides: Sequence[int], weight: Tensor, room: int, warp: int = 32
     ) -> dict[str, int]:
         """As `options`, for a layer with this square of a weight; see `shares`."""
-        width, bytes_ = weight.shape[1], weight.element_size()
+        width, inputs = weight.shape[1], len(self.source.arrays["W"])
         features = _features(width)
-        rows, chunk = shares(len(self.source.arrays["W"]), width, size // width, weight.dtype, room, self._kept)
+        rows, chunk = shares(inputs, width, size // width, weight.dtype, room, self._kept)
         threads = min(_THREADS, features * (4 if rows == _TILE else rows))
+        if chunk < features and inputs > 1:  # whose pointers are many
+            threads = min(threads, _THREADS // 2)
         return {"ROWS": rows, "FEATURES": features, "WIDTH": width, "CHUNK": chunk,
-                "STAGES": _stages(chunk * features * bytes_, room), "ALIGN": math.gcd(16, size, *strides),
+                "ALIGN": math.gcd(16, size, *strides),
                 "num_warps": max(1, threads // warp), "enable_fp_fusion": False}  # fmt: skip
 
     def __call__(self, steps: int, size: int, tensors: Sequence[Tensor], strides: Sequence[int]) -> None:

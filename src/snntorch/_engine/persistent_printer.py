@@ -14,7 +14,7 @@ from .program import Gradient, Program
 from .triton_printer import loaded, loaded_param, printed, rounded_less, row_distances, step_body, stored, values
 
 _ROWS = (
-    ("ROWS", "FEATURES", "WIDTH", "CHUNK", "STAGES"),
+    ("ROWS", "FEATURES", "WIDTH", "CHUNK"),
     (
         "first = tl.program_id(0).to(tl.int64) * ROWS * WIDTH",
         "feature = tl.arange(0, FEATURES)",
@@ -110,7 +110,7 @@ def _products(numbers: Sequence[int]) -> tuple[list[str], Callable[[str, int], s
 
     def times(values: str, k: int) -> str:
         spare = f"spare + (t % 2 * {len(numbers)} + {numbers.index(k)}) * ({area})"
-        return f"times({values}, weight{k}, inside, {spare}, WIDTH, CHUNK, STAGES)"
+        return f"times({values}, weight{k}, inside, {spare}, WIDTH, CHUNK)"
 
     return held, times
 

@@ -140,7 +140,7 @@ def summed(rows, weight, product):
 
 
 @triton.jit
-def times(rows, weight, inside, spare, WIDTH: tl.constexpr, CHUNK: tl.constexpr, STAGES: tl.constexpr):
+def times(rows, weight, inside, spare, WIDTH: tl.constexpr, CHUNK: tl.constexpr):
     """The product with a weight, in the rows' dtype; their values are 0 outside, and rounded to the weight's dtype.
 
     Of a weight that fast memory does not hold there is the pointer; its rows are read by chunks, and go with those of
@@ -155,7 +155,7 @@ def times(rows, weight, inside, spare, WIDTH: tl.constexpr, CHUNK: tl.constexpr,
         row = tl.arange(0, rows.shape[0])[:, None] * rows.shape[1]
         tl.store(spare + row + tl.arange(0, rows.shape[1])[None, :], left)
         tl.debug_barrier()
-        for begin in tl.range(0, WIDTH, CHUNK, num_stages=STAGES):
+        for begin in tl.range(0, WIDTH, CHUNK, num_stages=3):
             some = tl.load(spare + row + begin + tl.arange(0, CHUNK)[None, :])
             product = summed(some, part(weight, begin, WIDTH, (CHUNK, rows.shape[1])), product)
     return tl.where(inside, product, 0)  # else Triton begins the sum with what is added to it, which rounds otherwise
