@@ -99,7 +99,7 @@ def sequence(device: str, *, kind: str, dtype: torch.dtype, size: int, steps: in
     equals_eager(device, neuron, drawn((steps, 1, size), dtype, device))
 
 
-def recurrent(device: str, *, dtype: torch.dtype, features: int, steps: int) -> None:
+def recurrent(device: str, *, dtype: torch.dtype, features: int, steps: int, batch: int = 3) -> None:
     """A matrix product at every step, of few weights with few bits: their sums are exact in whatever order."""
     torch.manual_seed(0)
     neuron = snn.RLeaky(0.9, linear_features=features)
@@ -109,7 +109,7 @@ def recurrent(device: str, *, dtype: torch.dtype, features: int, steps: int) -> 
         weight.copy_(few * torch.randint(-4, 5, weight.shape) / 32)
         neuron.recurrent.bias.zero_()
     neuron.to(device, dtype)
-    (out, gradients), (expected, expected_gradients) = both(neuron, drawn((steps, 3, features), dtype, device))
+    (out, gradients), (expected, expected_gradients) = both(neuron, drawn((steps, batch, features), dtype, device))
     for found, value in zip(out, expected, strict=True):
         assert torch.equal(found, value), f"{(found != value).sum()} of {found.numel()} values differ"
     close = 64 * torch.finfo(dtype).eps
@@ -353,10 +353,10 @@ def checks(full: bool) -> Iterator[tuple[str, Check]]:
             yield f"{name} input, {_name(dtype)}", partial(layout, name=name, dtype=dtype)
     for dtype in dtypes if full else dtypes[:1]:
         yield f"channels-last input, {_name(dtype)}", partial(channels_last, dtype=dtype)
-    some = ((1, 65, 256), (1, 17, 100)) if full else ((65,), (5,))
-    for dtype, features, time in itertools.product(dtypes if full else dtypes[:2], *some):
-        name = f"recurrent, {_name(dtype)}, N={features}, T={time}"
-        yield name, partial(recurrent, dtype=dtype, features=features, steps=time)
+    some = ((1, 65, 256, 300, 512), (1, 17, 100), (3, 130)) if full else ((65,), (5,), (3,))
+    for dtype, features, time, batch in itertools.product(dtypes if full else dtypes[:2], *some):
+        name = f"recurrent, {_name(dtype)}, B={batch}, N={features}, T={time}"
+        yield name, partial(recurrent, dtype=dtype, features=features, steps=time, batch=batch)
     yield "segments", segments
 
 

@@ -116,7 +116,9 @@ def compiled(source: Source, free: int, dtype: str, target: str, size: int = SIZ
     else:
         options = kernel.options(size, strides, warp)
     names = kernel._jit.arg_names
-    half = {f"{kind}{k}" for kind, k in source.slots if kind in ("X", "DX", "D", "W", "R") or (kind in "YG" and k < free)}
+    half = {
+        f"{kind}{k}" for kind, k in source.slots if kind in ("X", "DX", "D", "W", "R") or (kind in "YG" and k < free)
+    }
     types = {name: f"*{dtype}" if name in half else "*fp32" for name in source.pointers}
     types |= dict.fromkeys(["steps", "size", *source.distances], "i32")
     constants = {name: value for name, value in options.items() if name in names}

@@ -22,7 +22,8 @@ import triton.language as tl
 
 from snntorch._engine.triton_math import (
     acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, div, driven, erf, exp, exp2, expm1, fmod, lerp, log, log10,
-    log1p, log2, maximum, minimum, part, power, read, remainder, rint, sigmoid, sign, sin, sinh, sqrt, tan, tanh, times, trunc
+    log1p, log2, maximum, minimum, part, power, read, remainder, rint, sigmoid, sign, sin, sinh, sqrt, tan, tanh, times,
+    trunc,
 )
 
 REAL = tl.constexpr(tl.{real})

@@ -1,7 +1,7 @@
-"""Layers that feed back through a matrix: all steps in one kernel on a GPU, where the matrix fits its fast memory.
+"""Layers that feed back through a matrix: all steps in one kernel on a GPU.
 
-A program instance takes a few samples and keeps the matrix. Nothing but the layer's own sequences is moved, and nothing
-is launched between steps.
+A program instance takes a few samples, and keeps the matrix where it fits fast memory: nothing but the layer's own
+sequences is moved then. Of a larger one it reads some rows after the other at every step. Nothing is launched between.
 """
 
 import functools
@@ -26,9 +26,9 @@ _THREADS = 512  # of a program at most
 _ROOM = 227 << 10  # bytes of fast memory that an H100 gives a program
 
 # A weight that is too large is read from the GPU's cache (L2) at every step, by each program. An H100's moves some
-# 5 TB/s in all, and 64 bytes a cycle to a multiprocessor, so that some 50 programs ask for all of it, and fewer with
-# more samples each are better than more. A quarter of a gigabyte a step takes 50 us, about half of what the host needs to
-# launch a step's product and kernel. Of more, these are the better way.
+# 5 TB/s in all, and 64 bytes a cycle to a multiprocessor: some 50 programs ask for all of it, and more samples of fewer
+# are better than more programs. A quarter of a gigabyte a step takes 50 us, about half of what the host needs to launch
+# a step's product and kernel (estimated, but for the host). Of more, these are the better way.
 _READERS = 64  # programs, if a thread's values are not too many
 _READ = 256 << 20  # bytes of all programs at a step
 _VALUES = 4  # of all products of a step that a thread computes at most; of more, some would spill
@@ -41,7 +41,7 @@ def persists(inputs: int, dtype: torch.dtype, state: Tensor) -> bool:
     """Whether all steps are one kernel; else a matrix product and a kernel each are the better way, or the only one.
 
     All programs are to run at once, as others would wait for their whole sequence, and fast memory is to hold the
-    matrix beside a value for each neuron, through which products are arranged, or the cache to move it fast enough.
+    matrix beside a value for each neuron, through which products are arranged; or the cache moves it fast enough.
 
     Args:
         inputs: how many of the layer's squares the matrix is of.
@@ -74,11 +74,12 @@ def shares(inputs: int, width: int, batch: int, dtype: torch.dtype, room: int, k
     chunk = max(_TILE, _CHUNK // (features * _WAITING))
     fast = (chunk * features + rows * features + 2 * rows * chunk) * _WAITING
     fits = programs <= _PROGRAMS and read <= _READ and size <= _WIDEST and fast <= room
-    return (rows, chunk) if fits else (0, 0)
+    waits = torch.version.hip is None  # for what is stored, at a barrier; Triton's for AMD does not
+    return (rows, chunk) if fits and waits else (0, 0)
 
 
 def memory(inputs: int, width: int, batch: int, dtype: torch.dtype, kept: int = 4) -> float:
-    """Bytes of fast memory that a program takes which holds the matrix; infinite where its samples would be too many."""
+    """Bytes of fast memory for a program that holds the matrix; infinite where its samples would be too many."""
     features, size = _features(width), dtype.itemsize
     rows = _rows(batch, features, size)
     return inputs * features**2 * size + rows * features * kept if rows else math.inf
@@ -124,9 +125,7 @@ class Kernel(gpu.Kernel):
         self._kept = dtype.itemsize
         self._refused: set[tuple] = set()  # layers that a device had no room for after all
 
-    def sizes(
-        self, size: int, strides: Sequence[int], weight: Tensor, room: int, warp: int = 32
-    ) -> dict[str, int]:
+    def sizes(self, size: int, strides: Sequence[int], weight: Tensor, room: int, warp: int = 32) -> dict[str, int]:
         """As `options`, for a layer with this square of a weight; see `shares`."""
         width, inputs = weight.shape[1], len(self.source.arrays["W"])
         features = _features(width)

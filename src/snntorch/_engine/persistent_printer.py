@@ -1,9 +1,9 @@
 """Programs with a state that feeds back through a matrix, printed as one Triton kernel over all time.
 
-Each program instance takes a few samples, whole rows of the layer, and holds the matrix: at every step the state's
-product with it is added to the input, and on the way back the inputs' cotangents times it to the state's. Features are
-filled up to a power of two, of which products are. What arrays hold for the next step is loaded before this one's
-product, for whose barriers it would wait.
+Each program instance takes a few samples, whole rows of the layer, and holds the matrix or reads it anew: at every step
+the state's product with it is added to the input, and on the way back the inputs' cotangents times it to the state's.
+Features are filled up to a power of two, of which products are. What arrays hold for the next step is loaded before
+this one's product, for whose barriers it would wait.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,8 +29,8 @@ _ROWS = (
 def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool], index: int, drives: bool) -> Source:
     """The kernel that runs a program over time.
 
-    Pointers as `forward_source` says; then for each input `W`, the square of the weight behind it, transposed, and with `drives`
-    `D` `[steps, size]`, what the step is given.
+    Pointers as `forward_source` says; then with `drives` `D` `[steps, size]`, what the step is given; for each input
+    `W`, the square of the weight behind it, transposed; and `R`, memory for `times`, not used where weights are held.
 
     Args:
         program: the step.
@@ -44,8 +44,10 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
     inputs = source.arrays["X"]
     source = _with_weight(source, program, "D", inputs if drives else ())
     held, times = _products(inputs)
-    driven = lambda k: f"driven(X{k}_here, {times(f'state{index}', k)})"
-    load = {"param": loaded_param(dense), "state": "state{}".format, "input": driven}
+    load = {
+        "param": loaded_param(dense), "state": "state{}".format,
+        "input": lambda k: f"driven(X{k}_here, {times(f'state{index}', k)})",
+    }  # fmt: skip
     value = values(body, dense)
     before, during = body.lines(True, load), body.lines(False, load)
     before += held
@@ -61,7 +63,7 @@ def print_forward(program: Program, dense: Sequence[bool], traces: Sequence[bool
 def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, index: int) -> Source:
     """The kernel that runs a gradient back in time.
 
-    Pointers as `backward_source` says, then the weight's as `print_forward`.
+    Pointers as `backward_source` says, then `W`, not transposed, and `R` as `print_forward`.
 
     Args:
         gradient: of the step.
@@ -101,12 +103,10 @@ def print_backward(gradient: Gradient, dense: Sequence[bool], outputs: int, inde
 
 
 def _products(numbers: Sequence[int]) -> tuple[list[str], Callable[[str, int], str]]:
-    """The lines that come by the weights, held or by their pointers, and how values are multiplied with that of a number."""
+    """The lines that come by the weights, held or as pointers, and how values are multiplied with that of a number."""
     area = "ROWS * FEATURES"
     held = [f"spare = R0 + tl.program_id(0) * ({2 * len(numbers)} * {area})"]
-    held += [
-        f"weight{k} = part(W{k}, 0, WIDTH, (CHUNK, FEATURES)) if CHUNK == FEATURES else W{k}" for k in numbers
-    ]
+    held += [f"weight{k} = part(W{k}, 0, WIDTH, CHUNK, FEATURES) if CHUNK == FEATURES else W{k}" for k in numbers]
 
     def times(values: str, k: int) -> str:
         spare = f"spare + (t % 2 * {len(numbers)} + {numbers.index(k)}) * ({area})"

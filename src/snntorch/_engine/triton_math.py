@@ -125,9 +125,9 @@ def rounded(x, dtype: tl.constexpr):
 
 
 @triton.jit
-def part(weight, begin, WIDTH: tl.constexpr, SHAPE: tl.constexpr):
+def part(weight, begin, WIDTH: tl.constexpr, ROWS: tl.constexpr, FEATURES: tl.constexpr):
     """Rows of a square weight from `begin` on, 0 outside."""
-    row, column = begin + tl.arange(0, SHAPE[0])[:, None], tl.arange(0, SHAPE[1])[None, :]
+    row, column = begin + tl.arange(0, ROWS)[:, None], tl.arange(0, FEATURES)[None, :]
     return tl.load(weight + row * WIDTH + column, (row < WIDTH) & (column < WIDTH), 0)
 
 
@@ -155,9 +155,9 @@ def times(rows, weight, inside, spare, WIDTH: tl.constexpr, CHUNK: tl.constexpr)
         row = tl.arange(0, rows.shape[0])[:, None] * rows.shape[1]
         tl.store(spare + row + tl.arange(0, rows.shape[1])[None, :], left)
         tl.debug_barrier()
-        for begin in tl.range(0, WIDTH, CHUNK, num_stages=3):
+        for begin in tl.range(0, WIDTH, CHUNK, num_stages=3):  # pyright: ignore[reportGeneralTypeIssues]
             some = tl.load(spare + row + begin + tl.arange(0, CHUNK)[None, :])
-            product = summed(some, part(weight, begin, WIDTH, (CHUNK, rows.shape[1])), product)
+            product = summed(some, part(weight, begin, WIDTH, CHUNK, rows.shape[1]), product)
     return tl.where(inside, product, 0)  # else Triton begins the sum with what is added to it, which rounds otherwise
 
 
