@@ -1,5 +1,6 @@
 """What a recorded forward runs is what one would fold by hand: operators, nodes of the graph and bytes are counted."""
 
+import copy
 from collections import Counter
 
 import pytest
@@ -182,11 +183,38 @@ def test_places_in_the_code_are_looked_for_at_the_first_steps_only(monkeypatch):
     for user in (modules, record):
         monkeypatch.setattr(user, "site", lambda: looked.append(1) or sites.site())
     net, counts = snn.layerwise(Indexed()), []
-    for steps in (5, 50):
+    for steps in (5, 5, 50):  # at the first time neurons have no states yet
         net(torch.rand(steps, B, 5))
         counts.append(len(looked))
         looked.clear()
-    assert 0 < counts[0] == counts[1]
+    assert 0 < counts[1] == counts[2]
+
+
+def test_a_neuron_whose_states_are_there_asks_the_recorder_for_nothing_else(monkeypatch):
+    from snntorch._time import record
+
+    asked, recorder = [], record.FunctionRecorder
+    tell = recorder.__torch_function__
+
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.leaky = snn.Leaky(0.9, init_hidden=True)
+            self.synaptic = snn.Synaptic(0.8, 0.9, init_hidden=True, output=True)
+
+        def forward(self, x):
+            return self.synaptic(self.leaky(x))
+
+    net, x = Two(), torch.rand(T, B, 5)
+    snn.unroll(net, x)  # from now on the neurons keep states of this shape
+    loop = copy.deepcopy(net)
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder, "__torch_function__", lambda s, f, *rest: asked.append(f) or tell(s, f, *rest))
+        found = snn.unroll(net, x)
+    assert [f.__name__ for f in asked] == ["__get__", "__getitem__"]  # the sequence's shape, and its first step
+    for k, outputs in enumerate(zip(*[loop(now) for now in x], strict=True)):
+        torch.testing.assert_close(found[k], torch.stack(outputs))
+    torch.testing.assert_close(net.leaky.mem, loop.leaky.mem)
 
 
 class Irregular(nn.Module):

@@ -181,7 +181,8 @@ def _is_compiled(module: nn.Module) -> bool:
 def _begins_as_all(neuron: SpikingNeuron) -> bool:
     """Whether a neuron's states before a step are found as those of most neurons."""
     kind, plain = type(neuron), SpikingNeuron
-    return kind.forward is plain.forward and kind._begin is plain._begin and kind.state_shape is plain.state_shape
+    same = kind.forward is plain.forward and kind._begin is plain._begin and kind.state_shape is plain.state_shape
+    return same and hasattr(kind, "step")
 
 
 def runs_as_a_whole(neuron: SpikingNeuron) -> bool:

@@ -130,7 +130,7 @@ class Recorder(FunctionRecorder):
                     return norm.recorded(self, module, args[0])
             return self._layer(call, module, args, kwargs)
         if way == "neuron":
-            out = neuron_group.goes_on(self, module, args, kwargs)
+            out = neuron_group.unchecked(self, module, args, kwargs)
             return out if out is not None else self._through(call, module, args, kwargs)
         if way == "whole neuron":
             sources = leaves((args, kwargs))
@@ -169,7 +169,8 @@ class Recorder(FunctionRecorder):
         if type(x) is Later:
             node, entry = out.node if type(out) is Later else x.node, outside.then
             if before + 1 == self.number == node.number and node.group.plain and node.inputs == ((x.node, x.out),):
-                if type(entry) is Entry and entry.then is node.group:
+                again = len(node.group.nodes) > 1  # a step that stands for all others calls it once
+                if again and type(entry) is Entry and entry.then is node.group:
                     entry.is_one_call(node.group, x.meta)
         return out
 

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._engine.private import unseen
 from .._neurons.neurons import SpikingNeuron
+from .._neurons.traced import settle
 from .arguments import fill
 from .courses import count, course, place
 from .groups import Group
@@ -136,7 +138,13 @@ def recorded(recorder: Any, neuron: SpikingNeuron, input_: Tensor, state: Sequen
     return spk, states
 
 
-def goes_on(recorder: Any, neuron: Any, args: tuple, kwargs: dict) -> Any:
+def unchecked(recorder: Any, neuron: Any, args: tuple, kwargs: dict) -> Any:
+    """What a neuron's call returns, if the states before it fit its input as they are; else None."""
+    out = _goes_on(recorder, neuron, args, kwargs)
+    return out if out is not None else _begins(recorder, neuron, args, kwargs)
+
+
+def _goes_on(recorder: Any, neuron: Any, args: tuple, kwargs: dict) -> Any:
     """What a neuron's call returns, if it goes on from the states that a step before left, as they are; else None.
 
     Of all steps but the first that is so, and a call like the one before it passes no checks twice.
@@ -158,6 +166,21 @@ def goes_on(recorder: Any, neuron: Any, args: tuple, kwargs: dict) -> Any:
         return None
     recorder.come_again(group)
     spk, *states = _called(recorder, group, ((x.node, x.out),), before)
+    neuron._store(states)
+    return neuron._returned(spk, states)
+
+
+def _begins(recorder: Any, neuron: Any, args: tuple, kwargs: dict) -> Any:
+    """What a neuron's call returns, if the states before it are there, as its input asks; else None."""
+    x = args[0] if args and not kwargs else None
+    if type(x) is not Later or not x.meta.dtype.is_floating_point:
+        return None
+    settle(neuron)
+    with unseen():
+        states = neuron._as_they_are(x.meta.hollow, args[1:])
+    if not states:
+        return None
+    spk, states = recorder.neuron(neuron, x, states)
     neuron._store(states)
     return neuron._returned(spk, states)
 

@@ -149,7 +149,7 @@ def _check(x: Any, num_steps: Any, recompute: Any) -> None:
 def _loop(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None, ends: Ends | None = None) -> Any:
     """What `unroll` means."""
     outputs: list[Any] = []
-    count = len(x) if num_steps is None else num_steps
+    count = x.shape[0] if num_steps is None else num_steps
     recorder = recorder_now()
     steps = Steps(recorder, module) if type(x) is Later and type(recorder) is Recorder and count > _FEW else None
     for t, now in enumerate(_inputs(x) if num_steps is None else (x,) * num_steps):
@@ -170,15 +170,15 @@ def _loop(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None, en
 def _inputs(x: Tensor) -> Iterator[Tensor]:
     """The steps of a sequence; one by one as far as they are recorded, as one step may stand for all others."""
     t = 0
-    while isinstance(x, Later) and t < len(x) and not x.recorder.stopped:
+    while isinstance(x, Later) and t < x.meta.shape[0] and not x.recorder.stopped:
         yield x[t]
         t += 1
-    yield from resolved(x)[t:].unbind() if t < len(x) else ()
+    yield from resolved(x)[t:].unbind() if t < x.shape[0] else ()
 
 
 def _warn_of_sequence(module: nn.Module, now: Later) -> None:
     """Warn where the forward took one step's input apart, a call of a neuron each, as only a loop over time should."""
-    size = now.shape[0] if now.dim() else 0
+    size = now.meta.shape[0] if now.meta.shape else 0
     groups: list[Any] = list(getattr(recorder_now(), "pending", ()))  # what the first step called
     parts = [[n for n in g.nodes if n.inputs[0][0] is now.node] for g in groups if type(g) is SelectGroup and not g.dim]
     apart = {node for nodes in parts for node in nodes if len(nodes) == size > 1}
