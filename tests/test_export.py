@@ -129,7 +129,7 @@ def test_step(row):
 
 
 @rows([
-    r for r in (*one_per_class(), *RESETS, row_named("RLeaky-conv-even"))
+    r for r in (*one_per_class(), *RESETS, row_named("RLeaky-conv-even"), row_named("SConv2dLSTM-max-pool"))
     if r.cls is not snn.NoisyLeaky  # its draws fix the number of steps
 ])  # fmt: skip
 @torch.no_grad()

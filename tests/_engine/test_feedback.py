@@ -24,6 +24,7 @@ RECURRENT = {
     "RLeaky of images": lambda: snn.RLeaky(0.9, conv2d_channels=F, kernel_size=3, **LEARN),
     "RSynaptic of images": lambda: snn.RSynaptic(0.8, 0.9, conv2d_channels=F, kernel_size=(2, 5), learn_alpha=True),
     "SConv2dLSTM": lambda: snn.SConv2dLSTM(F, 2, (3, 2), threshold=0.1, reset_mechanism="subtract", **LEARN_THRESHOLD),
+    "SConv2dLSTM, pooled": lambda: snn.SConv2dLSTM(F, 2, 3, max_pool=(2, 3), threshold=0.2, **LEARN_THRESHOLD),
     "LeakyParallel": lambda: snn.LeakyParallel(F, 6, beta=0.9, threshold=0.2, learn_beta=True),
     "LeakyParallel all to all": lambda: snn.LeakyParallel(F, 6, threshold=0.1, weight_hh_enable=True, learn_beta=True),
 }
@@ -146,7 +147,7 @@ LAST = pytest.mark.parametrize("last", [False, True], ids=["in order", "channels
 
 
 @LAST
-@pytest.mark.parametrize("name", ["RLeaky of images", "RSynaptic of images", "SConv2dLSTM"])
+@pytest.mark.parametrize("name", ["RLeaky of images", "RSynaptic of images", "SConv2dLSTM", "SConv2dLSTM, pooled"])
 def test_images_as_the_loop(name, last):
     """Values, gradients, and the gradients of these, in one node, which lie in memory as the input does."""
     torch.manual_seed(0)

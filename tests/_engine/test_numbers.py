@@ -22,8 +22,6 @@ T, B = 7, 3
 STEPPED = {
     **{r.name: "flatten" for r in ROWS if r.kwargs.get("inhibition")},
     "Leaky-quant-levels": "device",
-    "SConv2dLSTM-max-pool": "max_pool2d|traced at every step",  # a pooling layer is no constant: not tried by "auto"
-    "SConv2dLSTM-avg-pool-learn": "avg_pool2d|traced at every step",
 }
 OTHERWISE = (
     snn.LeakyParallel,

@@ -66,6 +66,7 @@ def on_both(function):
 
 
 TWICE = [r for r in FUSED if "quant" not in r.name]
+PROGRAMS = [r for r in FUSED if not r.takes_sequence and "pool" not in r.name]  # with pooling it is that without
 
 
 @pytest.mark.parametrize(("row", "single"), [
@@ -149,7 +150,7 @@ def traced(row):
     return program, program.params - len(captured)
 
 
-@rows([r for r in FUSED if not r.takes_sequence])
+@rows(PROGRAMS)
 def test_what_is_kept_is_enough_for_every_pattern_of_cotangents(row):
     """And for all of them it is read."""
     program, params = traced(row)
@@ -194,7 +195,7 @@ def test_an_absent_cotangent_meets_no_infinity(steps, wanted):
     assert wanted == "state" or steps > 1 or expected[1].tolist() == [2, 3]
 
 
-@rows([r for r in FUSED if not r.takes_sequence and r.cls not in (snn.EIF, snn.AdEx)])  # exponentials may overflow
+@rows([r for r in PROGRAMS if r.cls not in (snn.EIF, snn.AdEx)])  # exponentials may overflow
 def test_no_neuron_of_the_package_pays_for_it(row):
     program, _ = traced(row)
     later = (*[True] * program.free, *[False] * program.states, *[True] * program.states)

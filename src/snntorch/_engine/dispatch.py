@@ -97,6 +97,7 @@ def run_feedback(
     arguments: dict[str, Any],
     steps: int,
     wanted: Sequence[bool],
+    **settings: Any,
 ) -> tuple[list[Any], list[Tensor]] | None:
     """Run a neuron's step over time, whose inputs are `projected + state @ weight.T + bias`, or convolved likewise.
 
@@ -110,6 +111,7 @@ def run_feedback(
         arguments: as in `run`.
         steps: number of time steps.
         wanted: as in `run`.
+        **settings: constants that the step is given in the place of the neuron's own.
 
     Returns:
         As `run`, or None where this can't be done in one go.
@@ -126,8 +128,8 @@ def run_feedback(
         return None  # steps, which round as the loop does, every product with its bias
     sequence = projected if projected.dim() > states[0].dim() else projected[None]
     inputs = sequence.chunk(weight.shape[0] // weight.shape[1], 2)
-    call = Call(neuron, inputs, states, arguments, steps, (True,) * len(inputs))
-    made = _plan(call, costly=True, beside=[weight] if bias is None else [weight, bias])
+    call = Call(neuron, inputs, states, {**arguments, **settings}, steps, (True,) * len(inputs))
+    made = _plan(call, costly=True, beside=[weight] if bias is None else [weight, bias], **settings)
     program = made.program
     if program is None:
         return None
@@ -151,14 +153,14 @@ def run_feedback(
     return _outputs_in(projected.dtype, native, courses, len(courses) - len(finals)), finals
 
 
-def _plan(call: Call, costly: bool, beside: Sequence[Tensor] = ()) -> Plan:
+def _plan(call: Call, costly: bool, beside: Sequence[Tensor] = (), **settings: Any) -> Plan:
     """The plan of a call, whose program is a text for torch.compile, or why there is none."""
     reason = obstacle(call, beside)
     if reason:
         return Plan(None, reason=reason)
     dtype = computes(call.inputs[0].dtype)
     if torch.compiler.is_compiling():
-        found = call.neuron.program_text(call.varies, len(call.states), dtype) or None
+        found = call.neuron.program_text(call.varies, len(call.states), dtype, **settings) or None
         return Plan(found, reason="torch.compile can't take what the step captures or can't be traced")
     device, fixed = call.inputs[0].device, watched()  # who watches sees a program's text, which holds its numbers
     made = plan(call.neuron, call.varies, len(call.states), call.arguments, dtype, device, costly, fixed)

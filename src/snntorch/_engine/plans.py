@@ -272,8 +272,9 @@ def capturing(device: torch.device) -> bool:
 
 
 @constant
-def program_text(neuron: Any, varies: tuple[bool, ...], states: int, dtype: torch.dtype) -> str:
+def program_text(neuron: Any, varies: tuple[bool, ...], states: int, dtype: torch.dtype, **settings: Any) -> str:
     """The program's text for `torch.compile`, which can't trace through tracing; empty where there is none."""
     cpu = torch.device("cpu")  # where no tensor is made: every number is a constant
-    found = plan(neuron, varies, states, neuron.step_arguments(dtype), dtype, cpu, costly=True, fixed=True)
+    arguments = {**neuron.step_arguments(dtype), **settings}
+    found = plan(neuron, varies, states, arguments, dtype, cpu, costly=True, fixed=True)
     return "" if not isinstance(found.program, Program) or found.beside else found.program.text

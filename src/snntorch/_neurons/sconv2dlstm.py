@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._engine import run_feedback
 from ..surrogate import SpikeGrad
 from .base import SpikingNeuron
 from .emission import spiked
@@ -118,6 +119,24 @@ class SConv2dLSTM(SpikingNeuron):
     def linear_feedback(self) -> tuple[int, Tensor, Tensor | None] | None:
         """The membrane potential's part of the gates."""
         return (1, self.conv.weight[:, self.in_channels :], None) if is_same(self.conv) else None
+
+    def _courses(
+        self, projected: Tensor, state: list[Tensor], arguments: dict[str, Any], steps: int, static: bool,
+        wanted: Sequence[bool],
+    ) -> tuple[list[Any], list[Tensor]]:  # fmt: skip
+        """As of every neuron; no state depends on what is pooled, so spikes follow from the course of `mem` at once."""
+        pool: Any = arguments.get("pool")
+        feedback = self.linear_feedback
+        plain = type(pool) in (nn.MaxPool2d, nn.AvgPool2d) and is_plain(pool, type(pool))
+        if feedback and plain and self.step is SConv2dLSTM.step:
+            asked = (False, wanted[1], wanted[2] or wanted[0])
+            if whole := run_feedback(self, projected, feedback, state, arguments, steps, asked, pool=None):
+                (spk, syn, mem), state = whole
+                if wanted[0]:
+                    pooled = pool(mem.flatten(0, 1)).unflatten(0, mem.shape[:2])
+                    spk = graded(self.spike(pooled - arguments["threshold"]), arguments["factor"]).to(projected.dtype)
+                return [spk, syn, mem if wanted[2] else None], state
+        return super()._courses(projected, state, arguments, steps, static, wanted)
 
     @staticmethod
     def step(i, f, o, g, syn, mem, *, threshold, spike, factor, reset_mechanism, state_quant, pool):
