@@ -27,8 +27,8 @@ class Convolutional(nn.Module):
     def __init__(self):
         super().__init__()
         self.conv1, self.lif1 = nn.Conv2d(1, 3, 3), snn.Leaky(beta=0.9)
-        self.conv2, self.lif2 = nn.Conv2d(3, 4, 2), snn.Leaky(beta=0.9)
-        self.fc1, self.lif3 = nn.Linear(4, 5), snn.Leaky(beta=0.9)
+        self.conv2, self.lif2 = nn.Conv2d(3, 3, 2), snn.Leaky(beta=0.9)  # more channels are pooled in another order
+        self.fc1, self.lif3 = nn.Linear(3, 5), snn.Leaky(beta=0.9)
 
     def forward(self, x):
         mem1, mem2, mem3 = self.lif1.init_leaky(), self.lif2.init_leaky(), self.lif3.init_leaky()
