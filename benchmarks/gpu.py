@@ -103,7 +103,7 @@ def layer(
         half = torch.empty(int(moved) // 2, dtype=torch.uint8, device=device)
         other = torch.empty_like(half)
         return Task(lambda x: other.copy_(half), (T, B, n), moved)
-    module: Any = (jelly_lif() if impl == "spikingjelly" else lif()).to(device)
+    module = (jelly_lif() if impl == "spikingjelly" else lif()).to(device)
     ones = torch.ones(T, B, n, dtype=dtype, device=device)
 
     def step(x: Tensor) -> Tensor:
@@ -113,11 +113,7 @@ def layer(
             torch.autograd.grad(spk, x, ones)
         return spk
 
-    def anew() -> None:
-        module.reset()
-        module.v = torch.zeros(B, n, device=device)  # of another dtype it takes its reference, a loop
-
-    return Task(step, (T, B, n), moved, cleanup=anew if impl == "spikingjelly" else lambda: clear(module))
+    return Task(step, (T, B, n), moved, cleanup=module.reset if impl == "spikingjelly" else lambda: clear(module))
 
 
 def clear(module: nn.Module) -> None:
@@ -287,7 +283,7 @@ def median_seconds(task: Task, inputs: list[Tensor], repeat: int, ahead: bool = 
     """Of one step: the median, and the quartiles; with launches `ahead` of a busy device."""
     rotating = itertools.cycle(inputs)
     host = []
-    for _ in range(3 + len(inputs)):
+    for _ in range(5):
         task.cleanup()
         torch.cuda.synchronize()
         begun = time.perf_counter()

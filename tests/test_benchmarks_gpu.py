@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -46,6 +47,15 @@ def test_bounds_are_those_of_the_docstring(build, n, bytes, flops):
     task = gpu[build]("ours", torch.float32, "meta", n=n)
     assert task.bytes == pytest.approx(bytes, rel=0.03)
     assert task.flops == pytest.approx(flops, rel=0.03)
+
+
+def test_the_page_of_benchmarks_shows_what_is_kept():
+    page = (FILE.parents[1] / "docs" / "benchmarks.md").read_text()
+    (name,) = set(re.findall(r"benchmarks/results/[\w-]+-gpu-[\w-]+\.json", page))
+    result = json.loads((FILE.parents[1] / name).read_text())
+    assert gpu["table"](result["rows"]) in page
+    assert f"the {len(result['numbers']['passed'])} for which there was time" in page
+    assert not result["numbers"]["failed"]
 
 
 @pytest.fixture
