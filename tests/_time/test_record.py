@@ -746,3 +746,23 @@ def test_spikes_in_half_precision_passed_on_are_the_state(capsys):
             assert a.dtype == b.dtype
             assert torch.equal(a, b)
         assert "what it takes depends on its states, at every step" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("T", [2, 8])
+@pytest.mark.parametrize("way", ["attribute", "loop"])
+def test_the_sign_of_a_zero_tells_calls_apart(way, T):
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.zero = 0.0
+
+        def forward(self, x):
+            self.zero = -self.zero
+            return x / self.zero
+
+    x = torch.ones(T, 3)
+    if way == "loop":
+        found = snn.layerwise(lambda x: torch.stack([x[t] / (-0.0 if t % 2 == 0 else 0.0) for t in range(T)]))(x)
+    else:
+        found = snn.unroll(Turned(), x)
+    assert torch.equal(found[:, 0], torch.tensor([-torch.inf, torch.inf]).repeat(T // 2))

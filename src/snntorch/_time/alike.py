@@ -17,7 +17,7 @@ def sign(args: Any, signature: list, tensors: list) -> None:
             signature.append(value.meta)
             tensors.append(value)
         elif kind in ATOMS:
-            signature += (kind, value)
+            signature += (kind, value or repr(value))  # -0.0 == 0.0
         elif isinstance(value, Tensor):
             signature.append(Tensor)
             tensors.append(value)
@@ -59,7 +59,7 @@ def fits(values: Collection[Any], template: Collection[Any], metas: Sequence[Any
         elif kind is tuple or kind is list or kind is slice:
             if not fits(_items(value), _items(then), metas, tensors):
                 return False
-        elif kind not in ATOMS or value != then:
+        elif kind not in ATOMS or value != then or not (value or repr(value) == repr(then)):
             return False
     return True
 

@@ -26,7 +26,7 @@ from .start import Start
 _OF_MODULES = vars(nn.Module()).keys() - {"training", "_parameters", "_buffers", "_modules"}
 _ENOUGH = 5  # recorded steps, two of which would have been alike
 _number = attrgetter("number")
-_AS_IT_IS = frozenset([bool, *CONSTANTS])  # types, to be asked before `_told`
+_AS_IT_IS = frozenset([bool, *CONSTANTS]) - {float, complex}  # types, to be asked before `_told`
 
 
 class _Step(NamedTuple):
@@ -172,7 +172,7 @@ class Steps:
         if isinstance(value, nn.Module):
             return id(value)
         if isinstance(value, CONSTANTS):
-            return value
+            return value or repr(value)  # -0.0 == 0.0
         if isinstance(value, list | tuple | set | frozenset):
             return type(value), [self._told(v, counts) for v in value]
         return id(value) if not counts or callable(value) else object()
