@@ -11,11 +11,12 @@ on the way back is part of its step. A row says
 - bits of the narrowest load and store of a thread that the loop over time makes of what changes with it;
 - instructions of a step, of which moves;
 - cycles of a step, for NVIDIA's from 8.0 on: an estimate, of which an H200 takes 1.4 to 1.5 times as much (500 steps
-  forward and backward, with what begins and ends them, at 1.98 GHz). One warp runs alone, as at this size it does. It issues an instruction after as many cycles as the assembler wrote into the one before ("stall"), and waits
-  for the scoreboards that the assembler made it wait for; these are cleared after `LATENCY`. How control words are laid
-  out is told by Jia et al., "Dissecting the NVIDIA Volta GPU Architecture via Microbenchmarking" (2018); latencies of
-  memory are those that Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture" (2024), measured on
-  an H100, that of a barrier Zhang et al., "A Study of Single and Multi-device Synchronization Methods in Nvidia GPUs"
+  forward and backward, with what begins and ends them, at 1.98 GHz). One warp runs alone, as at this size it does. It
+  issues an instruction after as many cycles as the assembler wrote into the one before ("stall"), and waits for the
+  scoreboards that the assembler made it wait for; these are cleared after `LATENCY`. How control words are laid out is
+  told by Jia et al., "Dissecting the NVIDIA Volta GPU Architecture via Microbenchmarking" (2018); latencies of memory
+  are those that Luo et al., "Benchmarking and Dissecting the Nvidia Hopper GPU Architecture" (2024), measured on an
+  H100, that of a barrier Zhang et al., "A Study of Single and Multi-device Synchronization Methods in Nvidia GPUs"
   (2020), on a V100; the rest is assumed. Slow paths of divisions, which branch away, are not taken.
 
 Layers that feed back follow, each program with bytes of fast memory; there cycles are those of one warp alone, where
