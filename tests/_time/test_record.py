@@ -766,3 +766,22 @@ def test_the_sign_of_a_zero_tells_calls_apart(way, T):
     else:
         found = snn.unroll(Turned(), x)
     assert torch.equal(found[:, 0], torch.tensor([-torch.inf, torch.inf]).repeat(T // 2))
+
+
+def test_explain_tells_of_modules_alone(capsys):
+    """And not of the functions between them, which a loop calls while no module runs, unless they step."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.lif = nn.Conv2d(1, 2, 3), snn.Leaky(beta=0.9)
+
+        def forward(self, x):
+            mem, out = self.lif.init_leaky(), []
+            for _ in range(T):
+                spk, mem = self.lif(nn.functional.max_pool2d(self.conv(x), 2), mem)
+                out.append(spk)
+            return torch.stack(out)
+
+    snn.explain(Net(), torch.rand(B, 1, 6, 6), run=lambda net, x: snn.layerwise(net)(x))
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [["conv", "Conv2d"], ["lif", "Leaky"]]

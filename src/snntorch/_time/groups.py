@@ -73,9 +73,10 @@ class Group:
         raise NotImplementedError
 
     def _tell(self, path: str, reason: str) -> None:
-        who = self.owner if self.module is None else self.module
-        if who is self.module or type(who).__module__.startswith(("torch.nn.", "snntorch._layers.")):
-            note(who, path, reason)
+        if self.module is not None:
+            note(self.module, path, reason)
+        elif type(self.owner).__module__.startswith(("torch.nn.", "snntorch._layers.")):
+            note(self.owner, path, reason)
         elif path == "stepped":
             note(self.owner, path, f"{getattr(self.function, '__name__', self.function)} at {self.line}: {reason}")
 
