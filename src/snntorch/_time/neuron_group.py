@@ -17,7 +17,6 @@ from .infer import Context, context_now, learns, meta_of
 from .later import Batch, Later, Meta, Node
 from .layers import hooks, within
 from .sites import line
-from .writes import memory_of
 
 
 class NeuronGroup(Group):
@@ -128,9 +127,8 @@ def recorded(recorder: Any, neuron: SpikingNeuron, input_: Tensor, state: Sequen
     if group is None:
         group = NeuronGroup(neuron, metas, context, recorder.owner(), line())
         group.ends = recorder.ends
-        recorder.add_group(at, group)
         held = [t for m in within([neuron]) for t in (*m._parameters.values(), *m._buffers.values()) if t is not None]
-        recorder.reads.update(map(memory_of, held))
+        recorder.add_group(at, group, held)
         group.learns = learns(held)
     before = group.linked(state)
     taken = (input_,) if before is not None else (input_, *state)

@@ -15,7 +15,6 @@ from .groups import Group
 from .infer import Context, context_now, infer, learns
 from .later import Batch, Later, Meta, Node
 from .normalised import normalised
-from .recording import Place
 from .sites import line, site
 from .writes import memory_of
 
@@ -53,6 +52,7 @@ class NormGroup(Group):
         self.settings = settings(module)
         self.ordered = self.settings[0]
         self.changes = id(module.running_mean)
+        self.updates = set(map(memory_of, module.buffers())) if self.ordered else set()
 
     def _run(self, nodes: Sequence[Node]) -> None:
         x, changes = course(nodes)
@@ -70,15 +70,9 @@ def recorded(recorder: Any, module: Any, x: Later) -> Later:
     place = recorder.place_of(key, True)
     group: Any = recorder.group_of(place)
     if group is None:
-        group = NormGroup(module, x.meta, context, line())
-        changed = set(map(memory_of, module.buffers())) if group.ordered else set()
-        if not recorder.reads.isdisjoint(changed):  # by calls that expect them as they are
-            recorder.flush()
-            place = Place(True)
-        recorder.add_group(place, group)
-        group.learns = learns([*module.parameters()])
-        recorder.reads.update(map(memory_of, module.parameters()))
-        recorder.updated |= changed
+        group, parameters = NormGroup(module, x.meta, context, line()), [*module.parameters()]
+        recorder.add_group(place, group, parameters)
+        group.learns = learns(parameters)
     node = recorder.node(group, ((x.node, x.out),), 1)
     recorder.keep_order(node)
     return recorder.handle(node, 0, group.inferred.metas[0])

@@ -87,11 +87,11 @@ class _AtOnce(torch.autograd.Function):
     """The same of all steps in each operation; halves are normalised in float32."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Any, bias: Any, running: tuple, rates: Sequence[float], eps: float):
+    def forward(ctx: Any, x: Tensor, weight: Any, bias: Any, running: tuple, rates: tuple[float, ...], eps: float):
         variance, mean = torch.var_mean(x.to(state_dtype(x.dtype)), _over(x), correction=0, keepdim=True)
         scale = torch.rsqrt(variance + eps)
         if running[0] is not None:
-            shares, rest = _shares(tuple(rates), mean.dtype, x.device)
+            shares, rest = _shares(rates, mean.dtype, x.device)
             values = x[0].numel() // x.shape[2]  # of which the variance that is kept is unbiased
             for statistic, now, factor in zip(running, (mean, variance), (1.0, values / (values - 1)), strict=True):
                 each = now.flatten(0, 1).view(len(x), -1).expand(len(rates), -1)

@@ -169,10 +169,10 @@ class Reader(Recorder):
             args, kwargs = mapped(lambda t: self._written.get(id(t), (t, t))[1], (args, kwargs or {}))
         return super().__torch_function__(func, types, args, kwargs)
 
-    def add_group(self, place: Any, group: Any) -> None:
+    def add_group(self, place: Any, group: Any, there: Sequence[Tensor] = ()) -> None:
         """As before, with a call of its own each time."""
         group.repeats = False
-        super().add_group(place, group)
+        super().add_group(place, group, there)
 
     def node(self, group: Any, inputs: Sequence[Any], outputs: int) -> Node:
         """A new call, which runs."""

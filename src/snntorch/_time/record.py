@@ -21,7 +21,7 @@ from .groups import FunctionGroup, Group, ModuleGroup, SelectGroup, StackGroup, 
 from .infer import Context, Inferred, context_now, infer, learns, meta_of
 from .later import Later, Meta, Node, resolved
 from .look import alone, stand_in
-from .recording import Place, Recording
+from .recording import Recording
 from .sites import line, site
 from .writes import UNKNOWN, memory_of, note_view, rebind
 
@@ -135,13 +135,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             if group is None:
                 return self._look(function, args, kwargs)
             group.known_as, group.here = known_as, self.here
-            read = {*map(memory_of, there)} - group.updates  # else it reads what is to be, or changes what is read
-            if not (self.updated.isdisjoint(read) and self.reads.isdisjoint(group.updates)):
-                self.flush()
-                place = Place(True)
-            self.add_group(place, group)
-            self.reads |= read
-            self.updated |= group.updates
+            self.add_group(place, group, there)
         if group.plain:
             return self._plain(group, inputs)
         return self._record(group, inputs, tensors, (function, args, kwargs))

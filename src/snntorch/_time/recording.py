@@ -14,6 +14,7 @@ from .groups import Group
 from .infer import meta_of
 from .later import Batch, Later, Meta, Node
 from .schedule import run_pending
+from .writes import memory_of
 
 
 class Entry:
@@ -162,8 +163,17 @@ class Recording:
         self.last = group
         return group
 
-    def add_group(self, place: Place, group: Group) -> None:
-        """A new group, of the call that `group_of` was asked for last."""
+    def add_group(self, place: Place, group: Group, there: Sequence[Tensor] = ()) -> None:
+        """A new group, of the call that `group_of` was asked for last, which takes these tensors that are there.
+
+        Pending calls that change what it reads, or read what it changes, run before it.
+        """
+        read = set(map(memory_of, there)) - group.updates
+        if not (self.updated.isdisjoint(read) and self.reads.isdisjoint(group.updates)):
+            self.flush()
+            place = Place(True)
+        self.reads |= read
+        self.updated |= group.updates
         group.place, group.time = place, len(place.groups)
         place.groups.append(group)
         self.follow(group)
