@@ -282,6 +282,7 @@ def scene(delay):
     thread.join()
     assert over
 
+torch.ones(1).clone()  # what PyTorch makes at its first use: a child forked meanwhile would wait for it forever
 for i in range(6):
     wait(child(lambda: scene(0.3 * i), f"scene {i}"), f"scene {i}")
 """
