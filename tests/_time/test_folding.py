@@ -58,6 +58,41 @@ def test_layers_fold(name):
         assert {path.path for path in paths(module, x) if path.layer != "Called"} == {"folded"}
 
 
+class Own(nn.Module):
+    """What a layer of the user's is, of which only that is known."""
+
+    memoryless = True
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.fc(x).tanh()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch's own, which it hides by other means
+@pytest.mark.parametrize("name", [*LAYERS, "own"])
+def test_layers_under_autocast(name):
+    """In half precision where the loop is, with gradients."""
+    torch.manual_seed(0)
+    layer, shape = LAYERS[name] if name != "own" else (Own(), (4,))
+    layer = layer.float()
+    x = torch.randn(8, B, *shape, requires_grad=True)
+    for module in (layer, Called(layer), nn.Sequential(layer)):
+        wrt = [x, *(p for p in module.parameters() if p.requires_grad)]
+        with torch.autocast("cpu", torch.bfloat16):
+            outs = [snn.unroll(module, x), snn.unroll(module, x), torch.stack([module(now) for now in x])]
+        draw = torch.randn(outs[0].shape)
+        grads = [torch.autograd.grad((out.float() * draw).sum(), wrt, allow_unused=True) for out in outs]
+        for out, of_weights in zip(outs[:2], grads[:2], strict=True):
+            assert out.dtype == outs[2].dtype
+            for a, b in zip((out, *of_weights), (outs[2], *grads[2]), strict=True):
+                assert (a is None) == (b is None)
+                if a is not None:
+                    assert (a - b).norm() <= 0.03 * b.norm() + 1e-3
+
+
 class Memory(nn.Module):
     """Counts its calls."""
 

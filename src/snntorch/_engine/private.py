@@ -214,6 +214,7 @@ goes_through = torch._C._will_engine_execute_node
 
 # What `Tensor.__torch_function__` calls PyTorch's own functions in, so that they don't come back to it (2.0).
 past_torch_function = torch._C.DisableTorchFunctionSubclass
+set_grad_mode = torch._C._set_grad_enabled  # what function modes see of `torch.no_grad` (1.13)
 unseen = torch._C.DisableTorchFunction  # by function modes too (1.7)
 as_subclass = Tensor._make_subclass  # type: ignore[attr-defined]  # of a tensor; no constructor is as quick (1.0)
 

@@ -19,6 +19,8 @@ class Slot(NamedTuple):
 def mapped(change: Callable[[Any], Any], value: Any, kinds: Any = Tensor) -> Any:
     """Nested tuples, lists, dicts and slices with what `change` makes of each item of those kinds."""
     kind = type(value)
+    if kind is kinds:
+        return change(value)
     if kind is tuple or kind is list:
         return kind([v if type(v) in ATOMS else mapped(change, v, kinds) for v in value])
     if kind is dict:

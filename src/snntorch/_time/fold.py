@@ -31,7 +31,7 @@ PRODUCTS = {"matmul", "rmatmul"}
 OF_LAST = {"layer_norm": 1, "rms_norm": 1, "linear": 1}  # functions of the last dimensions, whose first tensor folds
 _KINDS = "conv", "conv_transpose", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool"
 RANKS = {f"{kind}{d}d": d + 2 for kind in _KINDS for d in (1, 2, 3)} | {
-    "batch_norm": 0, "group_norm": 0, "upsample": 4, "pixel_shuffle": 4, "dropout2d": 4,
+    "batch_norm": 0, "group_norm": 0, "prelu": 0, "upsample": 4, "pixel_shuffle": 4, "dropout2d": 4,
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .._engine import note
 from .._neurons.ends import ends_now
+from . import layers
 from .arguments import Slot, fill, leaves
 from .courses import count, course, joined, place, rows_of
 from .fold import fold
@@ -122,14 +123,17 @@ class FunctionGroup(Group):
         if written is not None and not batched[written]:
             values[written] = values[written].expand(steps, *values[written].shape)
             batched[written] = True
-        args, kwargs = self.template
         try:
-            out = fold(self.function, args, kwargs, self._unwritten(values), batched, self.applied)
-        except (RuntimeError, ValueError, NotImplementedError):
+            out = self._outputs(self._fold(self._unwritten(values), batched), steps)
+        except (RuntimeError, ValueError, NotImplementedError, TypeError):
             return False
-        place(nodes, Batch(self._outputs(out, steps), steps))
+        place(nodes, Batch(out, steps))
         self._tell("folded", "takes all steps as one batch")
         return True
+
+    def _fold(self, values: Sequence[Tensor], batched: Sequence[bool]) -> Any:
+        args, kwargs = self.template
+        return fold(self.function, args, kwargs, values, batched, self.applied)
 
     def _written_slot(self) -> int | None:
         """Which of the deferred arguments the call writes in place."""
@@ -163,6 +167,10 @@ class ModuleGroup(FunctionGroup):
 
     def _run_folded(self, nodes: Sequence[Node], steps: int) -> bool:
         return False if self.opaque else super()._run_folded(nodes, steps)
+
+    def _fold(self, values: Sequence[Tensor], batched: Sequence[bool]) -> Any:
+        alone = self.template == ((Slot(0),), {})
+        return layers.fold(self.function, values[0]) if alone else super()._fold(values, batched)
 
     def _reason(self) -> str:
         return f"{type(self.module).__name__} may depend on time"

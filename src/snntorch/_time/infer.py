@@ -20,6 +20,7 @@ from . import dims
 from .arguments import Slot, fill, hollow
 from .fold import ELEMENTWISE, OF_LAST, PRODUCTS, RANKS
 from .held import aside
+from .known import finds
 from .later import Later, Meta
 from .layers import backward_hooks
 
@@ -57,14 +58,17 @@ def learns(tensors: Sequence[Any]) -> bool:
 
 
 @contextlib.contextmanager
-def in_context(context: Context):
-    """Run as the call was written: with or without gradients, under the same autocast."""
+def in_context(context: Context, caches: bool | None = None):
+    """Run as the call was written: with or without gradients, under the same autocast.
+
+    That `caches` weights in half precision for all that is called later, so that those of a trial are not to stay.
+    """
     grad, *autocast = context
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.set_grad_enabled(grad))
         for device, dtype in zip(("cpu", "cuda"), autocast, strict=True):
             if dtype is not None or (torch.is_autocast_enabled(device)):
-                stack.enter_context(torch.autocast(device, dtype=dtype, enabled=dtype is not None))
+                stack.enter_context(torch.autocast(device, dtype, dtype is not None, cache_enabled=caches))
         yield
 
 
@@ -84,7 +88,7 @@ def context_now() -> Context:
 
 # PyTorch's own functions, what whose results are depends on no value
 _NAMES = ELEMENTWISE | PRODUCTS | OF_LAST.keys() | RANKS.keys() | dims.NAMES
-_WITHOUT_VALUES = {
+WITHOUT_VALUES = {
     getattr(where, form, None)
     for where in (torch, Tensor, functional)
     for name in _NAMES
@@ -94,7 +98,7 @@ _SMALL = 1 << 22  # elements that are soon computed
 
 
 def _counts_no_value(function: Any) -> bool:
-    return isinstance(function, Hashable) and function in _WITHOUT_VALUES
+    return isinstance(function, Hashable) and function in WITHOUT_VALUES
 
 
 _known: OrderedDict[Any, Inferred | None] = OrderedDict()
@@ -121,8 +125,8 @@ def infer(
             return _known[key]
     found = None
     small = all([m.device.type == "cpu" for m in metas]) and sum([m.shape.numel() for m in metas]) < _SMALL
-    if small and _counts_no_value(function):  # on other devices it might draw from their generators
-        found = tried(function, args, kwargs, metas, context)
+    if small and _counts_no_value(function) and not finds(function, args, kwargs):
+        found = tried(function, args, kwargs, metas, context)  # elsewhere it might draw from the device's generator
     if found is None:
         found = _infer(function, args, kwargs, metas, context)
     if key is not None:
@@ -150,7 +154,7 @@ def _infer(
         parametrised_anew(),
         mode or FakeTensorMode(allow_non_fake_inputs=True),
         torch.inference_mode(False),  # in which nothing tells what is written
-        in_context((False, *context[1:])),
+        in_context((False, *context[1:]), caches=False),
         choices(),
     ):
         fakes = [

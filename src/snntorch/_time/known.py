@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._engine.private import set_grad_mode
 from .later import Later
 
 # Answered by what stands for the value.
@@ -29,6 +30,7 @@ CONSTANT = {
 # Of tensors that are there: at once, whatever waits.
 AT_ONCE = KNOWN | {
     torch.zeros_like, torch.ones_like, torch.empty_like, Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty,
+    set_grad_mode,
 }  # fmt: skip
 DRAWN = {torch.rand_like, torch.randn_like, torch.randint_like}  # at once, in the order of the code
 SPECIAL = {REQUIRES_GRAD, *DRAWN, Tensor.__iter__, Tensor.unbind, torch.unbind, Tensor.__setitem__, *CONSTANT}
@@ -46,6 +48,11 @@ def setitem(x: Tensor, index: Any, value: Any) -> Tensor:
 
 # Writes that follow each other need not have run before the next one.
 ACCUMULATES = {Tensor.__iadd__, Tensor.__isub__, Tensor.__setitem__, Tensor.add_, Tensor.sub_}
+
+
+def finds(function: Any, args: tuple, kwargs: dict) -> bool:
+    """Whether it tells where a tensor is not zero, so that the shape of what it gives depends on values."""
+    return function is torch.where and len(args) + len(kwargs) == 1
 
 
 SELECT = {Tensor.__getitem__, Tensor.select, torch.select}

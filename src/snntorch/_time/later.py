@@ -19,7 +19,7 @@ Source = tuple["Node", int]  # a recorded call, and which of its outputs
 class Meta:
     """What is known of a tensor before its value; one object for all tensors that are alike in this."""
 
-    __slots__ = ("__weakref__", "device", "dtype", "hollow", "shape", "stride")
+    __slots__ = ("device", "dtype", "hollow", "shape", "stride")
     shape: torch.Size
     stride: tuple[int, ...]
     dtype: torch.dtype
@@ -34,11 +34,14 @@ class Meta:
             meta = object.__new__(cls)
             meta.shape, meta.stride, meta.dtype, meta.device = key
             meta.hollow = hollow_tensor(Later, *key)
+            if len(_metas) >= _MOST:
+                _metas.clear()  # who compares those before with new ones finds them different, which costs time only
             meta = _metas.setdefault(key, meta)  # once it is whole: other threads find it
         return meta
 
 
-_metas: weakref.WeakValueDictionary[tuple, Meta] = weakref.WeakValueDictionary()
+_metas: dict[tuple, Meta] = {}
+_MOST = 4096  # that are remembered
 
 
 class Batch:

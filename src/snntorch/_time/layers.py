@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizations
 
-from .._engine.private import CONVOLUTION, DROPOUT, NORMS
+from .._engine.private import CONVOLUTION, DROPOUT, NORMS, any_autocast
 from .._layers.batchnorm import uses_batch
 from .._neurons.neurons import SpikingNeuron
 from .fold import over_steps
@@ -231,13 +231,13 @@ def fold(layer: nn.Module, x: Tensor) -> Tensor:
         x = x.contiguous()
     if kind in _ANY_SHAPE:
         return layer(x)
-    by_sample = kind in (nn.BatchNorm1d, nn.GroupNorm) or (kind is nn.Flatten and layer.start_dim == 1)
+    by_sample = kind in (nn.BatchNorm1d, nn.GroupNorm, nn.PReLU) or (kind is nn.Flatten and layer.start_dim == 1)
     if _RANKS.get(kind) == x.dim() - 1 or (by_sample and x.dim() > 2):
         x, steps = x.flatten(0, 1), x.shape[:2]
         pools = kind is nn.MaxPool2d and "forward" not in vars(layer)  # else the layer's own forward counts
         out = pooled_by(layer, x) if pools else layer(x)
         return out.unflatten(0, steps)
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or (any_autocast() and not _is_layer(layer)):  # vmap takes apart what that casts
         raise NotImplementedError
     try:
         return over_steps(layer, (x,), (0,))

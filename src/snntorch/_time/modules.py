@@ -61,6 +61,7 @@ class Recorder(FunctionRecorder):
                         self.__exit__(None, None, None)
                 self.flush()
                 out = resolved(out)
+                del args, kwargs
             except BaseException:
                 for neuron, before in self.neurons.items():
                     neuron._store(before)
@@ -91,14 +92,16 @@ class Recorder(FunctionRecorder):
         """Leave nothing of what was recorded behind."""
         self._forget()
         self._settle_neurons()
+        kept = [later for reference in self.handles if (later := reference()) is not None]
+        if not kept:
+            return
         for module in self.ways:
             for held in (vars(module), module._buffers):
                 for name, value in held.items():
                     if (type(value) is dict and name not in _APART) or isinstance(value, _HOLD):
                         settle(held, name, self._own_value)
-        for reference in self.handles:
-            later = reference()
-            if later is not None and later.node.batch is not None:  # somebody keeps it: it stands for its value
+        for later in kept:
+            if later.node.batch is not None:  # it stands for its value
                 node = Node(None, (), 0, 1)
                 node.batch = Batch([later.resolve()])
                 later.bind(node, 0)

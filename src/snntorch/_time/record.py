@@ -207,7 +207,7 @@ class FunctionRecorder(Recording, TorchFunctionMode):
         group.updates = set(map(memory_of, changed))
         random = name in known.RANDOM or group.draws or (module is not None and module.training)
         group.repeats = not (random or group.ordered or group.opaque) and inferred.written is None
-        group.learns = learns(tensors)
+        group.learns = learns(tensors if module is None else [*tensors, *module.parameters()])
         alone = inferred.outputs == Slot(0) and inferred.aliases == inferred.same == (None,)
         group.plain = alone and inferred.written is None and not group.ordered
         return group

@@ -21,13 +21,15 @@ def run_pending(groups: Sequence[Group]) -> tuple[int, int]:
         they feed back on each other.
     """
     together = alone = 0
-    _mark(sorted([node for group in groups for node in group.nodes], key=_number))
+    nodes = [node for group in groups for node in group.nodes]
+    one_each = len(nodes) == len(groups)  # in the order of recording, so that nobody waits for a later one
+    _mark(nodes if one_each else sorted(nodes, key=_number))
     for group in groups:
         group.nodes = [node for node in group.nodes if node.live and node.batch is None]
         group.calls = count(group.nodes)
     writes = [group for group in groups if isinstance(group, WriteGroup)]
-    needs = {g: _needs(g) for g in groups if g.nodes and not isinstance(g, WriteGroup)}
-    for component in _components(needs):
+    needs = {g: {} if one_each else _needs(g) for g in groups if g.nodes and not isinstance(g, WriteGroup)}
+    for component in [[group] for group in needs] if one_each else _components(needs):
         if len(component) == 1 and component[0] not in needs[component[0]]:
             group = component[0]
             nodes, group.nodes = group.nodes, []

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .._engine.private import unseen
-from . import layers
+from . import at_once, layers
 from .arguments import Slot
 from .groups import StackGroup
 from .infer import Inferred, context_now
@@ -87,6 +87,8 @@ class Steps:
                 if nodes is not None:
                     step = _Step(nodes, [], []) if enough else self._step(nodes, out)
         self.before = step
+        if enough:
+            at_once.tell(self.module, fits=True)
         if step is None or before is None:
             return enough
         return step[1:] == before[1:] and all(map(self._like, step.nodes, before.nodes))

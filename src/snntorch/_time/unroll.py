@@ -13,6 +13,7 @@ from .._neurons.ends import Ends, ends_now
 from .._neurons.neurons import SpikingNeuron
 from .._neurons.recorder import recorder_now
 from . import layers
+from .at_once import at_once
 from .graphs import unroll_graph
 from .groups import SelectGroup
 from .later import Later, Node, resolved
@@ -109,6 +110,8 @@ def _unroll(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) 
             return out
     reason = obstacle(module.forward)
     if reason is None and not isinstance(module, SpikingNeuron):
+        if ends is None and not states and (found := at_once(module, x, num_steps, _stacked)) is not None:
+            return found[0]
         steps = len(x) if num_steps is None else num_steps
         return Recorder(sequences=steps, ends=ends).run(_loop, (module, x, states, num_steps, ends), {})
     if layers.hooks(module):

@@ -1,0 +1,215 @@
+"""A step that is known to stand for all others is called once, for all steps; what turns out otherwise is recorded."""
+
+import copy
+import random
+
+import pytest
+import torch
+from test_steps import ALIKE, DIFFER, GLOBAL, MORE, ONCE, CountsInClass, Net, T, made
+from test_zoo import assert_same, build, leaves, loop, results
+from torch import nn
+from zoo import STEPS
+
+import snntorch as snn
+from snntorch._time import at_once
+from snntorch._time.modules import Recorder
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    """One item a call that was recorded."""
+    runs, run = [], Recorder.run
+    monkeypatch.setattr(Recorder, "run", lambda *args: runs.append(args) or run(*args))
+    return runs
+
+
+class Deep(Net):
+    """Layers, functions and neurons of many kinds, branches, and what is the same at every step."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pool, self.norm = nn.Conv1d(1, 3, 3, padding=1), nn.MaxPool1d(2), nn.LayerNorm(6)
+        self.weighted = nn.utils.parametrizations.weight_norm(nn.Linear(6, 4))
+        self.synaptic = snn.Synaptic(0.7, 0.8, init_hidden=True, output=True)
+        self.recurrent = snn.RLeaky(0.9, linear_features=4, init_hidden=True)
+
+    def forward(self, x):
+        images = self.pool(self.conv(x.unsqueeze(1)))
+        spk, syn, mem = self.synaptic(self.norm(images.flatten(1)))
+        spk = self.recurrent(self.weighted(spk + 0.3 * syn.tanh() - mem.sigmoid()))
+        with torch.no_grad():
+            held = torch.cat([spk, x], -1).mean(-1, keepdim=True)
+        gain = self.fc.weight.abs().mean(0)
+        return {"a": (self.step(spk * gain + held), mem), "b": [torch.where(spk > 0.5, x, -x).transpose(0, 1), gain]}
+
+
+class Chosen(Net):
+    """Does what its attribute says."""
+
+    def __init__(self, what="plain"):
+        super().__init__()
+        self.what, self.kept = what, None
+        self.noisy, self.second = snn.NoisyLeaky(0.8, init_hidden=True), snn.Leaky(0.9)
+        self.drop, self.act = nn.Dropout(0.4), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        spk = self.lif(self.fc(self.noisy(x)))
+        if self.what == "attribute":
+            self.kept = spk
+        elif self.what == "reset":
+            self.lif.reset_mem()
+        elif self.what == "draws":
+            spk = torch.nn.functional.dropout(spk, 0.3)
+        elif self.what == "drops":
+            spk = self.drop(spk)
+        elif self.what == "in place":
+            spk += 0.25
+        elif self.what == "writes":
+            spk = self.act(spk - 0.5)
+        elif self.what == "buffer":
+            self.fc.bias.data.mul_(0.9)
+        elif self.what == "modules":
+            self.fc, self.other = self.fc, nn.Identity()
+        elif self.what == "looks":
+            spk = spk * (2.0 if spk.sum() > 5 else 0.5)
+        elif self.what == "twice":
+            spk = self.lif(spk)
+        elif self.what == "where":
+            spk = spk + len(torch.where(spk)[0])
+        elif self.what == "explicit":
+            spk, _ = self.second(spk, self.second.init_leaky())
+        elif self.what == "past the module":
+            spk = self.lif.forward(spk)
+        elif self.what == "indices":
+            spk = spk[:, [0, 2, 1, 3, 5, 4]]
+        return self.last(self.out(spk))
+
+
+GIVEN_UP = [
+    "attribute", "reset", "draws", "drops", "in place", "writes", "buffer", "modules", "looks", "twice", "where",
+    "explicit", "past the module", "indices",
+]  # fmt: skip
+KINDS = {kind.__name__: kind for kind in [*ALIKE, *ONCE, *MORE, *DIFFER, Deep]}
+AT_ONCE = {"Plain", "Feeds", "Deep", "sew block", "attention", "u-net", "branches", "normalised"}
+
+
+def make(name):
+    random.seed(3)
+    GLOBAL["steps"] = CountsInClass.steps = 0
+    return made(KINDS[name]) if name in KINDS else build(STEPS[name][0], (T, *STEPS[name][1]))
+
+
+@pytest.mark.parametrize("name", [*KINDS, *(name for name in STEPS if name != "hooked")])
+def test_it_is_the_loop_or_is_given_up(name, recordings):
+    """Also where nobody has told that it fits."""
+    found = []
+    for call in (loop, snn.unroll):
+        net, x = make(name)
+        net.eval()
+        at_once.tell(net, fits=True)
+        found.append(results(net, call, x))
+    assert_same(found[1], found[0])
+    assert any(t.any() for t in leaves(found[0][0]))
+    assert (not recordings) == (name in AT_ONCE)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch's own, which it hides by other means
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, "autocast"])
+def test_from_the_second_call_on(static, dtype, recordings):
+    net, x = make("Deep")
+    half = dtype == "autocast"
+    x, net = (x.float(), net.float()) if half else (x.to(dtype), net.to(dtype))
+    other = copy.deepcopy(net)
+    for call, size in enumerate((4, 4, 3, 4)):  # the last batch is smaller
+        snn.utils.reset(net)
+        snn.utils.reset(other)
+        now = (x[0] if static else x)[..., :size, :]
+        with torch.autocast("cpu", enabled=half):
+            got = snn.unroll(net, now, num_steps=T) if static else snn.unroll(net, now)
+            want = loop(other, now.expand(T, *now.shape) if static else now)
+        for a, b in zip(leaves(got), leaves(want), strict=True):
+            torch.testing.assert_close(a, b)
+        assert len(recordings) == 1, call
+
+
+@pytest.mark.parametrize("what", GIVEN_UP)
+def test_what_changes_after_a_recording(what, recordings):
+    """The states, the attributes and PyTorch's draws are those of a call that was only recorded."""
+    nets = []
+    for tried in (True, False):
+        torch.manual_seed(0)
+        net, x = Chosen(), torch.rand(T, 4, 4)
+        with torch.no_grad():
+            net.fc.weight.mul_(4)
+        snn.unroll(net, x)
+        if not tried:
+            at_once.tell(net, fits=False)
+        net.what = what
+        recordings.clear()
+        torch.manual_seed(1)
+        out = [snn.unroll(net, x), snn.unroll(net, x)]
+        assert len(recordings) == 2  # it was tried no second time
+        nets.append((out, torch.rand(3), net))
+    (got, drawn, net), (want, expected, other) = nets
+    for a, b in zip([*got, drawn], [*want, expected], strict=True):
+        assert torch.equal(a, b)
+    assert got[0].any()
+    for name, state in snn.utils.get_states(net).items():
+        assert torch.equal(state, snn.utils.get_states(other)[name]), name
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+    assert net.kept is None if what != "attribute" else net.kept.shape == (4, 6)
+
+
+def test_errors_of_the_users_code_are_its_own(recordings):
+    class Raises(Net):
+        fails = False
+
+        def forward(self, x):
+            out = self.step(x)
+            if self.fails:
+                raise KeyError("mine")
+            return out
+
+    net, x = made(Raises)
+    snn.unroll(net, x)
+    mem = net.lif.mem, net.last.mem
+    net.fails = True
+    recordings.clear()
+    with pytest.raises(KeyError, match="mine"):
+        snn.unroll(net, x)
+    assert net.lif.mem is mem[0] and net.last.mem is mem[1]
+    net.fails = False
+    snn.unroll(net, x)
+    assert not recordings
+
+
+def test_what_somebody_keeps_is_a_value(recordings):
+    """Of a step, as in a loop, and not what stood for it while all were called at once."""
+    kept = []
+
+    class Told(Net):
+        def forward(self, x):
+            out = self.step(x)
+            torch.utils.checkpoint.checkpoint(kept.append, out, use_reentrant=False) if self.tells else None
+            return out
+
+        tells = False
+
+    net, x = made(Told)
+    snn.unroll(net, x)
+    net.tells = True
+    out = snn.unroll(net, x)
+    assert len(recordings) == 2
+    assert torch.equal(torch.stack([*kept]), out)
+
+
+def test_training_and_evaluation_are_known_apart(recordings):
+    torch.manual_seed(0)
+    net, x = Chosen("drops"), torch.rand(T, 4, 4)
+    for training, more in ((True, 1), (True, 1), (True, 1), (False, 1), (False, 0), (True, 1), (False, 0)):
+        net.train(training)
+        recordings.clear()
+        snn.unroll(net, x)
+        assert len(recordings) == more, training
