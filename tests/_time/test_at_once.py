@@ -59,9 +59,7 @@ class Chosen(Net):
         elif self.what == "reset":
             self.lif.reset_mem()
         elif self.what == "draws":
-            spk = torch.nn.functional.dropout(spk, 0.3)
-        elif self.what == "drops":
-            spk = self.drop(spk)
+            spk = torch.nn.functional.dropout(self.drop(spk), 0.3)
         elif self.what == "in place":
             spk += 0.25
         elif self.what == "writes":
@@ -80,17 +78,21 @@ class Chosen(Net):
             spk, _ = self.second(spk, self.second.init_leaky())
         elif self.what == "past the module":
             spk = self.lif.forward(spk)
-        elif self.what == "indices":
-            spk = spk[:, [0, 2, 1, 3, 5, 4]]
+        elif self.what == "a part":
+            spk[:, :2] = 3.0
+        elif self.what == "draws alike":
+            spk = spk * torch.nn.functional.dropout(torch.ones(6), 0.3)
+        elif self.what == "rows":
+            spk = torch.stack([row + k for k, row in enumerate(spk)])
         return self.last(self.out(spk))
 
 
 GIVEN_UP = [
-    "attribute", "reset", "draws", "drops", "in place", "writes", "buffer", "modules", "looks", "twice", "where",
-    "explicit", "past the module", "indices",
+    "attribute", "reset", "draws alike", "a part", "in place", "writes", "buffer", "modules", "looks", "twice", "where",
+    "explicit", "past the module", "rows",
 ]  # fmt: skip
 KINDS = {kind.__name__: kind for kind in [*ALIKE, *ONCE, *MORE, *DIFFER, Deep]}
-AT_ONCE = {"Plain", "Feeds", "Deep", "sew block", "attention", "u-net", "branches", "normalised"}
+AT_ONCE = {"Plain", "Feeds", "Deep", "sew block", "attention", "u-net", "branches", "normalised", "Scales"}
 
 
 def make(name):
@@ -207,9 +209,31 @@ def test_what_somebody_keeps_is_a_value(recordings):
 
 def test_training_and_evaluation_are_known_apart(recordings):
     torch.manual_seed(0)
-    net, x = Chosen("drops"), torch.rand(T, 4, 4)
-    for training, more in ((True, 1), (True, 1), (True, 1), (False, 1), (False, 0), (True, 1), (False, 0)):
+    net, x = Chosen("reset"), torch.rand(T, 4, 4)
+    for training, what, more in (
+        (True, "plain", 1), (True, "plain", 0), (True, "reset", 1), (True, "plain", 1), (False, "plain", 1),
+        (False, "plain", 0),
+    ):  # fmt: skip
         net.train(training)
+        net.what = what
         recordings.clear()
         snn.unroll(net, x)
-        assert len(recordings) == more, training
+        assert len(recordings) == more, (training, what)
+
+
+def test_what_draws_draws_for_each_step(recordings):
+    class Drops(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lif, self.drop = snn.Leaky(0.9, init_hidden=True), nn.Dropout(0.3)
+
+        def forward(self, x):
+            return torch.nn.functional.dropout(self.drop(self.lif(x)), 0.3, self.training)
+
+    net, found = Drops(), []
+    for _ in range(3):
+        torch.manual_seed(1)
+        found.append(snn.unroll(net, torch.full((T, 4, 6), 9.0)))
+    assert len(recordings) == 1 and torch.equal(found[1], found[2])
+    assert len({tuple(row) for row in found[1].flatten(1).tolist()}) == T
+    assert 0.3 < (found[1] > 0).float().mean() < 0.7

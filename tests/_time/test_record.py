@@ -196,6 +196,40 @@ def test_modules_that_are_called_as_a_whole_ask_for_gradients():
     assert told == [False, True, True, False] * 3
 
 
+@pytest.mark.parametrize("way", ["loop", "layerwise", "unroll", "unroll again"])
+def test_results_lie_where_the_loops_do(way):
+    """So that nothing else changes where one is written in place."""
+
+    class Gives(Net):
+        def forward(self, x):
+            mem, *lists = self.lif1.init_leaky(), [], [], [], []
+            for now in x:
+                spk, mem = self.lif1(self.fc1(now), mem)
+                for held, value in zip(lists, (now, spk, spk.flatten(), self.fc1.weight), strict=True):
+                    held.append(value)
+            stacked = torch.stack(lists[1])
+            return *map(torch.stack, lists), stacked, stacked, torch.stack(lists[0][2:4])
+
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lif = snn.Leaky(0.9, init_hidden=True)
+
+        def forward(self, x):
+            spk = self.lif(x)
+            return x, spk, spk.flatten(), self.lif.beta, spk, x[:, 0]
+
+    x = torch.rand(T, B, 4, dtype=F64)
+    if way in ("loop", "layerwise"):
+        out = (Gives() if way == "loop" else snn.layerwise(Gives()))(x)
+        assert out[4] is out[5]
+        out = (*out[:5], out[6])
+    else:
+        net = Step()
+        out = [snn.unroll(net, x) for _ in range(1 + (way != "unroll"))][-1]
+    assert len({t.untyped_storage().data_ptr() for t in (x, *out)}) == 1 + len(out)
+
+
 def test_where_of_one_tensor_looks_at_it():
     class Places(Net):
         def forward(self, x):

@@ -24,17 +24,22 @@ from .arguments import hollow, leaves, mapped
 from .fold import fold
 from .infer import WITHOUT_VALUES
 from .later import Meta
+from .look import stand_in
 from .patches import patched
 from .start import Start
 
 
-def _changes_nothing(function: Any) -> bool:
-    """Whether a function whose results' shapes depend on no value gives the same again, and writes nowhere."""
-    name = getattr(function, "__name__", "")
-    return not known.writes_in_place(name, {}) and name.strip("_") not in known.RANDOM | {"batch_norm"}
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", "")
 
 
-_PURE: set[Any] = {*filter(_changes_nothing, WITHOUT_VALUES | known.TRANSPOSED)}
+def _writes_nothing(function: Any) -> bool:
+    return not known.writes_in_place(_name(function), {}) and _name(function) != "batch_norm"  # running statistics
+
+
+# Functions whose results' shapes depend on no value, and those of them that draw.
+_KNOWN: set[Any] = {*filter(_writes_nothing, WITHOUT_VALUES | known.TRANSPOSED), Tensor.__getitem__}
+_DRAW = {function for function in _KNOWN if _name(function) in known.RANDOM}
 
 _fits: weakref.WeakKeyDictionary[nn.Module, dict[bool, bool]] = weakref.WeakKeyDictionary()
 
@@ -93,9 +98,9 @@ def _states(neuron: SpikingNeuron) -> list[Any]:
 
 
 def _folds(layer: nn.Module) -> bool:
-    """Whether a layer takes all steps alike, and neither draws nor writes into what it takes."""
+    """Whether a layer takes all steps alike, and does not write into what it takes."""
     ours = type(layer).__module__.startswith("snntorch.") or layers.declared(layer, "memoryless") is None
-    return layers.folds(layer) and not layers.is_random(layer) and ours and not getattr(layer, "inplace", False)
+    return layers.folds(layer) and ours and not getattr(layer, "inplace", False)
 
 
 class _EveryStep(Tensor):
@@ -165,13 +170,16 @@ class _AtOnce(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if _EveryStep not in types:
-            if func in known.AT_ONCE or (func in _PURE and _EveryStep not in map(type, leaves((args, kwargs)))):
+        if _EveryStep not in types:  # as far as PyTorch has looked
+            alike = func in _KNOWN and func not in _DRAW and _EveryStep not in map(type, leaves((args, kwargs)))
+            if func in known.AT_ONCE or (alike and not known.writes_in_place("", kwargs)):
                 return func(*args, **kwargs)
         elif func in known.KNOWN:
             with past_torch_function():
                 return func(*args, **kwargs)
-        elif func in _PURE and not (known.writes_in_place("", kwargs) or known.finds(func, args, kwargs)):
+        elif func in known.CONSTANT:
+            return func(*mapped(stand_in, args), **mapped(stand_in, kwargs))
+        elif func in _KNOWN and not (known.writes_in_place("", kwargs) or known.finds(func, args, kwargs)):
             return self._folded(func, args, kwargs)
         elif func == known.REQUIRES_GRAD:
             return args[0].course.requires_grad
@@ -200,7 +208,7 @@ class _AtOnce(TorchFunctionMode):
             out = self._aside(module.sequence, *(x.course,) if every else (x, (), self.steps))
             self.left[module] = _states(module)
             return out
-        if way in ("layer", "fold") and _folds(module):
+        if way in ("layer", "fold") and _folds(module) and (every or not layers.is_random(module)):
             return self._aside(layers.fold, module, x.course) if every else self._aside(module, x, alike=True)
         raise _Unfit
 

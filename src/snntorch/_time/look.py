@@ -5,14 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .later import Later
+from .later import Later, Meta
 
 
 def stand_in(tensor: Any) -> Tensor:
     """A tensor of the same kind, for functions that read no values."""
-    if type(tensor) is not Later:
+    meta = getattr(tensor, "meta", None)
+    if type(meta) is not Meta:
         return tensor
-    return torch.empty((), dtype=tensor.meta.dtype, device=tensor.meta.device).expand(tensor.meta.shape)
+    return torch.empty((), dtype=meta.dtype, device=meta.device).expand(meta.shape)
 
 
 def alone(later: Later) -> Tensor:

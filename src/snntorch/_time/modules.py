@@ -12,13 +12,14 @@ from .._neurons.recorder import recording
 from ..surrogate import SurrogateFunction
 from . import layers, neuron_group, norm, settings
 from .arguments import Slot, fill, hollow, leaves, mapped
-from .groups import SequenceGroup
+from .groups import SequenceGroup, StackGroup
 from .infer import context_now, infer, learns, tried
 from .later import Batch, Later, Meta, Node, resolved, settle
 from .patches import patched
 from .record import FunctionRecorder
 from .recording import Entry
 from .sites import ends, line, site
+from .writes import memory_of
 
 _PLAIN = (Tensor, nn.Parameter)
 _HOLD = (Later, list, tuple)  # what may be or hold a value that is not there yet, as a dict may
@@ -51,6 +52,7 @@ class Recorder(FunctionRecorder):
         """`function(*args, **kwargs)`, recorded and run."""
         with patched(), recording(self):
             try:
+                taken = {memory_of(t) for t in leaves((args, kwargs)) if type(t) in _PLAIN}
                 args, kwargs = mapped(lambda t: self.given(t) if type(t) in _PLAIN else t, (args, kwargs))
                 self.__enter__()
                 self._entered = True
@@ -60,7 +62,7 @@ class Recorder(FunctionRecorder):
                     if self._entered:
                         self.__exit__(None, None, None)
                 self.flush()
-                out = resolved(out)
+                out = _results(out, taken)
                 del args, kwargs
             except BaseException:
                 for neuron, before in self.neurons.items():
@@ -237,6 +239,23 @@ class Recorder(FunctionRecorder):
         node = self.node(group, ((x.node, x.out),), len(group.inferred.metas))
         outs = [self.handle(node, k, _of_one_step(meta)) for k, meta in enumerate(group.inferred.metas)]
         return fill(group.inferred.outputs, outs)
+
+
+def _results(out: Any, taken: set[int]) -> Any:
+    """What is returned; what was stacked in memory of its own, as `torch.stack` gives it, and not in what is taken."""
+    found: dict[int, Tensor] = {}
+
+    def value_of(later: Later) -> Tensor:
+        value = later.resolve()
+        if type(later.node.group) is not StackGroup:
+            return value
+        if id(later) not in found:
+            memory = memory_of(value)
+            found[id(later)] = value.clone() if memory in taken else value
+            taken.add(memory)
+        return found[id(later)]
+
+    return mapped(value_of, out, Later)
 
 
 def _forward(module: nn.Module, *args: Any, **kwargs: Any) -> Any:

@@ -8,11 +8,13 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .._engine import note, stepped
+from .._engine.private import transforming
 from .._neurons.caller import warn
 from .._neurons.ends import Ends, ends_now
 from .._neurons.neurons import SpikingNeuron
 from .._neurons.recorder import recorder_now
 from . import layers
+from .arguments import leaves, mapped
 from .at_once import at_once
 from .graphs import unroll_graph
 from .groups import SelectGroup
@@ -24,6 +26,7 @@ from .obstacle import obstacle
 from .packed import packed_spikes
 from .recompute import unroll_in_segments
 from .steps import Steps
+from .writes import memory_of
 
 _FEW = 4  # steps that are recorded, all of them
 
@@ -93,7 +96,7 @@ def unroll(
         return unroll_in_segments(unroll, module, x, states, num_steps, recompute, lengths)
     if lengths is not None:
         return unroll_to_ends(unroll, module, x, states, num_steps, lengths)
-    return _unroll(module, x, states, num_steps)
+    return _apart(_unroll(module, x, states, num_steps), (x, states))
 
 
 def _unroll(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) -> Any:
@@ -136,6 +139,22 @@ def _of_known(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None
     if isinstance(module, fx.GraphModule) and ends is None and obstacle(module.forward) is None:
         return unroll_graph(_unroll, module, x, states)
     return None if states else _folded(module, x)
+
+
+def _apart(out: Any, given: Any) -> Any:
+    """Outputs each in memory of its own, as `torch.stack` gives them, and not that of what was given."""
+    if torch.compiler.is_compiling() or recorder_now() is not None or transforming():
+        return out
+    taken = set(map(memory_of, leaves(given)))
+
+    def own(tensor: Tensor) -> Tensor:
+        memory = memory_of(tensor)
+        if memory in taken:
+            return tensor.clone()
+        taken.add(memory)
+        return tensor
+
+    return mapped(own, out)
 
 
 def _check(x: Any, num_steps: Any, recompute: Any) -> None:
