@@ -27,6 +27,7 @@ LAYERS = {
     "cell": (nn.GRUCell(4, 3), (4,)), "flatten all": (nn.Flatten(0), (4,)), "linear": (nn.Linear(4, 2), (4,)),
     "parametrised": (nn.utils.parametrizations.weight_norm(nn.Linear(4, 2)), (4,)),
     "pruned": (prune.l1_unstructured(nn.Linear(4, 2), "weight", 0.5), (4,)),
+    "of a sample": (nn.Sequential(nn.Conv1d(3, 2, 2), nn.AvgPool1d(2)), (4,)),
     "batch norm": (nn.BatchNorm2d(2).eval(), (2, 4, 4)), "max pool": (nn.MaxPool1d(2), (2, 4)),
 }  # fmt: skip
 

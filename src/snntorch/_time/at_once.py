@@ -38,8 +38,8 @@ def _writes_nothing(function: Any) -> bool:
 
 
 # Functions whose results' shapes depend on no value, and those of them that draw.
-_KNOWN: set[Any] = {*filter(_writes_nothing, WITHOUT_VALUES | known.TRANSPOSED), Tensor.__getitem__}
-_DRAW = {function for function in _KNOWN if _name(function) in known.RANDOM}
+_FUNCTIONS: set[Any] = {*filter(_writes_nothing, WITHOUT_VALUES | known.TRANSPOSED), Tensor.__getitem__}
+_DRAW = {function for function in _FUNCTIONS if _name(function) in known.RANDOM}
 
 _fits: weakref.WeakKeyDictionary[nn.Module, dict[bool, bool]] = weakref.WeakKeyDictionary()
 
@@ -171,7 +171,7 @@ class _AtOnce(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if _EveryStep not in types:  # as far as PyTorch has looked
-            alike = func in _KNOWN and func not in _DRAW and _EveryStep not in map(type, leaves((args, kwargs)))
+            alike = func in _FUNCTIONS and func not in _DRAW and _EveryStep not in map(type, leaves((args, kwargs)))
             if func in known.AT_ONCE or (alike and not known.writes_in_place("", kwargs)):
                 return func(*args, **kwargs)
         elif func in known.KNOWN:
@@ -179,7 +179,7 @@ class _AtOnce(TorchFunctionMode):
                 return func(*args, **kwargs)
         elif func in known.CONSTANT:
             return func(*mapped(stand_in, args), **mapped(stand_in, kwargs))
-        elif func in _KNOWN and not (known.writes_in_place("", kwargs) or known.finds(func, args, kwargs)):
+        elif func in _FUNCTIONS and not (known.writes_in_place("", kwargs) or known.finds(func, args, kwargs)):
             return self._folded(func, args, kwargs)
         elif func == known.REQUIRES_GRAD:
             return args[0].course.requires_grad

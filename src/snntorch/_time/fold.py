@@ -25,7 +25,7 @@ ELEMENTWISE = set(
     "hardsigmoid hardshrink logsigmoid threshold clamp clip clamp_min clamp_max gt ge lt le eq ne greater less "
     "maximum minimum sign floor ceil round trunc erf lerp addcmul addcdiv where detach clone logical_and logical_or "
     "logical_not and or invert xor float double half bfloat16 dropout isnan isfinite heaviside fmod remainder "
-    "contiguous".split()
+    "contiguous to type_as".split()
 )
 PRODUCTS = {"matmul", "rmatmul"}
 OF_LAST = {"layer_norm": 1, "rms_norm": 1, "linear": 1}  # functions of the last dimensions, whose first tensor folds
@@ -60,7 +60,7 @@ def fold(
     alone = batched[0] and not any(batched[1:])
     if alone and args and fill(args[0], values) is values[0]:
         x = values[0]
-        if name in OF_LAST and x.dim() > 2:
+        if name in OF_LAST and x.dim() > 1:
             return function(*fill(args, values), **fill(kwargs, values))
         # normalised by each step's own statistics
         own = name == "batch_norm" and (function is not torch.nn.functional.batch_norm or args[1] is None)
@@ -68,6 +68,8 @@ def fold(
             flat = [x.flatten(0, 1), *values[1:]]
             out = pooled(function, *fill(args, flat), **fill(kwargs, flat))
             return mapped(lambda t: t.unflatten(0, x.shape[:2]), out)
+        if RANKS.get(name) == x.dim() and name != "upsample":  # of a single sample, so that steps are a batch
+            return function(*fill(args, values), **fill(kwargs, values))
     if all(batched):
         shifted = dims.behind_time(function, name, args, kwargs, values)
         if shifted is not None:

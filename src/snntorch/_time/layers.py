@@ -237,6 +237,8 @@ def fold(layer: nn.Module, x: Tensor) -> Tensor:
         pools = kind is nn.MaxPool2d and "forward" not in vars(layer)  # else the layer's own forward counts
         out = pooled_by(layer, x) if pools else layer(x)
         return out.unflatten(0, steps)
+    if _RANKS.get(kind) == x.dim() and not issubclass(kind, NORMS):  # of a single sample, so that steps are a batch
+        return layer(x)
     if torch.compiler.is_compiling() or (any_autocast() and not _is_layer(layer)):  # vmap takes apart what that casts
         raise NotImplementedError
     try:
