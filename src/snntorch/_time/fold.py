@@ -68,7 +68,7 @@ def fold(
             flat = [x.flatten(0, 1), *values[1:]]
             out = pooled(function, *fill(args, flat), **fill(kwargs, flat))
             return mapped(lambda t: t.unflatten(0, x.shape[:2]), out)
-        if RANKS.get(name) == x.dim() and name != "upsample":  # of a single sample, so that steps are a batch
+        if name.startswith(_KINDS) and RANKS.get(name) == x.dim():  # of a single sample, so that steps are a batch
             return function(*fill(args, values), **fill(kwargs, values))
     if all(batched):
         shifted = dims.behind_time(function, name, args, kwargs, values)

@@ -31,6 +31,7 @@ _ANY_SHAPE = {
 }  # fmt: skip
 _KINDS = "Conv", "ConvTranspose", "MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool", "Dropout", "BatchNorm"
 _RANKS: dict[Any, int] = {getattr(nn, f"{kind}{d}d"): d + 2 for kind in _KINDS for d in (1, 2, 3)}
+_OF_A_SAMPLE = {kind for kind in _RANKS if not issubclass(kind, (*NORMS, DROPOUT))}  # that take one without a batch
 _RANDOM = (DROPOUT, nn.RReLU)
 
 
@@ -237,7 +238,7 @@ def fold(layer: nn.Module, x: Tensor) -> Tensor:
         pools = kind is nn.MaxPool2d and "forward" not in vars(layer)  # else the layer's own forward counts
         out = pooled_by(layer, x) if pools else layer(x)
         return out.unflatten(0, steps)
-    if _RANKS.get(kind) == x.dim() and not issubclass(kind, NORMS):  # of a single sample, so that steps are a batch
+    if kind in _OF_A_SAMPLE and _RANKS[kind] == x.dim():  # of a single one, so that steps are a batch
         return layer(x)
     if torch.compiler.is_compiling() or (any_autocast() and not _is_layer(layer)):  # vmap takes apart what that casts
         raise NotImplementedError
