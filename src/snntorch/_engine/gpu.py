@@ -68,12 +68,12 @@ class Kernel:
         """
         least = warp * _LEAST
         again = self._chunks and not self._rounds
-        block = least if again else min(max(_power_of_two(size // _PROGRAMS), least), _GREATEST)
+        block = least if again else min(max(_power_of_two_within(size // _PROGRAMS), least), _GREATEST)
         # Products and sums are not contracted: every operation rounds, as PyTorch's do.
         options = {"BLOCK": block, "ALIGN": math.gcd(16, size, *strides),
                    "num_warps": max(1, block // (warp * _MOST)), "enable_fp_fusion": False}  # fmt: skip
         if self._rounds:
-            ahead = min(max(_power_of_two(_SHARED // (block * self._bytes)), 2), 16)
+            ahead = min(max(_power_of_two_within(_SHARED // (block * self._bytes)), 2), 16)
             unroll = min(_UNROLL, ahead) if block == least else 1
             options |= {"UNROLL": unroll, "STAGES": ahead if unroll == 1 else ahead // unroll + 1}
         if self._chunks:
@@ -143,7 +143,7 @@ def kernel(P):
 """
 
 
-def _power_of_two(number: int) -> int:
+def _power_of_two_within(number: int) -> int:
     """The greatest power of two that is no greater, or 1."""
     return 1 << max(number.bit_length() - 1, 0)
 

@@ -68,7 +68,7 @@ def shares(inputs: int, width: int, batch: int, dtype: torch.dtype, room: int, k
     features, size = _features(width), dtype.itemsize
     if memory(inputs, width, batch, dtype, kept) <= room:
         return _rows(batch, features, size), features
-    rows = min(_power_of_two(batch / _READERS), _VALUES * _THREADS // (features * inputs))
+    rows = min(_power_of_two_from(batch / _READERS), _VALUES * _THREADS // (features * inputs))
     programs = math.ceil(batch / rows) if rows else math.inf
     read = programs * inputs * width**2 * size
     chunk = max(_TILE, _CHUNK // (features * _WAITING))
@@ -87,10 +87,10 @@ def memory(inputs: int, width: int, batch: int, dtype: torch.dtype, kept: int = 
 
 def _features(width: int) -> int:
     """The width in which products of a layer are computed."""
-    return max(16, _power_of_two(width))
+    return max(16, _power_of_two_from(width))
 
 
-def _power_of_two(number: float) -> int:
+def _power_of_two_from(number: float) -> int:
     """The least that is no less."""
     return 1 << (math.ceil(number) - 1).bit_length()
 
@@ -101,7 +101,7 @@ def _rows(batch: int, features: int, size: int) -> int:
     Products without tensor cores are of one value a thread: of more, the threads' shares of the matrix would spill.
     """
     least, most = (_TILE, _TILE) if size == 2 else (1, min(_TILE, _THREADS // features))
-    rows = max(least, _power_of_two(batch / _PROGRAMS))
+    rows = max(least, _power_of_two_from(batch / _PROGRAMS))
     return rows if rows <= most else 0
 
 
