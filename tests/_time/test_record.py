@@ -230,6 +230,46 @@ def test_results_lie_where_the_loops_do(way):
     assert len({t.untyped_storage().data_ptr() for t in (x, *out)}) == 1 + len(out)
 
 
+def clipped(x, limit: float = 0.8):
+    return x.clamp(max=limit) * torch.sigmoid(x)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_functions_of_torchscript(monkeypatch):
+    monkeypatch.setitem(globals(), "clipped", torch.jit.script(clipped))
+    traced = torch.jit.trace(lambda x: x.sin() + 1.0, torch.rand(B, 4, dtype=F64))
+
+    class Scripted(Net):
+        looks = False
+
+        def forward(self, x):
+            mem, out, gain = self.lif1.init_leaky(), [], clipped(torch.ones(6, dtype=F64))
+            for now in x:
+                spk, mem = self.lif1(clipped(traced(self.fc1(now)), limit=0.5) * gain, mem)
+                out.append(traced(spk) if not self.looks or spk.sum() >= 0 else spk)
+            return torch.stack(out)
+
+    class Step(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lif = snn.Leaky(0.9, init_hidden=True)
+
+        def forward(self, x):
+            return clipped(self.lif(clipped(3.0 * x)))
+
+    net, step = Scripted(), Step()
+    x = torch.rand(T, B, 4, dtype=F64, requires_grad=True)
+    for net.looks in (False, True):
+        want, got = net(x), snn.layerwise(net)(x)
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(*[torch.autograd.grad(out.sum(), x)[0] for out in (got, want)])
+    for _ in range(2):
+        want = torch.stack([step(now) for now in x])
+        snn.utils.reset(step)
+        torch.testing.assert_close(snn.unroll(step, x), want, rtol=1e-12, atol=1e-12)
+        snn.utils.reset(step)
+
+
 def test_where_of_one_tensor_looks_at_it():
     class Places(Net):
         def forward(self, x):

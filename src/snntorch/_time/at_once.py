@@ -236,4 +236,4 @@ class _AtOnce(TorchFunctionMode):
         """A step of a neuron whose forward is called past the module."""
         raise _Unfit
 
-    about_to_set = neuron  # an attribute of a neuron
+    about_to_set = scripted = neuron  # an attribute of a neuron; a function of TorchScript

@@ -218,6 +218,14 @@ class Recorder(FunctionRecorder):
         ours = issubclass(cls, SurrogateFunction)
         return self.record(apply, ("apply", cls), args, kwargs, applied=cls, draws=not ours)
 
+    def scripted(self, function: Any, args: tuple, kwargs: dict) -> Any:
+        """A call of a function of TorchScript, whose interpreter would lose what stands for a value."""
+        if Later in map(type, leaves((args, kwargs))):
+            return self.record(function, ("scripted", function), args, kwargs, draws=True)
+        self.ran = True
+        with self.at_once():
+            return function(*args, **kwargs)
+
     def _sequence(self, module: nn.Module, args: tuple, kwargs: dict) -> Any:
         """A layer that takes whole sequences, called with one step of ours."""
         if len(args) != 1 or kwargs or not isinstance(args[0], Tensor):

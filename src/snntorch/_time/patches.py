@@ -1,4 +1,4 @@
-"""What PyTorch does not tell its function modes: calls of modules and `autograd.Function`s."""
+"""What PyTorch does not tell its function modes: calls of modules, `autograd.Function`s and TorchScript's functions."""
 
 import threading
 from collections.abc import Iterator
@@ -61,21 +61,21 @@ _patches = 0
 
 @contextmanager
 def patched() -> Iterator[None]:
-    """Calls of modules and of `autograd.Function`s go through the recorder of their thread, where there is one."""
+    """Calls of these go through the recorder of their thread, where there is one."""
     global _patches
     with _lock:
         _patches += 1
         if _patches == 1:
-            _calls.turn(away=True)
-            _applications.turn(away=True)
+            for detour in _DETOURS:
+                detour.turn(away=True)
     try:
         yield
     finally:
         with _lock:
             _patches -= 1
             if _patches == 0:
-                _calls.turn(away=False)
-                _applications.turn(away=False)
+                for detour in _DETOURS:
+                    detour.turn(away=False)
 
 
 @sites.boundary
@@ -104,6 +104,15 @@ def snntorch_apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
     return recorder.autograd_function(cls, apply, args, kwargs)
 
 
+def snntorch_scripted(function: Any, *args: Any, **kwargs: Any) -> Any:
+    recorder = recorder_now()
+    if recorder is None:
+        return _scripted.original(function, *args, **kwargs)
+    if recorder.stopped:
+        return _scripted.original(function, *resolved(args), **resolved(kwargs))
+    return recorder.scripted(function, args, kwargs)
+
+
 class _Entries:
     def call(self, *args: Any, **kwargs: Any) -> Any:
         return snntorch_call(self, *args, **kwargs)  # type: ignore[arg-type]
@@ -113,6 +122,11 @@ class _Entries:
         _ = __class__  # a free variable, which `super()` is to the code that this stands for
         return snntorch_apply(cls, *args, **kwargs)
 
+    def scripted(self, *args: Any, **kwargs: Any) -> Any:
+        return snntorch_scripted(self, *args, **kwargs)
+
 
 _calls = _Detour(nn.Module, CALL, _Entries.call, snntorch_call)
 _applications = _Detour(torch.autograd.Function, "apply", vars(_Entries)["apply"], snntorch_apply)
+_scripted = _Detour(torch.jit.ScriptFunction, "__call__", _Entries.scripted, snntorch_scripted)
+_DETOURS = _calls, _applications, _scripted
