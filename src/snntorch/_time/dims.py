@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, dtype
 
 from .arguments import Slot, fill
 from .known import TRANSPOSED
@@ -52,12 +52,14 @@ def behind_time(function: Any, name: str, args: Any, kwargs: Any, values: Sequen
 
 
 def _of_shape(x: Tensor, function: Any, name: str, rest: tuple) -> Callable[[], Any] | None:
-    """A function that takes a shape, an order of dimensions or an index."""
+    """A function that takes a shape, a type, an order of dimensions or an index."""
     if name == "get":  # `T` and the like, of a matrix
         return (lambda: x.mT) if x.dim() == 3 and not x.is_complex() else None
     if name == "getitem":
         index = rest[0] if type(rest[0]) is tuple else rest
         return (lambda: x[(slice(None), *index)]) if all(map(_plain, index)) else None
+    if name == "view" and rest and type(rest[0]) is dtype:  # of the last dimension; vmap can't before torch 2.13
+        return lambda: x.view(rest[0])
     given = rest[0] if len(rest) == 1 and isinstance(rest[0], tuple | list) else rest
     if not _ints(given):
         return None
