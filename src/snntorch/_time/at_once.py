@@ -21,6 +21,7 @@ from .._neurons.recorder import recording
 from ..surrogate import SurrogateFunction
 from . import known, layers
 from .arguments import hollow, leaves, mapped
+from .courses import as_stacked
 from .fold import fold
 from .infer import WITHOUT_VALUES
 from .later import Meta
@@ -148,7 +149,7 @@ class _AtOnce(TorchFunctionMode):
     def stacked(self, of_step: Sequence[Tensor]) -> Tensor:
         """A tensor that a step gives, of all steps."""
         (tensor,) = of_step
-        return tensor.course if type(tensor) is _EveryStep else torch.stack([tensor] * self.steps)
+        return as_stacked(tensor.course) if type(tensor) is _EveryStep else torch.stack([tensor] * self.steps)
 
     def over(self) -> bool:
         """Whether nobody keeps what stands for a step's tensor, and neurons hold the states that they left."""

@@ -54,6 +54,17 @@ def joined(sources: Sequence[Any], spans: Sequence[int]) -> tuple[Tensor, bool]:
     return _stacked(sources, spans), True
 
 
+def as_stacked(values: Tensor) -> Tensor:
+    """A course as `torch.stack` of its steps gives it, in the order and the mode that it would be in."""
+    if values.is_inference() != torch.is_inference_mode_enabled():
+        values = values.clone()
+    if values.layout is torch.strided and not values.is_contiguous():
+        step = torch.empty_strided(values.shape[1:], values.stride()[1:], dtype=values.dtype, device="meta")
+        if torch.stack((step, step)).is_contiguous():
+            values = values.contiguous()
+    return values.detach() if values.requires_grad and not torch.is_grad_enabled() else values
+
+
 def _in_a_row(sources: Sequence[Any], spans: Sequence[int], batch: Batch, out: int, start: int) -> int:
     """Where sources end that are an output of calls that ran together, one after the other; 0 where they are not."""
     for source, span in zip(sources, spans, strict=True):

@@ -10,7 +10,7 @@ from .._engine import note
 from .._neurons.ends import ends_now
 from . import layers
 from .arguments import Slot, fill, leaves
-from .courses import count, course, joined, place, rows_of
+from .courses import as_stacked, count, course, joined, place, rows_of
 from .fold import fold
 from .infer import Context, Inferred, context_now, in_context
 from .later import Batch, Meta, Node
@@ -187,8 +187,7 @@ class StackGroup(FunctionGroup):
             spans = node.extra or [1] * len(node.inputs)
             values, changes = joined(node.inputs, spans)
             dim = self.template[1].get("dim", 0) if len(self.template[0]) < 2 else self.template[0][1]
-            if not changes:
-                values = torch.stack([values] * sum(spans))
+            values = as_stacked(values) if changes else torch.stack([values] * sum(spans))
             place([node], Batch([values if dim in (0, -values.dim()) else values.movedim(0, dim).contiguous()]))
 
 

@@ -33,7 +33,10 @@ AT_ONCE = KNOWN | {
     set_grad_mode,
 }  # fmt: skip
 DRAWN = {torch.rand_like, torch.randn_like, torch.randint_like}  # at once, in the order of the code
-SPECIAL = {REQUIRES_GRAD, *DRAWN, Tensor.__iter__, Tensor.unbind, torch.unbind, Tensor.__setitem__, *CONSTANT}
+ASKS, LEAVES = Tensor.requires_grad_, {Tensor.detach_, torch.detach_}  # of the very tensor, whose values stay
+SPECIAL = {
+    REQUIRES_GRAD, *DRAWN, Tensor.__iter__, Tensor.unbind, torch.unbind, Tensor.__setitem__, *CONSTANT, ASKS, *LEAVES,
+}  # fmt: skip
 RANDOM = {"rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "bernoulli", "normal",
            "poisson", "multinomial", "binomial", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
            "feature_dropout", "feature_alpha_dropout", "rrelu", "gumbel_softmax", "uniform", "exponential",

@@ -74,6 +74,11 @@ class FunctionRecorder(Recording, TorchFunctionMode):
             return func(*args, **kwargs) if func in known.CONSTANT else self.given(func(*args, **kwargs))
         if func is Tensor.__setitem__:
             return self.record(known.setitem, known.setitem, args, kwargs)
+        if func is known.ASKS or func in known.LEAVES:
+            asks = func is known.ASKS and (args[1] if len(args) > 1 else kwargs.get("requires_grad", True))
+            if args[0].node.requires_grad() is not asks:
+                self.stop(f"{line()}: {func.__name__} changes what asks for a gradient")
+            return func(*resolved(args), **kwargs) if self.stopped else args[0]
         source, dim = args[0], args[1] if len(args) > 1 else kwargs.get("dim", 0)
         dim %= len(source.meta.shape)
         rows = tuple([self._select(source, dim, index) for index in range(source.meta.shape[dim])])

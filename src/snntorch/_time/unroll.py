@@ -16,6 +16,7 @@ from .._neurons.recorder import recorder_now
 from . import layers
 from .arguments import leaves, mapped
 from .at_once import at_once
+from .courses import as_stacked
 from .graphs import unroll_graph
 from .groups import SelectGroup
 from .later import Later, Node, resolved
@@ -150,9 +151,9 @@ def _apart(out: Any, given: Any) -> Any:
     def own(tensor: Tensor) -> Tensor:
         memory = memory_of(tensor)
         if memory in taken:
-            return tensor.clone()
+            return as_stacked(tensor.clone())
         taken.add(memory)
-        return tensor
+        return as_stacked(tensor)
 
     return mapped(own, out)
 
