@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import snntorch as snn
 
@@ -135,3 +136,29 @@ def test_what_is_passed_on_is_in_memory_of_its_own(make, static):
         for passed in listed(out)[:1]:
             passed.add_(1)
         assert torch.equal(x, before)
+
+
+class Own(nn.Module):
+    memoryless = True
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 4, dtype=F64)
+
+    def forward(self, x):
+        return self.fc(x).softmax(-1)
+
+
+@pytest.mark.parametrize("make", [Own, lambda: nn.Sequential(snn.Leaky(beta=0.5, init_hidden=True), Own())])
+def test_checkpoint_stops_what_it_runs_again(make):
+    """By an error that is not one of the layer's."""
+    net, x = make(), torch.randn(T, B, 4, dtype=F64)
+
+    def run(x):
+        snn.utils.reset(net)
+        return snn.unroll(net, x)
+
+    outs = [run(x), checkpoint(run, x, use_reentrant=False)]
+    found, expected = (torch.autograd.grad(out.square().sum(), [*net.parameters()]) for out in outs)
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)

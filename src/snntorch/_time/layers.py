@@ -33,6 +33,8 @@ _KINDS = "Conv", "ConvTranspose", "MaxPool", "AvgPool", "AdaptiveAvgPool", "Adap
 _RANKS: dict[Any, int] = {getattr(nn, f"{kind}{d}d"): d + 2 for kind in _KINDS for d in (1, 2, 3)}
 _OF_A_SAMPLE = {kind for kind in _RANKS if not issubclass(kind, (*NORMS, DROPOUT))}  # that take one without a batch
 _RANDOM = (DROPOUT, nn.RReLU)
+# What PyTorch raises where vmap can't do something. By another error of its own checkpoint stops what it runs again.
+_FAILS = RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError
 
 
 def hooks(module: nn.Module) -> bool:
@@ -244,7 +246,7 @@ def fold(layer: nn.Module, x: Tensor) -> Tensor:
         raise NotImplementedError
     try:
         return over_steps(layer, (x,), (0,))
-    except Exception as error:  # what it is, the layer will say by itself
+    except _FAILS as error:  # what it is, the layer will say by itself
         raise NotImplementedError(str(error)) from error
 
 
