@@ -162,3 +162,24 @@ def test_checkpoint_stops_what_it_runs_again(make):
     found, expected = (torch.autograd.grad(out.square().sum(), [*net.parameters()]) for out in outs)
     for a, b in zip(found, expected, strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_transformer_layer_under_autocast(form, mode):
+    """Which in evaluation gives half precision, or single where somebody watches it."""
+    torch.manual_seed(0)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+
+        def forward(self, x):
+            return self.layer(x) * 1
+
+    net, x = Net().eval(), torch.randn(T, B, 5, 4)
+    with mode(), torch.autocast("cpu", torch.bfloat16):
+        for _ in range(2):
+            out = FORMS[form](net, x)
+            torch.testing.assert_close(out, loop(net, x), rtol=0.05, atol=0.05)

@@ -152,6 +152,8 @@ def way(module: nn.Module, sequences: int) -> str:
     if takes_sequence(module):
         return "whole sequence" if sequences else "step"
     watched = backward_hooks(module)
+    if isinstance(module, nn.TransformerEncoderLayer) and not module.training and torch.is_autocast_enabled("cpu"):
+        return "stop"  # its kernel gives half precision, and is called where nobody records
     if isinstance(module, SpikingNeuron):
         whole = module.overrides
         found = "whole neuron" if whole or watched else "neuron" if _begins_as_all(module) else "look through"

@@ -145,7 +145,8 @@ class Recorder(FunctionRecorder):
         if way == "whole sequence":
             return self._sequence(module, args, kwargs)
         if way == "stop":
-            self.stop(f"{type(module).__name__} carries hooks")
+            why = "carries hooks" if layers.hooks(module) else "gives another dtype where it is recorded"
+            self.stop(f"{type(module).__name__} {why}")
             return module(*args, **kwargs)
         if Later not in map(type, leaves((args, kwargs))):
             return call(module, *args, **kwargs)
