@@ -231,6 +231,35 @@ def test_checkpoints_of_passed_and_of_reset_states_are_right():
     torch.testing.assert_close(fc.weight.grad, grads[0])
 
 
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpoints_of_a_loop_that_resets_are_right(reentrant):
+    """Each time that it runs; a loop that does not is told apart from it."""
+    from torch.utils.checkpoint import checkpoint
+
+    fc, lif = nn.Linear(4, 4).double(), snn.Leaky(0.9, init_hidden=True).double()
+    x = torch.rand(B, 4, dtype=torch.float64, requires_grad=True)
+
+    def steps(x):
+        return sum(lif(fc(x)).sum() + lif.mem.sum() for _ in range(3))
+
+    def sequence(x):
+        snn.utils.reset(lif)
+        return steps(x) + steps(x)
+
+    found = []
+    for _ in range(2):
+        for call in (sequence, lambda x: checkpoint(sequence, x, use_reentrant=reentrant)):
+            found.append(torch.autograd.backward(call(x)) or [x.grad, fc.weight.grad])
+            x.grad = fc.weight.grad = None
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])
+    out = checkpoint(steps, x, use_reentrant=reentrant)
+    for before in (lambda: None, lambda: snn.utils.reset(lif)):  # where the first run began from what it had left
+        before()
+        with pytest.raises(RuntimeError, match=r"recompute=K"):
+            out.backward(retain_graph=True)
+
+
 class Residual(nn.Module):
     """One step."""
 

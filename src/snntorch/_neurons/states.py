@@ -1,6 +1,7 @@
 """The states that a neuron keeps between its calls."""
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from .registry import Registry
 from .traced import BEFORE, settle
 
 _again: ContextVar[bool] = ContextVar("snntorch.running_again", default=False)
+_reset_in: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()  # the last backward pass that did
 
 
 @contextlib.contextmanager
@@ -32,7 +34,7 @@ def running_again() -> Iterator[None]:
 
 def _check_not_in_backward(neuron: Any) -> None:
     """Stop who recomputes a forward in the backward pass, which would go on from the states that the first one left."""
-    if not _again.get():
+    if not _again.get() and _reset_in.get(neuron) != backward_pass():
         raise RuntimeError(
             f"{type(neuron).__name__} runs in a backward pass, where its stored states are those after the forward "
             "pass: torch.utils.checkpoint would compute other gradients. Pass the states as arguments, reset them "
@@ -206,6 +208,8 @@ class Stateful(nn.Module, metaclass=Registry):
             states = [torch.zeros(0) for _ in self.states]
         else:
             settle(self)
+            if (now := backward_pass()) != -1:
+                _reset_in[self] = now
             with _no_inference():
                 states = [self._reset_state(name, self._kept(name)) for name in self.states]
         self._store(states)
