@@ -39,6 +39,7 @@ class Deep(Net):
         spk = self.recurrent(self.weighted(spk + 0.3 * syn.tanh() - mem.sigmoid()))
         with torch.no_grad():
             held = torch.cat([spk, x], -1).mean(-1, keepdim=True)
+        held = held * 0.5 if x.requires_grad else held
         gain = self.fc.weight.abs().mean(0)
         return {"a": (self.step(spk * gain + held), mem), "b": [torch.where(spk > 0.5, x, -x).transpose(0, 1), gain]}
 
@@ -50,10 +51,12 @@ class Chosen(Net):
         super().__init__()
         self.what, self.kept = what, None
         self.noisy, self.second = snn.NoisyLeaky(0.8, init_hidden=True), snn.Leaky(0.9)
+        self.drawn = snn.NoisyLeaky(0.8, init_hidden=True, generator=torch.Generator().manual_seed(0))
         self.drop, self.act = nn.Dropout(0.4), nn.ReLU(inplace=True)
+        self.register_buffer("scale", torch.ones(6))
 
     def forward(self, x):
-        spk = self.lif(self.fc(self.noisy(x)))
+        spk = self.lif(self.fc(self.noisy(x) + self.drawn(x)))
         if self.what == "attribute":
             self.kept = spk
         elif self.what == "reset":
@@ -84,12 +87,21 @@ class Chosen(Net):
             spk = spk * torch.nn.functional.dropout(torch.ones(6), 0.3)
         elif self.what == "rows":
             spk = torch.stack([row + k for k, row in enumerate(spk)])
+        elif self.what == "caught":
+            try:
+                spk = spk.roll(1, -1)
+            except Exception:
+                spk = spk * 0.5
+        elif self.what == "reads states":
+            spk = spk + snn.utils.get_states(self)["lif.mem"]
+        elif self.what == "out":
+            spk = spk * torch.mul(self.scale, 0.9, out=self.scale)
         return self.last(self.out(spk))
 
 
 GIVEN_UP = [
     "attribute", "reset", "draws alike", "a part", "in place", "writes", "buffer", "modules", "looks", "twice", "where",
-    "explicit", "past the module", "rows",
+    "explicit", "past the module", "rows", "caught", "reads states", "out",
 ]  # fmt: skip
 KINDS = {kind.__name__: kind for kind in [*ALIKE, *ONCE, *MORE, *DIFFER, Deep]}
 AT_ONCE = {"Plain", "Feeds", "Deep", "sew block", "attention", "u-net", "branches", "normalised", "Scales"}
@@ -144,6 +156,7 @@ def test_what_changes_after_a_recording(what, recordings):
         net, x = Chosen(), torch.rand(T, 4, 4)
         with torch.no_grad():
             net.fc.weight.mul_(4)
+            net.out.bias.add_(0.5)
         snn.unroll(net, x)
         if not tried:
             at_once.tell(net, fits=False)
@@ -237,3 +250,105 @@ def test_what_draws_draws_for_each_step(recordings):
     assert len(recordings) == 1 and torch.equal(found[1], found[2])
     assert len({tuple(row) for row in found[1].flatten(1).tolist()}) == T
     assert 0.3 < (found[1] > 0).float().mean() < 0.7
+
+
+class Vain(nn.Module):
+    """Computes more than it gives, which a recording leaves out."""
+
+    def __init__(self):
+        super().__init__()
+        self.vain, self.fc, self.out = (nn.Linear(4, n) for n in (4, 4, 3))
+        self.lif = snn.Leaky(0.9, init_hidden=True, output=True)
+
+    def forward(self, x):
+        _spk, mem = self.lif(self.vain(x))
+        mem.tanh()
+        return self.out(self.fc(x).sigmoid())
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_what_runs_again_in_the_backward_pass_is_what_ran_in_the_forward(cut):
+    """It was recorded there, and a checkpoint expects the same tensors."""
+    net, x = Vain().double(), torch.rand(T, 3, 4, dtype=torch.float64)
+    net.lif.beta = net.lif.beta.double()
+
+    def run(x):
+        snn.utils.reset(net)
+        return snn.unroll(net, x)
+
+    again = torch.utils.checkpoint.checkpoint
+    grads = []
+    for call in (loop, lambda net, x: snn.unroll(net, x, recompute=5) if cut else again(run, x, use_reentrant=False)):
+        snn.utils.reset(net)
+        grads.append(torch.autograd.grad(call(net, x).square().sum(), net.fc.parameters()))
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def of_batch(x):
+    return x * x.shape[0] + x.sum(0)
+
+
+class Layers(Net):
+    """A layer to which somebody gave a forward, and one of several outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.same, self.pool = nn.Identity(), nn.MaxPool1d(2, return_indices=True)
+        self.fc.forward = of_batch
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, x):
+        pooled, indices = self.pool(x.unsqueeze(1))
+        return self.step(x), pooled, indices, x * 2 if self.same(x) is x is x.double() else -x
+
+
+def test_layers_that_are_not_what_most_are(recordings):
+    found = []
+    for call in (loop, snn.unroll):
+        net, x = made(Layers)
+        at_once.tell(net, fits=True)
+        found.append(results(net, call, x))
+    assert_same(found[1], found[0])
+    assert not recordings
+
+
+class OfRank(Net):
+    """For steps of three dimensions, or such as lie in one piece."""
+
+    def forward(self, x):
+        return self.step(x), {
+            "sum": lambda x: x.sum(-3), "unsqueeze": lambda x: x.unsqueeze(-4), "view": lambda x: x.mT.view(-1),
+            "flip": lambda x: x.flip(-3), "stack": lambda x: torch.stack([x, x], -4),
+            "transpose": lambda x: x.transpose(0, -3),
+        }[self.what](x)  # fmt: skip
+
+    what = "sum"
+
+
+@pytest.mark.parametrize("what", ["sum", "unsqueeze", "transpose", "flip", "stack", "view"])
+def test_time_is_no_dimension_of_a_step(what):
+    net, x = made(OfRank)
+    net.what = what
+    for call in (loop, snn.unroll):
+        at_once.tell(net, fits=True)
+        with pytest.raises((IndexError, RuntimeError)) as raised:
+            call(net, x)
+        assert "Dimension out of range" in str(raised.value) or "view size is not compatible" in str(raised.value)
+
+
+class Half(Net):
+    """Single numbers, which do not decide a dtype beside what has dimensions."""
+
+    def forward(self, x):
+        return self.step(x), x.float() / x.abs().max(), x.float().sum() * self.fc.weight.sum()
+
+
+def test_single_numbers_decide_no_dtype():
+    found = []
+    for call in (loop, snn.unroll):
+        net, x = made(Half)
+        at_once.tell(net, fits=True)
+        found.append(results(net, call, x))
+    assert_same(found[1], found[0])
+    assert [t.dtype for t in leaves(found[1][0])] == [t.dtype for t in leaves(found[0][0])]

@@ -344,6 +344,17 @@ class Takes(Net):
         return self.step(x, self.gains.popleft())
 
 
+class TakesByMethod(Net):
+    """By a method of a container of Python's, which is built in."""
+
+    def __init__(self):
+        super().__init__()
+        self.next_gain = deque(gain_at(t) for t in range(T + 1)).popleft
+
+    def forward(self, x):
+        return self.step(x, self.next_gain())
+
+
 class Ages(Net):
     """A helper that isn't a module."""
 
@@ -413,7 +424,7 @@ class Delayed(Net):
 
 DIFFER = [
     Counts, CountsInBuffer, CountsInList, CountsInClass, CountsInClassList, CountsGlobally, CountsInClosure,
-    CountsInProperty, Takes, Ages, Draws, DrawsATensor, Looks, ByName, SetsAnother, Delayed,
+    CountsInProperty, Takes, TakesByMethod, Ages, Draws, DrawsATensor, Looks, ByName, SetsAnother, Delayed,
 ]  # fmt: skip
 
 

@@ -47,7 +47,8 @@ def behind_time(function: Any, name: str, args: Any, kwargs: Any, values: Sequen
         return None if kwargs else _of_shape(values[0], function, name, args[1:])
     if name not in _DIMENSIONS:
         return None
-    moved = _named(name, list(args), dict(kwargs))
+    rank = values[0].dim() - 1 + (name in ("stack", "unsqueeze"))
+    moved = _named(name, list(args), dict(kwargs), rank)
     return None if moved is None else lambda: function(*fill(moved[0], values), **fill(moved[1], values))
 
 
@@ -65,10 +66,12 @@ def _of_shape(x: Tensor, function: Any, name: str, rest: tuple) -> Callable[[], 
         return None
     if name in ("view", "reshape"):
         return lambda: x.reshape(len(x), *given)
+    if not _within(given, x.dim() - 1):
+        return None
     return lambda: function(x, (*[0] * (name == "permute"), *_moved(given)))
 
 
-def _named(name: str, args: list, kwargs: dict) -> tuple[list, dict] | None:
+def _named(name: str, args: list, kwargs: dict, rank: int) -> tuple[list, dict] | None:
     """The arguments with their dimensions moved; None where they do not name them all."""
     places, keywords = _DIMENSIONS[name]
     if name in _FIRST and len(args) <= places[0] and "dim" not in kwargs:
@@ -80,7 +83,7 @@ def _named(name: str, args: list, kwargs: dict) -> tuple[list, dict] | None:
             if keyword == "end_dim":  # the last one
                 continue
             return None
-        if not _ints(held[key]):
+        if not (_ints(held[key]) and _within(held[key], rank)):
             return None
         held[key] = _moved(held[key])
     return args, kwargs
@@ -91,6 +94,11 @@ def _ints(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return len(value) > 0 and all(type(v) is int for v in value)
     return type(value) is int
+
+
+def _within(value: Any, rank: int) -> bool:
+    """Whether dimensions that are counted from the end are those of a step."""
+    return value >= -rank if type(value) is int else all([v >= -rank for v in value])
 
 
 def _moved(value: Any) -> Any:

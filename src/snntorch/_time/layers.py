@@ -15,6 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized, type_before_parametrizat
 from .._engine.private import CONVOLUTION, DROPOUT, NORMS, any_autocast
 from .._layers.batchnorm import uses_batch
 from .._neurons.neurons import SpikingNeuron
+from .arguments import mapped
 from .fold import over_steps
 from .pooling import pooled_by
 
@@ -225,7 +226,7 @@ def folds_as_it_is(layer: nn.Module) -> bool:
     return (kind in _ANY_SHAPE or kind in _RANKS or kind is nn.Flatten) and folds(layer)
 
 
-def fold(layer: nn.Module, x: Tensor) -> Tensor:
+def fold(layer: nn.Module, x: Tensor) -> Any:
     """A layer that `folds`, of `[T, B, ...]`.
 
     Raises:
@@ -241,7 +242,7 @@ def fold(layer: nn.Module, x: Tensor) -> Tensor:
         x, steps = x.flatten(0, 1), x.shape[:2]
         pools = kind is nn.MaxPool2d and "forward" not in vars(layer)  # else the layer's own forward counts
         out = pooled_by(layer, x) if pools else layer(x)
-        return out.unflatten(0, steps)
+        return mapped(lambda t: t.unflatten(0, steps), out)  # a pooling's indices too
     if kind in _OF_A_SAMPLE and _RANKS[kind] == x.dim():  # of a single one, so that steps are a batch
         return layer(x)
     if torch.compiler.is_compiling() or (any_autocast() and not _is_layer(layer)):  # vmap takes apart what that casts

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from .._engine import bits
-from .._engine.private import transforming, viewed
+from .._engine.private import saved_by, transforming, viewed
 
 _DEVICES = ("cpu", "cuda")
 _SMALL = 1024  # elements: fewer are not worth a look
@@ -40,6 +40,12 @@ def packed_spikes() -> contextlib.AbstractContextManager:
     if torch.compiler.is_compiling() or transforming():
         return contextlib.nullcontext()
     return saved_tensors_hooks(_pack, _unpack)
+
+
+def kept_by_others() -> bool:
+    """Whether hooks of somebody else's keep what is saved for the backward pass, as those of a checkpoint do."""
+    hooks = saved_by(True)
+    return hooks is not None and hooks[0] is not _pack
 
 
 class _Kept(NamedTuple):

@@ -88,7 +88,8 @@ def _check(value: Any, names: set[str], checked: set[FunctionType], places: dict
         harmless = issubclass(value, nn.Module | torch.autograd.Function | BaseException) or hasattr(value, "_fields")
         return harmless or _known(value.__module__) or value in _BUILTINS
     if isinstance(value, BuiltinFunctionType):
-        return value in _BUILTINS or _known(value.__module__ or type(value.__self__).__module__)
+        of_torch = value.__module__ is None and _known(type(value.__self__).__module__, ("torch", "snntorch"))
+        return value in _BUILTINS or of_torch or _known(value.__module__)  # a deque's `popleft` is of no module
     return (
         callable(value) and not isinstance(value, nn.Module) and _known(type(value).__module__, ("torch", "snntorch"))
     )

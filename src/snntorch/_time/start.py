@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import is_
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from .._neurons.neurons import SpikingNeuron
 from . import layers
@@ -49,6 +49,11 @@ class Start:
             if not all(map(_same, now, before)):
                 return False
         return True
+
+    def generators(self) -> list[Generator]:
+        """What the modules draw from, beside PyTorch's own."""
+        values = [attributes.values() for attributes, *_ in self.held.values()]
+        return [v for of_one in values if Generator in map(type, of_one) for v in of_one if type(v) is Generator]
 
     def restore(self) -> None:
         """Let the modules hold what they did."""
