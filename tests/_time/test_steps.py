@@ -413,6 +413,18 @@ class SetsAnother(Net):
         return self.step(x, gain_at(self.fc.steps))
 
 
+def count_in(module):
+    module.steps = getattr(module, "steps", 0) + 1
+    return module.steps
+
+
+class CountsByAHelper(Net):
+    """A function that sets an attribute of what it is given."""
+
+    def forward(self, x):
+        return self.step(x, gain_at(count_in(self.fc.weight)))
+
+
 class Delayed(Net):
     """The spikes of two steps before."""
 
@@ -424,7 +436,8 @@ class Delayed(Net):
 
 DIFFER = [
     Counts, CountsInBuffer, CountsInList, CountsInClass, CountsInClassList, CountsGlobally, CountsInClosure,
-    CountsInProperty, Takes, TakesByMethod, Ages, Draws, DrawsATensor, Looks, ByName, SetsAnother, Delayed,
+    CountsInProperty, Takes, TakesByMethod, Ages, Draws, DrawsATensor, Looks, ByName, SetsAnother, CountsByAHelper,
+    Delayed,
 ]  # fmt: skip
 
 

@@ -28,10 +28,11 @@ _CALLED = {"forward", *(f"__{name}__" for name in "call getattr getattribute get
 
 
 class Reads(NamedTuple):
-    """What a piece of code reads by name."""
+    """What a piece of code reads by name, and whether it sets attributes of its first argument."""
 
     globals: frozenset[str]
     attributes: frozenset[str]
+    sets: bool
 
 
 def attributes_read(modules: Sequence[nn.Module]) -> set[str] | None:
@@ -97,7 +98,7 @@ def _check(value: Any, names: set[str], checked: set[FunctionType], places: dict
 
 def _check_function(function: FunctionType, names: set, checked: set, places: dict) -> bool:
     reads = _reads(function.__code__)
-    if reads is None:
+    if reads is None or (reads.sets and not _is_method(function)):  # of a module, whose attributes are compared
         return False
     checked.add(function)
     names |= reads.attributes | (reads.globals & {"getattr"})
@@ -105,6 +106,10 @@ def _check_function(function: FunctionType, names: set, checked: set, places: di
     held += [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
     held += [function.__globals__.get(name, getattr(builtins, name, None)) for name in reads.globals]
     return all([_check(value, names, checked, places) for value in held])
+
+
+def _is_method(function: FunctionType) -> bool:
+    return "." in function.__qualname__.rpartition("<locals>.")[2]
 
 
 def _known(name: str | None, packages: Collection[str] = _KNOWN) -> bool:
@@ -116,7 +121,7 @@ def _reads(code: CodeType) -> Reads | None:
     """What code reads by name; None where it sets more than variables and attributes of its first argument."""
     globals_: set[str] = set()
     attributes: set[str] = set()
-    own = code.co_varnames[:1]
+    own, sets = code.co_varnames[:1], False
     before: Any = None
     for instruction in dis.get_instructions(code):
         name, argument = instruction.opname, instruction.argval
@@ -124,6 +129,7 @@ def _reads(code: CodeType) -> Reads | None:
             loaded = before.argval[-1:] if isinstance(before.argval, tuple) else (before.argval,)
             if "LOAD_FAST" not in before.opname or loaded != own:  # one of Python 3.13 stores another first
                 return None
+            sets = True
         elif name in ("STORE_GLOBAL", "DELETE_GLOBAL", "DELETE_ATTR", "LOAD_BUILD_CLASS") or (
             name == "STORE_DEREF" and argument in code.co_freevars
         ):
@@ -140,8 +146,8 @@ def _reads(code: CodeType) -> Reads | None:
             attributes.add(inner)
         elif isinstance(inner, CodeType):
             reads = _reads(inner)
-            if reads is None:
+            if reads is None or reads.sets:
                 return None
             globals_ |= reads.globals
             attributes |= reads.attributes
-    return Reads(frozenset(globals_), frozenset(attributes))
+    return Reads(frozenset(globals_), frozenset(attributes), sets)
