@@ -15,7 +15,7 @@ from .._neurons.neurons import SpikingNeuron
 from .._neurons.recorder import recording
 from ..surrogate import SurrogateFunction
 from . import known, layers
-from .arguments import hollow, leaves, mapped
+from .arguments import ATOMS, hollow, leaves, mapped
 from .courses import as_stacked
 from .fold import fold
 from .infer import WITHOUT_VALUES
@@ -118,10 +118,6 @@ class AllSteps(TorchFunctionMode):
         self.left: dict[SpikingNeuron, list[Any]] = {}  # and after
         self.made: list[weakref.ref] = []
         self.fails = False  # whether anything was raised
-        self.of_neurons: set[int] = set()  # memory of their states, which are others at each step
-        for module in start.held:
-            if isinstance(module, SpikingNeuron):
-                self.of_neurons.update(map(memory_of, leaves(_states(module))))
 
     def run(self, module: nn.Module, x: Tensor, static: bool) -> Any:
         """What the step gives."""
@@ -142,8 +138,11 @@ class AllSteps(TorchFunctionMode):
     def _alike(self, tensors: Sequence[Any]) -> bool:
         """Whether these are no `EveryStep`, none of them a neuron's state."""
         alike = [t for t in tensors if type(t) is not EveryStep]
-        if alike and not self.of_neurons.isdisjoint(map(memory_of, alike)):
-            raise Unfit
+        if alike:
+            neurons = [m for m in self.start.held if isinstance(m, SpikingNeuron)]
+            states = leaves([[*self.neurons.get(n, ()), *_states(n)] for n in neurons])
+            if not {*map(memory_of, states)}.isdisjoint(map(memory_of, alike)):
+                raise Unfit
         return len(alike) == len(tensors)
 
     def _each(self, given: Any, taken: Sequence[Any] = ()) -> Any:
@@ -172,7 +171,8 @@ class AllSteps(TorchFunctionMode):
         if func in known.CONSTANT and every:
             return func(*mapped(stand_in, args), **mapped(stand_in, kwargs))
         if func in _FUNCTIONS and not (known.writes_in_place("", kwargs) or known.finds(func, args, kwargs)):
-            if not self._alike(leaves((*args, *kwargs.values()))):
+            alone = args and type(args[0]) is EveryStep and not kwargs and ATOMS.issuperset(map(type, args[1:]))
+            if alone or not self._alike(leaves((*args, *kwargs.values()))):
                 return self._folded(func, args, kwargs)
             if func not in _DRAW:
                 return func(*args, **kwargs)
@@ -212,7 +212,6 @@ class AllSteps(TorchFunctionMode):
             self.neurons[module] = _states(module)
             out = self._aside(module.sequence, *(x.course,) if every else (x, (), self.steps))
             self.left[module] = _states(module)
-            self.of_neurons.update(map(memory_of, leaves(self.left[module])))
             return out
         if way in ("layer", "fold") and _folds(module) and (every or not layers.is_random(module)):
             return self._aside(layers.fold, module, x.course, of=(x,)) if every else self._aside(module, x, alike=True)

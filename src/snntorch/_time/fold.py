@@ -57,6 +57,10 @@ def fold(
     ):
         aligned = _aligned(values, batched, args, kwargs)
         return function(*fill(args, aligned), **fill(kwargs, aligned))
+    if all(batched):
+        shifted = dims.behind_time(function, name, args, kwargs, values)
+        if shifted is not None:
+            return shifted()
     alone = batched[0] and not any(batched[1:])
     if alone and args and fill(args[0], values) is values[0]:
         x = values[0]
@@ -70,10 +74,6 @@ def fold(
             return mapped(lambda t: t.unflatten(0, x.shape[:2]), out)
         if name.startswith(_KINDS) and RANKS.get(name) == x.dim():  # of a single sample, so that steps are a batch
             return function(*fill(args, values), **fill(kwargs, values))
-    if all(batched):
-        shifted = dims.behind_time(function, name, args, kwargs, values)
-        if shifted is not None:
-            return shifted()
     if name in PRODUCTS and not kwargs and all(v.dim() - b >= 2 for v, b in zip(values, batched, strict=True)):
         return function(*fill(args, _aligned(values, batched, args, kwargs)))
 

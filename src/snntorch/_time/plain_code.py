@@ -42,21 +42,24 @@ def attributes_read(modules: Sequence[nn.Module]) -> set[str] | None:
     """
     held = {id(m): vars(m) for m in modules}
     places: dict[int, Any] = held | {id(base): vars(base) for m in modules for base in type(m).__mro__[:-1]}
-    names, checked, done = set(_CALLED), set[FunctionType](), -1
-    while len(names) + len(places) != done:
-        done = len(names) + len(places)
+    names, checked = set(_CALLED), set[FunctionType]()
+    before, of_package = set[str](), dict[int, bool]()  # names and places that were looked at
+    while len(names) > len(before) or len(places) > len(of_package):
+        fresh, before = names - before, set(names)
         for key, place in list(places.items()):
-            of_package = _known(place.get("__module__"))
-            for name in names & place.keys():
+            looked_at = key in of_package
+            if not looked_at:
+                of_package[key] = _known(place.get("__module__"))
+            for name in (fresh if looked_at else before) & place.keys():
                 for value in _functions(place[name]):
                     if key in held:
                         asked = callable(value) and not isinstance(value, nn.Module)
                     else:
-                        asked = not of_package or isinstance(value, FunctionType)
+                        asked = not of_package[key] or isinstance(value, FunctionType)
                     if asked and not _check(value, names, checked, places):
                         return None
         if not names.isdisjoint(_BY_NAME):  # names that are made
-            own = [place for place in places.values() if not _known(place.get("__module__"))]
+            own = [place for key, place in places.items() if not of_package.get(key)]
             names |= {name for place in own for name in place if not name.startswith("__")}
     return names
 

@@ -43,7 +43,7 @@ class Start:
         if self.context != context_now():
             return False
         for module, before in self.held.items():
-            now = _held(module)
+            now = _held(module) if isinstance(module, SpikingNeuron) else _holders(module)
             if module in states:
                 now[0].update(zip(module.states, states[module], strict=True))  # type: ignore[arg-type, index]
             if not all(map(_same, now, before)):
