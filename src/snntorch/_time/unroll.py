@@ -97,7 +97,10 @@ def unroll(
         return unroll_in_segments(unroll, module, x, states, num_steps, recompute, lengths)
     if lengths is not None:
         return unroll_to_ends(unroll, module, x, states, num_steps, lengths)
-    return _apart(_unroll(module, x, states, num_steps), (x, states))
+    out, last = _unroll(module, x, states, num_steps), module
+    while type(last) is nn.Sequential and last:
+        last = last[-1]
+    return out if isinstance(last, SpikingNeuron) else _apart(out, (x, states))  # whose results are its own
 
 
 def _unroll(module: nn.Module, x: Tensor, states: tuple, num_steps: int | None) -> Any:
