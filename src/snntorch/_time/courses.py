@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .later import Batch, Node
+from .writes import memory_of
 
 
 def count(nodes: Sequence[Node]) -> int:
@@ -63,6 +64,15 @@ def as_stacked(values: Tensor) -> Tensor:
         if torch.stack((step, step)).is_contiguous():
             values = values.contiguous()
     return values.detach() if values.requires_grad and not torch.is_grad_enabled() else values
+
+
+def apart(values: Tensor, taken: set[int]) -> Tensor:
+    """Values in memory of their own: a copy where it is among what is taken, to which it is added else."""
+    memory = memory_of(values)
+    if memory in taken:
+        return values.clone()
+    taken.add(memory)
+    return values
 
 
 def _in_a_row(sources: Sequence[Any], spans: Sequence[int], batch: Batch, out: int, start: int) -> int:

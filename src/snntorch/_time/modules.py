@@ -12,6 +12,7 @@ from .._neurons.recorder import recording
 from ..surrogate import SurrogateFunction
 from . import layers, neuron_group, norm, settings
 from .arguments import Slot, fill, hollow, leaves, mapped
+from .courses import apart
 from .groups import SequenceGroup, StackGroup
 from .infer import context_now, infer, learns, tried
 from .later import Batch, Later, Meta, Node, resolved, settle
@@ -259,9 +260,7 @@ def _results(out: Any, taken: set[int]) -> Any:
         if type(later.node.group) is not StackGroup:
             return value
         if id(later) not in found:
-            memory = memory_of(value)
-            found[id(later)] = value.clone() if memory in taken else value
-            taken.add(memory)
+            found[id(later)] = apart(value, taken)
         return found[id(later)]
 
     return mapped(value_of, out, Later)

@@ -16,7 +16,7 @@ from .._neurons.recorder import recorder_now
 from . import layers
 from .arguments import leaves, mapped
 from .at_once import at_once
-from .courses import as_stacked
+from .courses import apart, as_stacked
 from .graphs import unroll_graph
 from .groups import SelectGroup
 from .later import Later, Node, resolved
@@ -150,15 +150,7 @@ def _apart(out: Any, given: Any) -> Any:
     if torch.compiler.is_compiling() or recorder_now() is not None or transforming():
         return out
     taken = set(map(memory_of, leaves(given)))
-
-    def own(tensor: Tensor) -> Tensor:
-        memory = memory_of(tensor)
-        if memory in taken:
-            return as_stacked(tensor.clone())
-        taken.add(memory)
-        return as_stacked(tensor)
-
-    return mapped(own, out)
+    return mapped(lambda values: as_stacked(apart(values, taken)), out)
 
 
 def _check(x: Any, num_steps: Any, recompute: Any) -> None:
